@@ -1,0 +1,123 @@
+"""Run one piece of work in a forked child with a time limit.
+
+Importing the stack is most of a cell's cost and its process state leaks (in transformers 4 one trainer
+in bf16 makes every later one run in bf16), so the parent imports once and each stage gets a fresh copy.
+A crash, a hang or a leak in one cannot touch the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from tunematrix.harness.failure import describe
+from tunematrix.pipeline.trace import Trace
+
+# macOS has fork, but its system libraries do not survive it.
+CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
+MIB: Final = 1024  # ru_maxrss counts KiB on Linux
+
+
+class Unavailable(Exception):
+    """The stack under test lacks the feature; not a failure."""
+
+
+class Skipped(Exception):
+    """Cannot be tried here, with the reason; never counted as a pass."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How a piece of work ended: its outcome, cost, error, and the facts it told before that."""
+
+    outcome: str
+    seconds: float = 0.0
+    peak_rss_mb: int = 0
+    error: dict[str, str] | None = None
+    trace: dict[str, Any] = field(default_factory=lambda: asdict(Trace()))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        return dict(self.trace["numbers"])
+
+
+def isolated(work: Callable[[Trace], None], limit: float) -> Ended:
+    """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had."""
+    return _forked(work, limit) if CAN_FORK else _attempt(work)
+
+
+def _attempt(work: Callable[[Trace], None]) -> Ended:
+    trace = Trace()
+    outcome, error = "passed", None
+    start = time.perf_counter()
+    try:
+        work(trace)
+    except (Skipped, Unavailable) as reason:
+        outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
+        error = {"type": type(reason).__name__, "message": str(reason), "where": "", "traceback": ""}
+    except BaseException as failure:  # noqa: BLE001  # SystemExit and the like end a stage, not the cell
+        outcome, error = "failed", describe(failure)
+    return Ended(
+        outcome=outcome,
+        seconds=time.perf_counter() - start,
+        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB,
+        error=error,
+        trace=asdict(trace),
+    )
+
+
+def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_child, args=(work, sender), daemon=False)
+    start = time.perf_counter()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child.start()
+    sender.close()
+    try:
+        ended = receiver.recv() if receiver.poll(limit) else None
+    except EOFError:  # it died without a word
+        child.join()
+        return _died(child.exitcode or 0, time.perf_counter() - start)
+    finally:
+        _end(child.pid)
+        child.join()
+        receiver.close()
+    if isinstance(ended, Ended):
+        return ended
+    message = f"not done after {limit:g} s; killed"
+    error = {"type": "TimeoutError", "message": message, "where": "", "traceback": ""}
+    return Ended(outcome="timed_out", seconds=time.perf_counter() - start, error=error)
+
+
+def _child(work: Callable[[Trace], None], sender: Connection) -> None:
+    with contextlib.suppress(OSError):
+        os.setsid()  # so that its own workers can be ended with it
+    sender.send(_attempt(work))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # not through exit handlers: those belong to the parent
+
+
+def _end(pid: int | None) -> None:
+    """Kill what is left of a child and its workers."""
+    with contextlib.suppress(OSError):
+        os.killpg(pid or 0, signal.SIGKILL) if pid else None
+
+
+def _died(code: int, seconds: float) -> Ended:
+    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    hint = ", which the kernel also sends when memory is short" if name == "SIGKILL" else ""
+    message = f"the process ended by {name}{hint}"
+    error = {"type": name.replace(" ", "_"), "message": message, "where": "", "traceback": ""}
+    return Ended(outcome="crashed", seconds=seconds, error=error)

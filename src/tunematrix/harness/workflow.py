@@ -1,0 +1,271 @@
+"""The seed workflow: configs written at run time, each command run as a stage.
+
+``TUNEMATRIX_MODEL`` names the model, ``TUNEMATRIX_HUB`` the Hub; a host that runs cells sets both and
+``HF_ENDPOINT``. Alone (``pytest -m integration``), an embedded Hub is started here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tunematrix.harness.checkpoint import differences
+from tunematrix.harness.isolate import Ended, Skipped, isolated
+from tunematrix.harness.stages import limit, not_run, stage
+from tunematrix.pipeline import cli
+from tunematrix.pipeline.errors import HubError
+from tunematrix.pipeline.trace import Trace
+
+DEFAULT_MODEL: Final = "smollm2-135m"
+PROMPT: Final = "The color of the sky is"
+# High enough that one step on one sample changes the greedy answer of every model, the real one
+# included, and low enough that the loss of the next step still is a sensible number.
+LEARNING_RATE: Final = 0.02
+_downloaded: list[Path] = []  # the model of this pytest run, shared by its tests: they only read it
+
+
+@contextmanager
+def hub() -> Iterator[None]:
+    """A Hub for the whole run: the host's, the real one, or an embedded one started here.
+
+    Raises ``Skipped`` with the reason where none can be had.
+    """
+    chosen = os.environ.get("TUNEMATRIX_HUB", "embedded")
+    if os.environ.get("TUNEMATRIX_CELL"):
+        yield
+    elif chosen == "embedded":
+        with _embedded():
+            yield
+    else:
+        if chosen == "huggingface" and not os.environ.get("HF_TOKEN"):
+            raise Skipped("the real Hub needs HF_TOKEN; export it, or use TUNEMATRIX_HUB=embedded")
+        if chosen != "huggingface":
+            os.environ["HF_ENDPOINT"] = chosen
+        _known_stack()
+        yield
+
+
+@contextmanager
+def _embedded() -> Iterator[None]:
+    _known_stack()
+    try:
+        models = importlib.import_module("tunematrix.hub.models")
+        server = importlib.import_module("tunematrix.hub.server")
+    except ImportError as error:
+        raise Skipped(f"the embedded Hub needs {error.name}: pip install -e .") from None
+    model = models.MODELS.get(os.environ.get("TUNEMATRIX_MODEL", DEFAULT_MODEL))
+    if model is None:
+        raise Skipped(f"the embedded Hub has no such model; it has {', '.join(models.MODELS)}")
+    try:
+        root = models.prepare(model)
+    except OSError as error:
+        raise Skipped(str(error)) from None
+    with server.serving(root) as running:
+        local = {"HF_ENDPOINT": running.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+        os.environ.update({**local, "TUNEMATRIX_REPO": model.repo})
+        yield
+
+
+def _known_stack() -> None:
+    """Outside a cell the stack may simply not be there; inside one that is a failure."""
+    for package in ("torch", "transformers", "peft", "trl"):
+        if importlib.util.find_spec(package) is None:
+            raise Skipped(f"{package} is not installed here; 'nox -s e2e' installs the stack of each cell")
+
+
+class Workflow:
+    """One run of the workflow below ``folder``."""
+
+    def __init__(
+        self, folder: Path, *, texts: Sequence[str], preferences: Sequence[tuple[str, str, str]]
+    ) -> None:
+        self.folder = folder
+        self.ended: dict[str, Ended] = {}
+        self.repo = os.environ.get("TUNEMATRIX_REPO") or os.environ.get("TUNEMATRIX_MODEL", DEFAULT_MODEL)
+        (folder / "data").mkdir()
+        self._data("finetune", [{"text": text} for text in texts])
+        names = ("prompt", "chosen", "rejected")
+        self._data("dpo", [dict(zip(names, row, strict=True)) for row in preferences])
+
+    @property
+    def model(self) -> Path:
+        own = self.folder / "models" / self.repo.split("/")[-1]
+        return own if own.is_dir() or not _downloaded else _downloaded[0]
+
+    def checkpoints(self, name: str) -> Path:
+        return self.folder / "checkpoints" / name
+
+    # The commands, each as (name, configuration, further arguments)
+
+    def download(self, *, told: bool = True) -> Ended:
+        """Fetch the model into ``models/``; untold, an earlier test's copy will do."""
+        if _downloaded and not told:
+            return self.run("download", lambda trace: None, told=False)
+        output = self.folder / "models" / self.repo.split("/")[-1]
+        entry = {"repo": self.repo, "output_dir": str(output)}
+        config = {"huggingface": {"token": "${HF_TOKEN}"}, "models": [entry]}
+        ended = self.run("download", hub_trouble(self.command("download", config)), told=told)
+        if ended.outcome == "passed":
+            _downloaded[:] = [output]
+            preload(output)
+        return ended
+
+    def finetune_config(self, name: str, steps: int) -> dict[str, Any]:
+        training = {
+            "method": "lora",
+            "max_steps": steps,
+            "max_seq_length": 64,
+            "batch_size": 1,
+            "gradient_accumulation_steps": 1,
+            "learning_rate": LEARNING_RATE,
+            "output_dir": str(self.checkpoints(name)),
+        }
+        dataset = {"path": str(self.folder / "data/finetune.json"), "format": "json", "text_field": "text"}
+        return {
+            "model": {"path": str(self.model)},
+            "dataset": dataset,
+            "training": training,
+            "sample": {"prompt": PROMPT},
+            "device": "cpu",
+        }
+
+    def align_config(self, name: str, start: str, steps: int) -> dict[str, Any]:
+        fields = {f"{field}_field": field for field in ("prompt", "chosen", "rejected")}
+        alignment = {
+            "method": "dpo",
+            "max_steps": steps,
+            "batch_size": 1,
+            "learning_rate": LEARNING_RATE,
+            "output_dir": str(self.checkpoints(name)),
+        }
+        return {
+            "model": {"path": str(self.checkpoints(start))},
+            "dataset": {"path": str(self.folder / "data/dpo.json"), "format": "json", **fields},
+            "alignment": alignment,
+            "sample": {"prompt": PROMPT},
+            "device": "cpu",
+        }
+
+    def generate(self, model: Path, output: str, trace: Trace) -> Path:
+        """Run the ``generate`` command on a saved model; returns the folder with the sample."""
+        folder = self.folder / "samples" / output
+        config = {
+            "model": {"path": str(model)},
+            "sample": {"prompt": PROMPT},
+            "output_dir": str(folder),
+            "device": "cpu",
+        }
+        self.command("generate", config, name=f"generate-{output}")(trace)
+        return folder
+
+    # How they are run
+
+    def command(
+        self, command: str, config: dict[str, Any], *arguments: str, name: str = ""
+    ) -> Callable[[Trace], None]:
+        """The pipeline's command line on ``config``, to be called in process."""
+        path = self.folder / f"{name or command}.yaml"
+        path.write_text(yaml.safe_dump(adapted(command, config), sort_keys=False))
+        return partial(cli.run, [command, "--config", str(path), *arguments])
+
+    def resume(
+        self, command: str, config: dict[str, Any], whole: str, resumed: str
+    ) -> Callable[[Trace], None]:
+        """Work that resumes ``whole`` after its first step as ``resumed``, and compares their ends.
+
+        ``whole`` was planned for two steps, as a run that is killed after the first was: its checkpoint
+        of step 1 is copied away, so that the resumed run finds nothing of step 2.
+        """
+        start = self.folder / "killed" / "checkpoint-1"
+        go_on = self.command(command, config, "--resume", str(start), name=f"{command}-resume")
+
+        def work(trace: Trace) -> None:
+            shutil.copytree(self.checkpoints(whole) / "checkpoint-1", start)
+            go_on(trace)
+            trace.numbers = {key.replace(".", "-resume.", 1): value for key, value in trace.numbers.items()}
+            batches = trace.numbers[f"{command}-resume.batches"]
+            expected = self.ended["uninterrupted run"].numbers[f"{command}.batches"][-len(batches) :]
+            found = [] if batches == expected else [f"data order: {expected} became {batches}"]
+            ends = (self.checkpoints(name) / "checkpoint-2" for name in (whole, resumed))
+            found += differences(*ends)
+            assert not found, "the resumed run is not the uninterrupted one: " + "; ".join(found)
+
+        return work
+
+    def run(
+        self, name: str, work: Callable[[Trace], None], *, after: Sequence[str] = (), told: bool = True
+    ) -> Ended:
+        """Run ``work`` in a child, unless one of those it builds on did not pass; as a stage if ``told``."""
+        missing = [before for before in after if self.ended[before].outcome != "passed"]
+        if missing:
+            ended = not_run(name, f"{missing[0]} did not pass", told=told)
+        else:
+            ended = stage(name, work) if told else isolated(work, limit())
+        self.ended[name] = ended
+        return ended
+
+    def finish(self) -> None:
+        """Fail the test with one line per stage that did not pass; skip it where the Hub is the reason."""
+        for ended in self.ended.values():
+            if ended.outcome == "skipped":
+                pytest.skip((ended.error or {})["message"])
+        lines = [
+            f"{name} {ended.outcome}: {(ended.error or {}).get('message', '')}"
+            for name, ended in self.ended.items()
+            if ended.outcome != "passed"
+        ]
+        assert not lines, "\n".join([*lines, f"work folder: {self.folder}"])
+
+    def _data(self, name: str, rows: Sequence[dict[str, str]]) -> None:
+        (self.folder / "data" / f"{name}.json").write_text(json.dumps(rows, indent=1))
+
+
+def adapted(command: str, config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with the user's own on top: ``COMMAND.yaml`` of ``--workload DIR``, section by section.
+
+    Paths in it are relative to that folder; model and output folders stay the workflow's.
+    """
+    folder = Path(os.environ.get("TUNEMATRIX_WORKLOAD", ""))
+    source = folder / f"{command}.yaml"
+    if not os.environ.get("TUNEMATRIX_WORKLOAD") or not source.is_file():
+        return config
+    own = yaml.safe_load(source.read_text()) or {}
+    if "path" in (dataset := own.get("dataset", {})):
+        config = {**config, "dataset": {}}
+        own = {**own, "dataset": {**dataset, "path": str(folder / dataset["path"])}}
+    return config | {
+        key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
+        for key, value in own.items()
+    }
+
+
+def preload(model: Path) -> None:
+    """Import the model's own module in the parent, so that not every child pays for it again."""
+    with suppress(Exception):  # a stage will show what is wrong with it
+        kind = json.loads((model / "config.json").read_text())["model_type"]
+        importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+
+
+def hub_trouble(work: Callable[[Trace], None]) -> Callable[[Trace], None]:
+    """``work``, with trouble of a Hub that is not ours turned into a skip with its reason."""
+    own = os.environ.get("TUNEMATRIX_HUB", "embedded") == "embedded"
+
+    def careful(trace: Trace) -> None:
+        try:
+            work(trace)
+        except HubError as error:
+            if own:
+                raise
+            raise Skipped(str(error)) from error
+
+    return careful

@@ -1,0 +1,42 @@
+"""``python -m tunematrix.hub --root DIR --port N``: the Hub by hand."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import threading
+from pathlib import Path
+
+from tunematrix.hub.server import Handler, serving
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tunematrix.hub", description=main_help())
+    parser.add_argument("--root", type=Path, required=True, help="folder of ORG/NAME or NAME folders")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--fault", action="append", default=[], help="'KIND [xTIMES] PATTERN'")
+    options = parser.parse_args(arguments)
+    if not options.root.is_dir():
+        parser.error(f"--root {options.root}: no such folder; make it, or name another")
+    Handler.verbose = True
+    try:
+        with serving(options.root, port=options.port) as server:
+            for fault in options.fault:
+                server.faults.add(fault)
+            print(f"HF_ENDPOINT={server.url}", flush=True)
+            for name, repo in sorted(server.repos.items()):
+                print(f"  {name} @ {repo.commit} ({len(repo.files)} files)", flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait()
+    except (OSError, OverflowError, ValueError) as error:
+        parser.error(str(error))
+    return 0
+
+
+def main_help() -> str:
+    return "Serve model folders over the Hub's protocol; point a client at it with HF_ENDPOINT."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

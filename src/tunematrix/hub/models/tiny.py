@@ -1,0 +1,183 @@
+"""Tiny models from a seed: byte-identical everywhere, and random enough that training shows.
+
+GPT-2 alone would not do: it has no rotary embedding and its own loss path, so that neither a lost rope
+configuration nor a changed loss normalisation of Llama models could be seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_tokenizer
+
+WORDS: Final = (
+    "The color of the sky is blue during day Grass green and grows in gardens sun provides light warmth "
+    "Water essential for all life forms What does do Why important I know Purple Nothing sustains It not"
+).split()
+CHAT_SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHAT_TEMPLATE: Final = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LAYERS: Final = 2
+HEADS: Final = 4
+WIDTH: Final = 32
+CONTEXT: Final = 256
+
+
+def make_gpt2(folder: Path) -> None:
+    """A GPT-2 of 2 layers and width 32 with tied embeddings, float32."""
+    tokens, merges = vocabulary(("<|endoftext|>",))
+    end = tokens.index("<|endoftext|>")
+    draw = _Normal(seed=20240101)
+    tensors = {
+        "transformer.wte.weight": draw(len(tokens), WIDTH),
+        "transformer.wpe.weight": draw(CONTEXT, WIDTH),
+        "transformer.ln_f.weight": np.ones(WIDTH, np.float32),
+        "transformer.ln_f.bias": np.zeros(WIDTH, np.float32),
+    }
+    for layer in range(LAYERS):
+        block = f"transformer.h.{layer}."
+        shapes = {"attn.c_attn": 3, "attn.c_proj": 1, "mlp.c_fc": 4}
+        for name, times in shapes.items():  # Conv1D: input first
+            tensors[f"{block}{name}.weight"] = draw(WIDTH, times * WIDTH)
+            tensors[f"{block}{name}.bias"] = np.zeros(times * WIDTH, np.float32)
+        tensors[f"{block}mlp.c_proj.weight"] = draw(4 * WIDTH, WIDTH)
+        tensors[f"{block}mlp.c_proj.bias"] = np.zeros(WIDTH, np.float32)
+        for name in ("ln_1", "ln_2"):
+            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
+            tensors[f"{block}{name}.bias"] = np.zeros(WIDTH, np.float32)
+    write_safetensors(folder / "model.safetensors", tensors, "float32")
+    config = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "initializer_range": 0.02,
+        "layer_norm_epsilon": 1e-05,
+        "n_ctx": CONTEXT,
+        "n_embd": WIDTH,
+        "n_head": HEADS,
+        "n_layer": LAYERS,
+        "n_positions": CONTEXT,
+        "tie_word_embeddings": True,
+    }
+    _write_configs(folder, config, tokens, end, end)
+    write_tokenizer(
+        folder,
+        tokens=tokens,
+        merges=merges,
+        special=("<|endoftext|>",),
+        roles={name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token")},
+        digits=False,
+        chat_template=None,
+        max_length=CONTEXT,
+    )
+
+
+def make_llama(folder: Path) -> None:
+    """A Llama of 2 layers and width 32, grouped attention, rope_theta 100000, tied, with a chat template."""
+    tokens, merges = vocabulary(CHAT_SPECIAL)
+    draw = _Normal(seed=20240202)
+    head, groups = WIDTH // HEADS, 2
+    tensors = {"model.embed_tokens.weight": draw(len(tokens), WIDTH), "model.norm.weight": np.ones(WIDTH, np.float32)}
+    for layer in range(LAYERS):
+        block = f"model.layers.{layer}."
+        shapes = {
+            "self_attn.q_proj": (WIDTH, WIDTH),
+            "self_attn.k_proj": (groups * head, WIDTH),
+            "self_attn.v_proj": (groups * head, WIDTH),
+            "self_attn.o_proj": (WIDTH, WIDTH),
+            "mlp.gate_proj": (2 * WIDTH, WIDTH),
+            "mlp.up_proj": (2 * WIDTH, WIDTH),
+            "mlp.down_proj": (WIDTH, 2 * WIDTH),
+        }
+        # Blocks that outweigh the tied embedding: else every token's best successor is itself.
+        tensors |= {f"{block}{name}.weight": draw(*shape, scale=0.5) for name, shape in shapes.items()}
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
+    write_safetensors(folder / "model.safetensors", tensors, "float32")
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "hidden_act": "silu",
+        "hidden_size": WIDTH,
+        "initializer_range": 0.02,
+        "intermediate_size": 2 * WIDTH,
+        "max_position_embeddings": CONTEXT,
+        "mlp_bias": False,
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": LAYERS,
+        "num_key_value_heads": groups,
+        "pretraining_tp": 1,
+        "rms_norm_eps": 1e-05,
+        "rope_scaling": None,
+        "rope_theta": 100000.0,
+        "tie_word_embeddings": True,
+    }
+    start, end = tokens.index("<|im_start|>"), tokens.index("<|im_end|>")
+    _write_configs(folder, {**config, "pad_token_id": end}, tokens, start, end)
+    write_tokenizer(
+        folder,
+        tokens=tokens,
+        merges=merges,
+        special=CHAT_SPECIAL,
+        roles={
+            "bos_token": "<|im_start|>",
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|im_end|>",
+            "unk_token": "<|endoftext|>",
+        },
+        digits=False,
+        chat_template=CHAT_TEMPLATE,
+        max_length=CONTEXT,
+    )
+
+
+def vocabulary(special: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Tokens and merges of a byte-level BPE that knows ``WORDS``.
+
+    Not trained: each word is merged from its left, so no library's tie-breaking decides the bytes.
+    """
+    pieces = [start + word for word in WORDS for start in ("", "\u0120")]  # \u0120 stands for the space
+    merges = dict.fromkeys(f"{piece[:cut]} {piece[cut]}" for piece in pieces for cut in range(1, len(piece)))
+    joined = [merge.replace(" ", "") for merge in merges]
+    return list(dict.fromkeys([*special, *byte_symbols(), *joined])), list(merges)
+
+
+def byte_symbols() -> list[str]:
+    """The 256 printable stand-ins for bytes of GPT-2's byte-level alphabet, in byte order.
+
+    Printable bytes stand for themselves, the others for code points from 256 on, as in OpenAI's
+    ``bytes_to_unicode``.
+    """
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    spare = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
+
+
+class _Normal:
+    """Draws scaled normal arrays; ``RandomState``, whose stream numpy promises never to change."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = np.random.RandomState(seed)
+
+    def __call__(self, *shape: int, scale: float = 0.1) -> Array:
+        # 0.1, not the usual 0.02: with so few layers the logits of all tokens would be nearly equal.
+        return (self._state.standard_normal(shape) * scale).astype(np.float32)
+
+
+def _write_configs(folder: Path, config: dict[str, object], tokens: list[str], start: int, end: int) -> None:
+    # Both spellings of the dtype: transformers before 4.56 reads only the first, 5 prefers the second.
+    both = {"torch_dtype": "float32", "dtype": "float32"}
+    ends = {"bos_token_id": start, "eos_token_id": end}
+    write_json(folder / "config.json", {**config, **both, **ends, "use_cache": True, "vocab_size": len(tokens)})
+    write_json(folder / "generation_config.json", {"_from_model_config": True, **ends, "pad_token_id": end})

@@ -1,0 +1,5 @@
+"""``python -m tunematrix.pipeline``."""
+
+from tunematrix.pipeline.cli import main
+
+main()
