@@ -82,7 +82,11 @@ def trained(flow: Workflow, name: str, command: Command, trace: Trace) -> None:
 
 def answers_differ(flow: Workflow, trace: Trace) -> None:
     """Reload all that was saved: the logits of before saving, and other ones after each stage."""
-    saved = {"base": flow.model, "finetuned": flow.checkpoints("finetuned"), "aligned": flow.checkpoints("aligned")}
+    saved = {
+        "base": flow.model,
+        "finetuned": flow.checkpoints("finetuned"),
+        "aligned": flow.checkpoints("aligned"),
+    }
     answers = {}
     for name, path in saved.items():
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from tunematrix.pipeline.errors import PipelineError
 
 # Frames of these packages say where an upgrade broke; torch's own are below what users pin against.
 STACK: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface_hub", "tokenizers")
+ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")  # torch prints some messages in bold
 OWN: Final = Path(tunematrix.__file__).parent
 
 
@@ -19,7 +21,7 @@ def describe(error: BaseException) -> dict[str, str]:
     cause = deepest(error)
     return {
         "type": type(cause).__name__,
-        "message": str(cause).strip() or "no message",
+        "message": ANSI.sub("", str(cause)).strip() or "no message",
         "where": place(cause) or place(error),
         "traceback": "".join(traceback.format_exception(error)),
     }

@@ -8,6 +8,7 @@ A crash, a hang or a leak in one cannot touch the next.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -24,6 +25,7 @@ from tunematrix.pipeline.trace import Trace
 
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
+PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 MIB: Final = 1024  # ru_maxrss counts KiB on Linux
 
 
@@ -64,7 +66,7 @@ def _attempt(work: Callable[[Trace], None]) -> Ended:
     except (Skipped, Unavailable) as reason:
         outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
         error = {"type": type(reason).__name__, "message": str(reason), "where": "", "traceback": ""}
-    except BaseException as failure:  # noqa: BLE001  # SystemExit and the like end a stage, not the cell
+    except BaseException as failure:  # SystemExit and the like end a stage, not the cell
         outcome, error = "failed", describe(failure)
     return Ended(
         outcome=outcome,
@@ -103,6 +105,9 @@ def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
 def _child(work: Callable[[Trace], None], sender: Connection) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # so that its own workers can be ended with it
+    if sys.platform == "linux":
+        # When the parent is killed outright, nobody else would end this child.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     sender.send(_attempt(work))
     sys.stdout.flush()
     sys.stderr.flush()

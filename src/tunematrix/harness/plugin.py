@@ -32,7 +32,7 @@ def pytest_report_teststatus(report: object) -> Status | None:
         return None
     if report.when == "setup":
         return "", "", ""
-    fact = dict(report.user_properties)["stage"]
+    fact: Any = dict(report.user_properties)["stage"]
     outcome = str(fact["outcome"])
     return f"stage {outcome}", outcome[0], f"{fact['name']} {outcome.upper()} ({fact['seconds']:.1f} s)"
 

@@ -61,4 +61,5 @@ def import_stack(trace: Trace) -> None:
         for name in names:
             if not hasattr(module, name) and name not in OPTIONAL:
                 raise ImportError(f"cannot import name {name!r} from {package!r}")
-    trace.number("import.order", list(SCRIPT))
+    trace.command = "import"
+    trace.number("order", list(SCRIPT))

@@ -34,6 +34,10 @@ LEARNING_RATE: Final = 0.02
 _downloaded: list[Path] = []  # the model of this pytest run, shared by its tests: they only read it
 
 
+class Mismatch(Exception):
+    """Two things that must be equal are not."""
+
+
 @contextmanager
 def hub() -> Iterator[None]:
     """A Hub for the whole run: the host's, the real one, or an embedded one started here.
@@ -110,7 +114,7 @@ class Workflow:
     def download(self, *, told: bool = True) -> Ended:
         """Fetch the model into ``models/``; untold, an earlier test's copy will do."""
         if _downloaded and not told:
-            return self.run("download", lambda trace: None, told=False)
+            return self.run("download", lambda _: None, told=False)
         output = self.folder / "models" / self.repo.split("/")[-1]
         entry = {"repo": self.repo, "output_dir": str(output)}
         config = {"huggingface": {"token": "${HF_TOKEN}"}, "models": [entry]}
@@ -198,7 +202,8 @@ class Workflow:
             found = [] if batches == expected else [f"data order: {expected} became {batches}"]
             ends = (self.checkpoints(name) / "checkpoint-2" for name in (whole, resumed))
             found += differences(*ends)
-            assert not found, "the resumed run is not the uninterrupted one: " + "; ".join(found)
+            if found:
+                raise Mismatch("the resumed run is not the uninterrupted one: " + "; ".join(found))
 
         return work
 

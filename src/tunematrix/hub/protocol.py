@@ -97,8 +97,7 @@ def find_blob(repo: Repo, path: str) -> Blob:
 def info(repo: Repo, *, blobs: bool) -> dict[str, Any]:
     """The answer of ``model_info``; with ``blobs``, also sizes and ids of the files."""
     siblings = [
-        {"rfilename": name, **(_sibling(blob) if blobs else {})}
-        for name, blob in sorted(repo.files.items())
+        {"rfilename": name, **(_sibling(blob) if blobs else {})} for name, blob in sorted(repo.files.items())
     ]
     return {
         "_id": repo.commit[:24],
@@ -151,7 +150,9 @@ def tree(repo: Repo, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
             for depth in range(1, len(parents) + 1)
         }
     )
-    shown = [{"type": "directory", "path": name, "size": 0, "oid": repo.commit} for name in folders]
+    shown: list[dict[str, Any]] = [
+        {"type": "directory", "path": name, "size": 0, "oid": repo.commit} for name in folders
+    ]
     shown += [entry(name, blob) for name, blob in below.items()]
     if recursive:
         return shown

@@ -77,19 +77,21 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, ask: Ask, body: bytes, fault: str | None) -> None:
         token = bool(self.headers.get("Authorization"))
         if ask.verb == "whoami":
-            return self._json(protocol.whoami(token=token))
-        if ask.verb == "list":
+            self._json(protocol.whoami(token=token))
+        elif ask.verb == "list":
             repos = sorted(self.server.repos.items())
-            return self._json([protocol.info(repo, blobs=False) for _, repo in repos])
-        repo = protocol.find_repo(self.server.repos, ask, token=token)
-        if ask.verb == "resolve":
-            return self._file(repo, ask, fault)
-        return self._json(_describe(repo, ask, body))
+            self._json([protocol.info(repo, blobs=False) for _, repo in repos])
+        elif repo := protocol.find_repo(self.server.repos, ask, token=token):
+            if ask.verb == "resolve":
+                self._file(repo, ask, fault)
+            else:
+                self._json(_describe(repo, ask, body))
 
     def _file(self, repo: Repo, ask: Ask, fault: str | None) -> None:
         blob = protocol.find_blob(repo, ask.path)
         if fault == "redirect" and "moved" not in ask.query:
-            return self._redirect(repo, blob)
+            self._redirect(repo, blob)
+            return
         span = protocol.byte_range(self.headers.get("Range"), blob.size)
         first, last = span or (0, blob.size - 1)
         self.send_response(206 if span else 200)
@@ -168,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
         """One line a request when asked for; headers, and so tokens, are never logged."""
         if self.verbose:
             super().log_message(format, *args)

@@ -67,8 +67,7 @@ def hash_file(path: Path) -> Blob:
     if not lfs:
         return Blob(path=path, size=size, oid=digest.hexdigest())
     pointer = (
-        "version https://git-lfs.github.com/spec/v1\n"
-        f"oid sha256:{digest.hexdigest()}\nsize {size}\n"
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hexdigest()}\nsize {size}\n"
     ).encode()
     pointer_id = git_blob_id(len(pointer))
     pointer_id.update(pointer)

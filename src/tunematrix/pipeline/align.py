@@ -28,7 +28,8 @@ def align(config: Align, resume: Path | None, traced: Trace) -> None:
             parts["ref_model"] = reference
         return compat.build_trainer("DPO", options, parts, traced)
 
-    training.run(build, schedule, config.sample, resume, "align", traced)
+    trainer = training.run(build, schedule, resume, traced)
+    training.answer(trainer, config.sample, schedule, traced)
 
 
 def reference_model(config: Align, traced: Trace) -> Any:

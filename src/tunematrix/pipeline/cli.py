@@ -14,7 +14,9 @@ from tunematrix.pipeline.errors import ConfigError, PipelineError
 from tunematrix.pipeline.trace import Trace
 
 CONFIG = click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="YAML file")
-RESUME = click.option("--resume", type=click.Path(path_type=Path), help="folder of a checkpoint to go on from")
+RESUME = click.option(
+    "--resume", type=click.Path(path_type=Path), help="folder of a checkpoint to go on from"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -34,6 +36,7 @@ def download(traced: Trace, path: Path) -> None:
     """Fetch and verify models; what is there and right is not fetched again."""
     from tunematrix.pipeline.download import download as run
 
+    traced.command = "download"
     run(configs.load(configs.Download, path), traced)
 
 
@@ -45,6 +48,7 @@ def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
     """Fine-tune a model on text, chats, or prompts with completions."""
     from tunematrix.pipeline.finetune import finetune as run
 
+    traced.command = "finetune"
     run(configs.load(configs.Finetune, path), checkpoint(resume), traced)
 
 
@@ -56,6 +60,7 @@ def align(traced: Trace, path: Path, resume: Path | None) -> None:
     """Align a model or an adapter with preference pairs."""
     from tunematrix.pipeline.align import align as run
 
+    traced.command = "align"
     run(configs.load(configs.Align, path), checkpoint(resume), traced)
 
 
@@ -66,12 +71,15 @@ def generate(traced: Trace, path: Path) -> None:
     """Load a saved model or adapter and answer a prompt greedily."""
     from tunematrix.pipeline.generate import generate as run
 
+    traced.command = "generate"
     run(configs.load(configs.Generate, path), traced)
 
 
 def checkpoint(resume: Path | None) -> Path | None:
     if resume and not (resume / "trainer_state.json").is_file():
-        raise ConfigError(f"--resume {resume}: not a checkpoint (no trainer_state.json); name a checkpoint-N folder")
+        raise ConfigError(
+            f"--resume {resume}: not a checkpoint (no trainer_state.json); name a checkpoint-N folder"
+        )
     return resume
 
 
@@ -94,5 +102,7 @@ def main(arguments: list[str] | None = None, runner: Callable[[list[str], Trace]
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     for row in traced.call_sites:
-        click.echo(f"adapted to this stack: {row['call']}({row['argument']}) -> {row['use'] or 'dropped'}", err=True)
+        click.echo(
+            f"adapted to this stack: {row['call']}({row['argument']}) -> {row['use'] or 'dropped'}", err=True
+        )
     sys.exit(0)

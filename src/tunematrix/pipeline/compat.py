@@ -62,9 +62,7 @@ def fit(call: Callable[..., Any], label: str, wanted: Mapping[str, Any], traced:
     return fitted
 
 
-def build_trainer(
-    kind: str, options: Mapping[str, Any], parts: Mapping[str, Any], traced: Trace
-) -> Any:
+def build_trainer(kind: str, options: Mapping[str, Any], parts: Mapping[str, Any], traced: Trace) -> Any:
     """A trl trainer, ``kind`` being ``SFT`` or ``DPO``, from its options and its parts.
 
     Up to trl 0.8 there was no config class of its own and up to 0.12 several options were arguments of
@@ -73,14 +71,14 @@ def build_trainer(
     import trl
 
     trainer = getattr(trl, f"{kind}Trainer")
-    config = getattr(trl, f"{kind}Config", None)
-    label = f"trl.{kind}Trainer"
-    config_label = f"trl.{kind}Config"
-    if config is None:
-        from transformers import TrainingArguments as config  # noqa: N813  # stands in for the class
+    label, config_label = f"trl.{kind}Trainer", f"trl.{kind}Config"
+    if hasattr(trl, f"{kind}Config"):
+        config = getattr(trl, f"{kind}Config")
+    else:
+        from transformers import TrainingArguments
 
         traced.call_site(label, config_label, "transformers.TrainingArguments")
-        config_label = "transformers.TrainingArguments"
+        config, config_label = TrainingArguments, "transformers.TrainingArguments"
     known, taken = accepted(config), accepted(trainer)
     moved = {}
     for name, value in options.items():

@@ -191,7 +191,9 @@ def load(kind: type[Config], path: Path) -> Config:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name a YAML file with --config") from None
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; name a YAML file with --config"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     return parse(kind, content, str(path))
@@ -199,7 +201,7 @@ def load(kind: type[Config], path: Path) -> Config:
 
 def parse(kind: type[Config], content: object, name: str) -> Config:
     """Check ``content`` and make it a ``kind``; ``name`` is the file's, for messages."""
-    config = _section(kind, _expand(content, name, ""), name, "")
+    config: Config = _section(kind, _expand(content, name, ""), name, "")
     _check_together(config, name)
     return config
 

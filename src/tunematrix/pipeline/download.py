@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from tunematrix.pipeline import trace
 from tunematrix.pipeline.config import Download, Wanted
@@ -36,6 +36,7 @@ WRONG_NAME: Final = {
 }
 
 Result = TypeVar("Result")
+Token = str | Literal[False]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +54,11 @@ class Remote:
             return "missing"
         if (size := path.stat().st_size) != self.size:
             return f"{size:,} bytes in place of {self.size:,}"
-        digest = hashlib.sha256() if self.sha256 else hashlib.sha1(f"blob {size}\0".encode())
+        digest = (
+            hashlib.sha256()
+            if self.sha256
+            else hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
+        )
         with path.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
@@ -64,14 +69,14 @@ class Remote:
 
 def download(config: Download, traced: trace.Trace) -> None:
     """Bring every repository of ``config`` up to date; raises ``HubError`` and ``ConfigError``."""
-    token = config.huggingface.token or False  # False: the client looks in no file of the user's
+    token: Token = config.huggingface.token or False  # False: the client looks in no file of the user's
     total = 0
     for wanted in config.models:
         total += _download_repo(wanted, token, config.retries, traced)
-    traced.number("download.fetched", total)
+    traced.number("fetched", total)
 
 
-def _download_repo(wanted: Wanted, token: str | bool, retries: int, traced: trace.Trace) -> int:
+def _download_repo(wanted: Wanted, token: Token, retries: int, traced: trace.Trace) -> int:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
@@ -93,19 +98,19 @@ def _download_repo(wanted: Wanted, token: str | bool, retries: int, traced: trac
         fetch = partial(_fetch, remote, wanted, str(info.sha), token)
         _retrying(fetch, f"{wanted.repo}/{remote.name}", retries)
     shutil.rmtree(wanted.output_dir / STAGING, ignore_errors=True)
-    traced.number("download.revision", str(info.sha))
-    print(f"{wanted.repo}@{info.sha[:12]}: {len(missing)} files fetched, all verified, in {wanted.output_dir}")
+    traced.number("revision", str(info.sha))
+    print(
+        f"{wanted.repo}@{info.sha[:12]}: {len(missing)} files fetched, all verified, in {wanted.output_dir}"
+    )
     return len(missing)
 
 
-def _fetch(remote: Remote, wanted: Wanted, commit: str, token: str | bool) -> None:
+def _fetch(remote: Remote, wanted: Wanted, commit: str, token: Token) -> None:
     """Fetch one file beside its place, verify it, and only then move it there."""
     from huggingface_hub import hf_hub_download
 
     staging = wanted.output_dir / STAGING
-    arrived = Path(
-        hf_hub_download(wanted.repo, remote.name, revision=commit, local_dir=staging, token=token)
-    )
+    arrived = Path(hf_hub_download(wanted.repo, remote.name, revision=commit, local_dir=staging, token=token))
     if problem := remote.problem(arrived):
         # The client resumes a part by its length alone and believes its own notes: forget everything.
         shutil.rmtree(staging)
@@ -207,4 +212,3 @@ def explain(error: BaseException) -> str:
         return f"the Hub answered {code}"
     deepest = causes[-1]
     return f"{type(deepest).__name__}: {' '.join(str(deepest).split()) or 'no message'}"
-

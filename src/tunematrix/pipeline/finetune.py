@@ -29,4 +29,5 @@ def finetune(config: Finetune, resume: Path | None, traced: Trace) -> None:
         }
         return compat.build_trainer("SFT", options, parts, traced)
 
-    training.run(build, schedule, config.sample, resume, "finetune", traced)
+    trainer = training.run(build, schedule, resume, traced)
+    training.answer(trainer, config.sample, schedule, traced)

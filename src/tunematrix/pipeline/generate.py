@@ -16,12 +16,10 @@ def generate(config: Generate, traced: Trace) -> None:
     model = models.load(config.model, traced).to(models.place(config.device)).eval()
     tokenizer = models.load_tokenizer(config.model.path)
     config.output_dir.mkdir(parents=True, exist_ok=True)
-    write(model, tokenizer, config.sample, config.output_dir, traced, "generate")
+    write(model, tokenizer, config.sample, config.output_dir, traced)
 
 
-def write(
-    model: Any, tokenizer: Any, sample: Sample, folder: Path, traced: Trace, stage: str
-) -> None:
+def write(model: Any, tokenizer: Any, sample: Sample, folder: Path, traced: Trace) -> None:
     """Answer ``sample`` greedily with a model in eval mode; write ``sample.json`` and ``sample.safetensors``.
 
     The JSON holds the prompt, its token ids, the new token ids and the text; the tensor ``logits`` is
@@ -50,6 +48,6 @@ def write(
     }
     save_file({"logits": logits.contiguous()}, folder / "sample.safetensors")
     (folder / "sample.json").write_text(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
-    traced.number(f"{stage}.text", answer["text"])
-    traced.number(f"{stage}.new_ids", new)
+    traced.number("text", answer["text"])
+    traced.number("new_ids", new)
     print(f"{sample.prompt!r} -> {answer['text']!r}")

@@ -15,6 +15,7 @@ from typing import Any
 class Trace:
     """Facts of one command: ``call_sites`` for people who edit code, ``numbers`` for comparisons."""
 
+    command: str = ""
     call_sites: list[dict[str, str]] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
 
@@ -24,8 +25,8 @@ class Trace:
             self.call_sites.append(row)
 
     def number(self, name: str, value: Any) -> None:
-        """Keep a number, text or list under ``name``; JSON types only."""
-        self.numbers[name] = value
+        """Keep a number, text or list as ``COMMAND.name``; JSON types only."""
+        self.numbers[f"{self.command}.{name}"] = value
 
 
 def watch_batches(model: Any, seen: list[str]) -> Callable[[], None]:

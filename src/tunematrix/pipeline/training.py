@@ -72,15 +72,8 @@ def load_dataset(dataset: Texts | Preferences) -> tuple[Any, Any]:
     return rows.select(range(kept)), rows.select(range(kept, len(rows)))
 
 
-def run(
-    build: Callable[[], Any],
-    schedule: Schedule,
-    sample: Sample | None,
-    resume: Path | None,
-    stage: str,
-    traced: Trace,
-) -> None:
-    """Train with the trainer that ``build`` makes, save the model, and keep the numbers of the run.
+def run(build: Callable[[], Any], schedule: Schedule, resume: Path | None, traced: Trace) -> Any:
+    """Train with the trainer that ``build`` makes and save the model; returns the trainer.
 
     The seed is set before anything is built: LoRA's initial weights come from the global generator.
     """
@@ -94,21 +87,30 @@ def run(
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     finally:
         stop()
-    tokenizer = getattr(trainer, "processing_class", None) or trainer.tokenizer
     trainer.save_model(str(schedule.output_dir))
-    tokenizer.save_pretrained(str(schedule.output_dir))
-    _keep_numbers(trainer, result, batches, stage, traced)
+    tokenizer_of(trainer).save_pretrained(str(schedule.output_dir))
+    traced.number("batches", batches)
+    _keep_numbers(trainer.state, result.training_loss, traced)
+    return trainer
+
+
+def answer(trainer: Any, sample: Sample | None, schedule: Schedule, traced: Trace) -> None:
+    """Answer ``sample`` with the model just trained, beside what was saved of it."""
     if sample:
         # Newer trl leaves the model in train mode with gradient checkpointing on.
-        trainer.model.eval()
-        generate.write(trainer.model, tokenizer, sample, schedule.output_dir, traced, stage)
+        model = trainer.model.eval()
+        generate.write(model, tokenizer_of(trainer), sample, schedule.output_dir, traced)
 
 
-def _keep_numbers(trainer: Any, result: Any, batches: list[str], stage: str, traced: Trace) -> None:
-    history = trainer.state.log_history
-    traced.number(f"{stage}.training_loss", result.training_loss)
+def tokenizer_of(trainer: Any) -> Any:
+    """The trainer's tokenizer; transformers before 4.46 has no ``processing_class``."""
+    return getattr(trainer, "processing_class", None) or trainer.tokenizer
+
+
+def _keep_numbers(state: Any, training_loss: float, traced: Trace) -> None:
     for name in ("loss", "grad_norm", "learning_rate", "eval_loss"):
-        if values := [row[name] for row in history if name in row]:
-            traced.number(f"{stage}.{name}", values)
-    traced.number(f"{stage}.batches", batches)
-    traced.number(f"{stage}.step", trainer.state.global_step)
+        if values := [row[name] for row in state.log_history if name in row]:
+            # transformers before 5.0 rounds the logged loss to 4 decimals; of one step it is this number.
+            traced.number(name, [training_loss] if name == "loss" and len(values) == 1 else values)
+    traced.number("training_loss", training_loss)
+    traced.number("step", state.global_step)

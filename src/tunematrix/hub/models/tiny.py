@@ -13,10 +13,14 @@ import numpy as np
 
 from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_tokenizer
 
+# fmt: off
 WORDS: Final = (
-    "The color of the sky is blue during day Grass green and grows in gardens sun provides light warmth "
-    "Water essential for all life forms What does do Why important I know Purple Nothing sustains It not"
-).split()
+    "The", "color", "of", "the", "sky", "is", "blue", "during", "day", "Grass", "green", "and", "grows",
+    "in", "gardens", "sun", "provides", "light", "warmth", "Water", "essential", "for", "all", "life",
+    "forms", "What", "does", "do", "Why", "important", "I", "know", "Purple", "Nothing", "sustains",
+    "It", "not",
+)
+# fmt: on
 CHAT_SPECIAL: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE: Final = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
@@ -74,7 +78,7 @@ def make_gpt2(folder: Path) -> None:
         tokens=tokens,
         merges=merges,
         special=("<|endoftext|>",),
-        roles={name: "<|endoftext|>" for name in ("bos_token", "eos_token", "unk_token")},
+        roles=dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
         digits=False,
         chat_template=None,
         max_length=CONTEXT,
@@ -86,7 +90,10 @@ def make_llama(folder: Path) -> None:
     tokens, merges = vocabulary(CHAT_SPECIAL)
     draw = _Normal(seed=20240202)
     head, groups = WIDTH // HEADS, 2
-    tensors = {"model.embed_tokens.weight": draw(len(tokens), WIDTH), "model.norm.weight": np.ones(WIDTH, np.float32)}
+    tensors = {
+        "model.embed_tokens.weight": draw(len(tokens), WIDTH),
+        "model.norm.weight": np.ones(WIDTH, np.float32),
+    }
     for layer in range(LAYERS):
         block = f"model.layers.{layer}."
         shapes = {
@@ -179,5 +186,7 @@ def _write_configs(folder: Path, config: dict[str, object], tokens: list[str], s
     # Both spellings of the dtype: transformers before 4.56 reads only the first, 5 prefers the second.
     both = {"torch_dtype": "float32", "dtype": "float32"}
     ends = {"bos_token_id": start, "eos_token_id": end}
-    write_json(folder / "config.json", {**config, **both, **ends, "use_cache": True, "vocab_size": len(tokens)})
+    write_json(
+        folder / "config.json", {**config, **both, **ends, "use_cache": True, "vocab_size": len(tokens)}
+    )
     write_json(folder / "generation_config.json", {"_from_model_config": True, **ends, "pad_token_id": end})

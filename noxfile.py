@@ -1,0 +1,66 @@
+"""The sessions; ``nox -l`` lists them. What they do lies in ``src/tunematrix``."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import time
+
+import nox
+
+from tunematrix.matrix import plan, table
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = plan.default_sessions(sys.argv)
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"
+nox.options.parallel = plan.parallel(sys.argv)
+
+CELLS = table.load().cells
+HOST = [sys.executable, "-m", "tunematrix"]
+
+if not os.environ.get("TUNEMATRIX_NOX"):  # set in nox's own children, which run the cells in parallel
+    os.environ["TUNEMATRIX_NOX"] = "1"
+    FINISH = [*HOST, "finish", str(time.time())]
+    atexit.register(subprocess.run, FINISH, check=False)
+
+
+@nox.session(allow_parallel=True)
+@nox.parametrize(
+    "python,cell", [nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in CELLS]
+)
+def e2e(session: nox.Session, cell: str) -> None:
+    """Run the same real work in one cell, record it, and bring the summary up to date."""
+    session.run(*HOST, "run", cell, "--venv", session.virtualenv.location, *session.posargs, external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests: about 10 seconds, no stack needed."""
+    session.install("-e", ".", "--group", "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types, layers and workflows."""
+    session.install("-e", ".", "--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session(venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """Make the locks of the named cells, or of all: nox -s lock -- [CELL ...]."""
+    session.run(*HOST, "lock", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Render the summary from the records there are, show it, and judge it."""
+    session.run(*HOST, "report", *session.posargs)

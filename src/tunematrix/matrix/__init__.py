@@ -1,0 +1,1 @@
+"""The host: cells, locks, environments, runs and records. Never imports the stack under test."""

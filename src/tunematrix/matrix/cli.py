@@ -1,0 +1,134 @@
+"""``tunematrix``: the commands that the nox sessions call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from tunematrix import __version__
+from tunematrix.matrix import cell as cells
+from tunematrix.matrix import diff, models, table
+from tunematrix.matrix import lock as locks
+from tunematrix.matrix.errors import TunematrixError, UntestableError
+from tunematrix.matrix.record import Record
+from tunematrix.matrix.store import Store
+from tunematrix.report import terminal, view, write
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """The same real fine-tuning work in every pinned combination, recorded and compared.
+
+    Exit codes: 0 as expected; 1 a regression; 2 bad input or usage; 3 could not be tested.
+    """
+
+
+@cli.command()
+@click.argument("name", metavar="CELL")
+@click.option("--venv", type=PATH, help="Environment to use; by default one in the results folder.")
+@click.option(
+    "--model", default=models.DEFAULT, show_default=True, help="A short name, or a Hub repository id."
+)
+@click.option("--rerun", is_flag=True, help="Run also when nothing has changed since the last record.")
+@click.option("--keep", is_flag=True, help="Keep the work folder also when all passed.")
+@click.option("-k", "select", metavar="EXPR", help="Only the tests that match; the cell's record stays.")
+@click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data, tests.")
+def run(name: str, **options: Any) -> int:
+    """Run one cell and bring the summary up to date."""
+    matrix, store = table.load(), Store()
+    chosen = cells.Options(**options)
+    cell = matrix.cell(name)
+    click.echo(f"{name}: running; log: {store.work(name) / 'log.txt'}")
+    record = cells.run(matrix, cell, chosen, store)
+    _tell(record, store)
+    if not chosen.select:
+        write.refresh(matrix, store)
+    return view.exit_code([record.outcome])
+
+
+def _tell(record: Record, store: Store) -> None:
+    """One line for the cell, and one per root cause."""
+    how = "reused, nothing has changed; --rerun runs it again" if record.reused else f"{record.seconds:.0f} s"
+    click.echo(f"{record.cell}: {record.outcome} ({how})")
+    row = view.Row(
+        cell=record.cell, record=record, versions={}, compared=diff.compare(record, record), since=None
+    )
+    for reason in view.reasons(row):
+        click.echo(f"  {', '.join(reason.stages) or 'cell'}: {reason.error.line}")
+    kept = store.work(record.cell) / "run"
+    if kept.is_dir():
+        click.echo(f"  work folder kept: {kept}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[CELL]...")
+def lock(names: tuple[str, ...]) -> int:
+    """Make the locks of the named cells, or of all."""
+    matrix = table.load()
+    chosen = [matrix.cell(name) for name in names] or list(matrix.cells)
+    code = 0
+    for cell in chosen:
+        try:
+            text = locks.write(cell, matrix.lock(cell))
+            click.echo(f"{cell.name}: {len(locks.versions(text))} packages")
+        except UntestableError as error:
+            click.echo(f"{cell.name}: {error.outcome}\n{error}", err=True)
+            code = error.exit_code
+    return code
+
+
+@cli.command()
+def report() -> int:
+    """Render the summary from the records there are, show it, and judge it."""
+    store = Store()
+    rows, model = write.refresh(table.load(), store)
+    terminal.show(rows, model)
+    click.echo(f"details: {store.folder / 'summary.md'}")
+    return view.exit_code([row.outcome for row in rows])
+
+
+@cli.command(hidden=True)
+@click.argument("since", type=float)
+def finish(since: float) -> int:
+    """Show the summary once, after nox is done, if this nox ran a cell."""
+    matrix, store = table.load(), Store()
+    records = (store.path(cell.name) for cell in matrix.cells)
+    if any(record.is_file() and record.stat().st_mtime >= since for record in records):
+        terminal.show(*write.refresh(matrix, store))
+        click.echo(f"details: {store.folder / 'summary.md'}")
+    return 0
+
+
+@contextlib.contextmanager
+def exits() -> Iterator[None]:
+    """The one place that turns errors into messages and exit codes."""
+    try:
+        yield
+    except TunematrixError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(3)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    with exits():
+        code = cli.main(arguments, prog_name="tunematrix", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    os._exit(1)  # unreachable; says so to the type checker

@@ -1,0 +1,42 @@
+"""How many cells run at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for its neighbours
+
+
+def parallel(arguments: Sequence[str]) -> int | None:
+    """The degree for a nox called with ``arguments``, where they ask for cells.
+
+    Other sessions keep nox's own way: run in parallel, their output would only be shown at their end.
+    """
+    selectors = ("-t", "--tags", "-k", "--keywords")
+    asked = any(argument.startswith("e2e") or argument in selectors for argument in arguments)
+    return degree(cores(), memory()) if asked else None
+
+
+def default_sessions(arguments: Sequence[str]) -> list[str] | None:
+    """``tests`` where none is named; all for ``nox -l --json``, which is what a CI plans its jobs from."""
+    return None if "--json" in arguments else ["tests"]
+
+
+def degree(processors: int, memory_bytes: int) -> int:
+    """Cells in parallel: one a core, since each runs on one thread, as far as the memory allows."""
+    return max(1, min(processors, memory_bytes // CELL_BYTES))
+
+
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """The machine's memory in bytes; where it cannot be asked for, enough for one cell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return CELL_BYTES

@@ -1,0 +1,68 @@
+"""Calling uv: where packages come from, and what its failures mean."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import uv
+
+# uv's words for troubles of the network or the machine, not of the combination.
+TROUBLE: Final = (
+    "error sending request",
+    "failed to fetch",
+    "connection refused",
+    "network connectivity is disabled",
+    "no space left",
+    "dns error",
+    "timed out",
+    "could not connect",
+)
+
+
+def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run uv with ``arguments``, quietly; never raises for its exit code."""
+    command = [uv.find_uv_bin(), *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    if links := find_links():
+        environment["UV_FIND_LINKS"] = ",".join(links)
+    environment["UV_NO_PROGRESS"] = "1"
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
+
+
+def is_trouble(text: str) -> bool:
+    """Whether uv's message is about the network or the machine."""
+    return any(words in text.lower() for words in TROUBLE)
+
+
+def torch_source() -> list[str]:
+    """The options that say where torch comes from.
+
+    A wheel in a find-links folder wins: uv itself does not read pip's settings and would take a CUDA
+    build of several gigabytes. Elsewhere uv's own backend choice, ``cpu`` unless ``UV_TORCH_BACKEND`` says
+    another.
+    """
+    local = (Path(link.removeprefix("file://")) for link in find_links())
+    if any(next(folder.glob("torch-*.whl"), None) for folder in local if folder.is_dir()):
+        return []
+    return ["--torch-backend", os.environ.get("UV_TORCH_BACKEND", "cpu")]
+
+
+@functools.cache
+def find_links() -> tuple[str, ...]:
+    """Folders or pages with wheels: ``UV_FIND_LINKS``, else pip's variable, else pip's configuration."""
+    if own := os.environ.get("UV_FIND_LINKS"):
+        return tuple(own.split(","))
+    if pips := os.environ.get("PIP_FIND_LINKS"):
+        return tuple(pips.split())
+    asked = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return tuple(asked.stdout.split()) if asked.returncode == 0 else ()

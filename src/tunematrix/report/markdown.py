@@ -1,0 +1,68 @@
+"""The summary as Markdown, for a job's page and for the results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tunematrix.matrix.record import STAGES
+from tunematrix.report.terminal import sign
+from tunematrix.report.view import CORE, Row, reasons
+
+
+def render(table: list[Row], model: str) -> str:
+    """The whole of ``summary.md``."""
+    return "\n".join(_lines(table, model)) + "\n"
+
+
+def _lines(table: list[Row], model: str) -> Iterator[str]:
+    yield f"# Compatibility summary: {model or 'nothing run yet'}"
+    yield ""
+    yield "Each row is one pinned combination; each column after the versions is a step of the same work."
+    yield ""
+    yield from _table(["cell", *CORE, *STAGES, "since the cell above"], [_row(row) for row in table])
+    broken = [(row, reason) for row in table for reason in reasons(row)]
+    if broken:
+        yield from ("", "## Why", "")
+    for row, reason in broken:
+        stages = f" {', '.join(reason.stages)}:" if reason.stages else ""
+        yield f"- **{row.cell}**{stages} {code(reason.error.line)}"
+    for row in table:
+        yield from _changes(row)
+
+
+def _row(row: Row) -> list[str]:
+    whole = row.outcome.startswith("un")
+    outcomes = [row.outcome if whole else outcome for outcome in row.stages.values()]
+    verdict = row.compared.verdict if row.since and row.record else ""
+    return [row.cell, *(row.versions[name] for name in CORE), *(sign(one).plain for one in outcomes), verdict]
+
+
+def _changes(row: Row) -> Iterator[str]:
+    if not row.compared.changes:
+        return
+    yield from ("", f"## {row.since} -> {row.cell}: what moved", "")
+    shown = [
+        [one.kind, code(one.name), code(short(one.before)), code(short(one.after))]
+        for one in row.compared.changes
+    ]
+    yield from _table(["kind", "what", "before", "after"], shown)
+
+
+def _table(head: list[str], body: list[list[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for cells in body:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def short(value: Any) -> str:
+    text = str(value) if value != "" else "(dropped)"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def code(text: str) -> str:
+    """Inline code that no backtick in ``text`` can end."""
+    fence = "``" if "`" in text else "`"
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"

@@ -1,0 +1,28 @@
+"""Render the summary of a results folder: from records alone, under a lock, at any time."""
+
+from __future__ import annotations
+
+import json
+
+from tunematrix.matrix.record import Record
+from tunematrix.matrix.store import Store, write_atomic
+from tunematrix.matrix.table import Matrix
+from tunematrix.report import markdown, view
+
+
+def load(matrix: Matrix, store: Store) -> dict[str, Record]:
+    """The records of the matrix's cells; one that cannot be read counts as missing."""
+    found = {cell.name: store.load(cell.name) for cell in matrix.cells}
+    return {name: record for name, record in found.items() if record}
+
+
+def refresh(matrix: Matrix, store: Store) -> tuple[list[view.Row], str]:
+    """Write ``summary.json`` and ``summary.md``; returns the rows and the model they are about."""
+    with store.locked("summary"):
+        records = load(matrix, store)
+        model, records = view.one_model(records)
+        table = view.rows(matrix, records)
+        content = json.dumps(view.summary(matrix, records), indent=1, ensure_ascii=False) + "\n"
+        write_atomic(store.folder / "summary.json", content)
+        write_atomic(store.folder / "summary.md", markdown.render(table, model))
+    return table, model
