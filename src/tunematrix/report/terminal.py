@@ -66,7 +66,7 @@ def show(table: list[Row], model: str, out: Console | None = None) -> None:
 
 def _table(table: list[Row], model: str, *, wide: bool) -> Table:
     title = f"Does it work? The same work in every pinned combination; model: {model or 'nothing run yet'}"
-    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
     for name in ("cell", *CORE):
         shown.add_column(HEADS.get(name, name), no_wrap=True)
     for name in STAGES:
