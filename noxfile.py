@@ -44,6 +44,29 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(allow_parallel=True)
+@nox.parametrize(
+    "client", [nox.param(version, id=version) for version in ("0.26.5", "0.36.2", "1.33.0", "2.4.0")]
+)
+def clients(session: nox.Session, client: str) -> None:
+    """Test the embedded Hub and the download step with one generation of the real client."""
+    session.install(f"huggingface_hub=={client}", "pytest", "pytest-timeout", "click", "pyyaml")
+    session.run("pytest", "tests/hub/clients", *session.posargs, env={"PYTHONPATH": "src"})
+
+
+@nox.session
+def tool(session: nox.Session) -> None:
+    """Test the installed program with real uv, real processes and real weights."""
+    session.install("-e", ".", "--group", "test")
+    session.run("pytest", "-m", "integration", "tests/tool", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure what a cell costs beside a bare script with the same calls: nox -s bench -- [ROUNDS]."""
+    session.run(*HOST[:1], "tests/bench/run.py", session.virtualenv.location, *session.posargs, external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, layers and workflows."""

@@ -54,10 +54,10 @@ class Ended:
 
 def isolated(work: Callable[[Trace], None], limit: float) -> Ended:
     """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had."""
-    return _forked(work, limit) if CAN_FORK else _attempt(work)
+    return _forked(work, limit) if CAN_FORK else attempt(work)
 
 
-def _attempt(work: Callable[[Trace], None]) -> Ended:
+def attempt(work: Callable[[Trace], None]) -> Ended:
     trace = Trace()
     outcome, error = "passed", None
     start = time.perf_counter()
@@ -105,13 +105,17 @@ def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
 def _child(work: Callable[[Trace], None], sender: Connection) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # so that its own workers can be ended with it
-    if sys.platform == "linux":
-        # When the parent is killed outright, nobody else would end this child.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    sender.send(_attempt(work))
+    die_with_parent()
+    sender.send(attempt(work))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # not through exit handlers: those belong to the parent
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent is killed outright; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(pid: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The pytest plugin of a cell: a Hub to talk to, the stack imported once, stages in the report log.
+"""The pytest plugin of a cell: stages in the report log, the moment each begins and ends.
 
 ``pytest -p tunematrix.harness.plugin``. Stages stream through pytest's own report hook, so that
 ``--report-log`` has every one on disk the moment it ends.
@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tunematrix.harness import stages, workflow
-from tunematrix.harness.isolate import Skipped, _attempt
+from tunematrix.harness.isolate import die_with_parent
 
 Status = tuple[str, str, str]
 
@@ -24,6 +22,8 @@ class StageReport(pytest.TestReport):
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("TUNEMATRIX_CELL"):
+        die_with_parent()
     config.pluginmanager.register(Session(config), "tunematrix-session")
 
 
@@ -43,37 +43,16 @@ class Session:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.nodeid = ""
-        self.ready = False
-        self.open = ExitStack()
 
     def pytest_sessionstart(self) -> None:
         stages.listeners.append(self.stage)
 
     def pytest_sessionfinish(self) -> None:
         stages.listeners.remove(self.stage)
-        self.open.close()
+        workflow.OPEN.close()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.nodeid = item.nodeid
-        if item.get_closest_marker("integration"):
-            self.prepare()
-        return (yield)
-
-    def prepare(self) -> None:
-        """Point the client at a Hub and import the stack, once, before the first integration test."""
-        if os.environ.get("SKIP_INTEGRATION", "").lower() in ("1", "true", "yes"):
-            pytest.skip("SKIP_INTEGRATION is set")
-        if self.ready:
-            return
-        try:
-            self.open.enter_context(workflow.hub())
-        except Skipped as reason:
-            pytest.skip(str(reason))
-        self.ready = True
-        stages.tell("began", "import")
-        # In this very process, and only here: the stages' children are copies of it.
-        stages.tell_end("import", _attempt(stages.import_stack))
 
     def stage(self, event: str, name: str, fact: dict[str, Any] | None) -> None:
         report = StageReport(

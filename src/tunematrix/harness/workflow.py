@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from tunematrix.harness.checkpoint import differences
-from tunematrix.harness.isolate import Ended, Skipped, isolated
-from tunematrix.harness.stages import limit, not_run, stage
+from tunematrix.harness.isolate import Ended, Skipped, attempt, isolated
+from tunematrix.harness.stages import import_stack, limit, not_run, stage, tell, tell_end
 from tunematrix.pipeline import cli
 from tunematrix.pipeline.errors import HubError
 from tunematrix.pipeline.trace import Trace
@@ -31,11 +31,31 @@ PROMPT: Final = "The color of the sky is"
 # High enough that one step on one sample changes the greedy answer of every model, the real one
 # included, and low enough that the loss of the next step still is a sensible number.
 LEARNING_RATE: Final = 0.02
+OPEN: Final = ExitStack()  # what the run holds open, its Hub among it
+_ready: list[bool] = []
 _downloaded: list[Path] = []  # the model of this pytest run, shared by its tests: they only read it
 
 
 class Mismatch(Exception):
     """Two things that must be equal are not."""
+
+
+def ready() -> None:
+    """Find a Hub and import the stack, once per run, before the first workflow; the stage ``import``.
+
+    In this very process, and only here: the stages' children are copies of it.
+    """
+    if os.environ.get("SKIP_INTEGRATION", "").lower() in ("1", "true", "yes"):
+        pytest.skip("SKIP_INTEGRATION is set")
+    if _ready:
+        return
+    try:
+        OPEN.enter_context(hub())
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    _ready.append(True)
+    tell("began", "import")
+    tell_end("import", attempt(import_stack))
 
 
 @contextmanager
@@ -93,6 +113,7 @@ class Workflow:
     def __init__(
         self, folder: Path, *, texts: Sequence[str], preferences: Sequence[tuple[str, str, str]]
     ) -> None:
+        ready()
         self.folder = folder
         self.ended: dict[str, Ended] = {}
         self.repo = os.environ.get("TUNEMATRIX_REPO") or os.environ.get("TUNEMATRIX_MODEL", DEFAULT_MODEL)

@@ -168,7 +168,7 @@ def execute(record: Record, venv: Path, options: Options, served: models.Served,
     code = _process(_command(venv, options, folder, report), variables, log, options.limit)
     if code == 5 and options.select:
         raise UsageError(f"-k {options.select!r} matches no test; try -k resume, or none")
-    found = evidence.read(report, log, code)
+    found = evidence.read(report, log, code, whole=not options.select)
     extra = [Result(name="error", outcome="skipped", error=found.error)] if found.error else []
     outcome = outcome_of([*found.stages.values(), *found.probes, *extra])
     if outcome == "passed" and not options.keep:

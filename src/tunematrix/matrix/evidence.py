@@ -33,8 +33,11 @@ class Evidence:
         return outcome_of([*self.stages.values(), *self.probes])
 
 
-def read(report: Path, log: Path, code: int | None) -> Evidence:
-    """The evidence in a report log; ``code`` is pytest's exit code, None when it was stopped for time."""
+def read(report: Path, log: Path, code: int | None, *, whole: bool = True) -> Evidence:
+    """The evidence in a report log; ``code`` is pytest's exit code, None when it was stopped for time.
+
+    Of a whole run, a stage that left no trace was not run; of a selection, it was not asked for.
+    """
     evidence = Evidence()
     for line in _lines(report):
         if line.get("$report_type") == "StageReport":
@@ -43,9 +46,9 @@ def read(report: Path, log: Path, code: int | None) -> Evidence:
             _test(evidence, line)
     if code not in ORDERLY:
         _ended_badly(evidence, code, log)
-    stages = [*STAGES, *(name for name in evidence.stages if name not in STAGES)]
+    asked = [name for name in STAGES if whole or name in evidence.stages]
     evidence.stages = {
-        name: evidence.stages.get(name, Result(name=name, outcome="not_run")) for name in stages
+        name: evidence.stages.get(name, Result(name=name, outcome="not_run")) for name in asked
     }
     return evidence
 
