@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -45,8 +46,8 @@ def train(command: str, start: Path, name: str, steps: int, *arguments: str) -> 
 
 def main() -> None:
     FOLDER.mkdir()
-    (FOLDER / "finetune.json").write_text(yaml.safe_dump(TEXTS, default_flow_style=True, width=10**6))
-    (FOLDER / "align.json").write_text(yaml.safe_dump(PAIRS, default_flow_style=True, width=10**6))
+    (FOLDER / "finetune.json").write_text(json.dumps(TEXTS))
+    (FOLDER / "align.json").write_text(json.dumps(PAIRS))
     import_stack(Trace())
     call("download", {"models": [{"repo": REPO, "output_dir": str(MODEL)}]})
     tuned = train("finetune", MODEL, "tuned", 1)

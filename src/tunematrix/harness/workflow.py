@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -56,6 +57,7 @@ def ready() -> None:
     _ready.append(True)
     tell("began", "import")
     tell_end("import", attempt(import_stack))
+    settle()
 
 
 @contextmanager
@@ -143,6 +145,7 @@ class Workflow:
         if ended.outcome == "passed":
             _downloaded[:] = [output]
             preload(output)
+            settle()
         return ended
 
     def finetune_config(self, name: str, steps: int) -> dict[str, Any]:
@@ -273,6 +276,15 @@ def adapted(command: str, config: dict[str, Any]) -> dict[str, Any]:
         key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
         for key, value in own.items()
     }
+
+
+def settle() -> None:
+    """Keep the collector off what is imported: else each child copies every page it looks through.
+
+    Halves the time of a short stage; ``gc.freeze`` is made for this.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def preload(model: Path) -> None:

@@ -10,7 +10,11 @@ from typing import Any, NoReturn
 import click
 
 from tunematrix.pipeline import config as configs
+from tunematrix.pipeline.align import align as run_align
+from tunematrix.pipeline.download import download as run_download
 from tunematrix.pipeline.errors import ConfigError, PipelineError
+from tunematrix.pipeline.finetune import finetune as run_finetune
+from tunematrix.pipeline.generate import generate as run_generate
 from tunematrix.pipeline.trace import Trace
 
 CONFIG = click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="YAML file")
@@ -34,10 +38,8 @@ def cli(context: click.Context) -> None:
 @click.pass_obj
 def download(traced: Trace, path: Path) -> None:
     """Fetch and verify models; what is there and right is not fetched again."""
-    from tunematrix.pipeline.download import download as run
-
     traced.command = "download"
-    run(configs.load(configs.Download, path), traced)
+    run_download(configs.load(configs.Download, path), traced)
 
 
 @cli.command()
@@ -46,10 +48,8 @@ def download(traced: Trace, path: Path) -> None:
 @click.pass_obj
 def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
     """Fine-tune a model on text, chats, or prompts with completions."""
-    from tunematrix.pipeline.finetune import finetune as run
-
     traced.command = "finetune"
-    run(configs.load(configs.Finetune, path), checkpoint(resume), traced)
+    run_finetune(configs.load(configs.Finetune, path), checkpoint(resume), traced)
 
 
 @cli.command()
@@ -58,10 +58,8 @@ def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
 @click.pass_obj
 def align(traced: Trace, path: Path, resume: Path | None) -> None:
     """Align a model or an adapter with preference pairs."""
-    from tunematrix.pipeline.align import align as run
-
     traced.command = "align"
-    run(configs.load(configs.Align, path), checkpoint(resume), traced)
+    run_align(configs.load(configs.Align, path), checkpoint(resume), traced)
 
 
 @cli.command()
@@ -69,10 +67,8 @@ def align(traced: Trace, path: Path, resume: Path | None) -> None:
 @click.pass_obj
 def generate(traced: Trace, path: Path) -> None:
     """Load a saved model or adapter and answer a prompt greedily."""
-    from tunematrix.pipeline.generate import generate as run
-
     traced.command = "generate"
-    run(configs.load(configs.Generate, path), traced)
+    run_generate(configs.load(configs.Generate, path), traced)
 
 
 def checkpoint(resume: Path | None) -> Path | None:

@@ -6,6 +6,7 @@ same bytes.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import tempfile
@@ -16,8 +17,6 @@ from typing import Final
 
 import filelock
 import platformdirs
-
-from tunematrix.hub.models import smollm2, tiny
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,18 +34,28 @@ class Model:
         return f"tunematrix/{self.name}"
 
 
+def _later(module: str, function: str) -> Callable[[Path], None]:
+    """A maker whose numpy and gguf are imported when it is called: most runs find the model made."""
+
+    def make(folder: Path) -> None:
+        found = importlib.import_module(f"tunematrix.hub.models.{module}")
+        getattr(found, function)(folder)
+
+    return make
+
+
 # ``version`` goes up when the files a maker writes change: the cache is keyed by it.
 MODELS: Final = {
     model.name: model
     for model in (
         Model(
             name="smollm2-135m",
-            make=smollm2.make,
+            make=_later("smollm2", "make"),
             version=1,
             upstream="HuggingFaceTB/SmolLM2-135M-Instruct",
         ),
-        Model(name="tiny-gpt2", make=tiny.make_gpt2, version=1),
-        Model(name="tiny-llama", make=tiny.make_llama, version=1),
+        Model(name="tiny-gpt2", make=_later("tiny", "make_gpt2"), version=1),
+        Model(name="tiny-llama", make=_later("tiny", "make_llama"), version=1),
     )
 }
 
