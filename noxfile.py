@@ -75,6 +75,8 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+    session.run("actionlint")
+    session.run("zizmor", "--offline", "--no-progress", ".github")
 
 
 @nox.session(venv_backend="none")
