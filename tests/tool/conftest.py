@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+collect_ignore = ["variants"]  # run in cells, as a workload
 ROOT = Path(__file__).parents[2]
 TOOLS = "pytest==9.0.2\npytest-timeout==2.4.0\npytest-reportlog==1.0.0\nclick==8.3.1\npyyaml==6.0.3\n"
 NEEDS = "iniconfig==2.3.0\npackaging==25.0\npluggy==1.6.0\npygments==2.19.2\n"
