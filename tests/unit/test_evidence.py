@@ -77,6 +77,12 @@ def test_a_seed_test_that_fails_beside_its_stages_is_told(tmp_path: Path) -> Non
     assert [(probe.name, probe.outcome) for probe in found.probes] == [("real_align", "failed")]
 
 
+def test_a_test_that_ends_in_the_middle_of_a_stage_ended_it(tmp_path: Path) -> None:
+    lines = [begun("align"), report("test_real_align", "failed", "tests/test_real_e2e.py")]
+
+    assert read(tmp_path, *lines, code=1).stages["align"].outcome == "timed_out"
+
+
 @pytest.mark.parametrize("outcome", ["passed", "failed", "skipped"])
 def test_other_tests_are_probes(tmp_path: Path, outcome: str) -> None:
     found = read(tmp_path, report("test_merge", outcome), report("test_merge", "passed", when="teardown"))

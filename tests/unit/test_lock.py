@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import subprocess
 from pathlib import Path
@@ -68,11 +69,52 @@ def test_without_a_day_all_is_of_the_day_of_locking(fake: Uv) -> None:
 
 
 def test_the_header_says_how_to_remake_it(fake: Uv, tmp_path: Path) -> None:
-    text = lock.write(CELL, tmp_path / "old.txt", TODAY)
+    assert lock.write(CELL, tmp_path / "old.txt", TODAY)
 
-    assert (tmp_path / "old.txt").read_text() == text
+    text = (tmp_path / "old.txt").read_text()
     assert "#   nox -s lock -- old\n" in text
-    assert "other packages as of 2024-12-10; resolved 2026-11-22 by uv 1.2.3" in text
+    assert "# as of 2024-12-10, torch and what it needs as of 2026-11-22; uv 1.2.3\n" in text
+    assert text.endswith("\ntrl==0.12.2\n")
+
+
+LOCKED = "torch==2.13.0+cpu\ntrl==0.12.2\nclick==8.1.7\n"
+LATER = datetime.date(2027, 1, 1)
+
+
+def test_locking_an_unchanged_cell_again_changes_no_byte(fake: Uv, tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    fake.answer = (0, LOCKED, "")
+    lock.write(CELL, path, TODAY)
+    first = path.read_bytes()
+
+    assert not lock.write(CELL, path, LATER)
+    assert path.read_bytes() == first
+    assert "torch=2026-11-23T00:00:00Z" in fake.asked
+
+
+def test_a_cell_of_today_is_locked_anew(fake: Uv, tmp_path: Path) -> None:
+    path, cell = tmp_path / "new.txt", Cell(name="new", pins={"trl": "0.12.2"})
+    fake.answer = (0, LOCKED, "")
+    lock.write(cell, path, TODAY)
+    fake.answer = (0, LOCKED + "zipp==1\n", "")
+
+    assert lock.write(cell, path, LATER)
+    assert "# as of 2027-01-01; uv" in path.read_text()
+
+
+def test_a_lock_is_stale_when_its_row_has_changed(fake: Uv, tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    assert lock.stale(CELL, path) == "there is no lock"
+    fake.answer = (0, LOCKED, "")
+    lock.write(CELL, path, TODAY)
+
+    assert lock.stale(CELL, path) is None
+    moved = dataclasses.replace(CELL, pins={**CELL.pins, "trl": "0.13.0"})
+    assert lock.stale(moved, path) == "trl is 0.12.2 there, 0.13.0 in matrix.toml"
+    added = dataclasses.replace(CELL, as_of=LATER)
+    assert lock.stale(added, path) == "its row in matrix.toml has changed since"
+    path.write_text(LOCKED)
+    assert lock.stale(added, path) is None, "a lock made by hand is held to the pins alone"
 
 
 def test_a_refusal_keeps_uvs_own_words_and_the_old_lock(fake: Uv, tmp_path: Path) -> None:
@@ -131,6 +173,7 @@ def test_the_shipped_locks_hold_their_pins_and_no_cuda(path: Path) -> None:
     cell = table.load(path.parent).cell(path.stem)
     found = lock.versions(path.read_text())
 
-    assert {name: found[name].split("+")[0] for name in cell.pins} == dict(cell.pins)
+    assert lock.stale(cell, path) is None
+    assert lock.INPUTS in path.read_text()
     assert not [name for name in found if name.startswith(("nvidia", "triton", "cuda"))]
     assert "://" not in path.read_text()

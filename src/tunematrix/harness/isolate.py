@@ -93,6 +93,7 @@ def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
         return _died(child.exitcode or 0, time.perf_counter() - start)
     finally:
         _end(child.pid)
+        child.kill()  # it may not have come to lead a group
         child.join()
         receiver.close()
     if isinstance(ended, Ended):

@@ -132,7 +132,7 @@ class Workflow:
     def checkpoints(self, name: str) -> Path:
         return self.folder / "checkpoints" / name
 
-    # The commands, each as (name, configuration, further arguments)
+    # The commands and their configurations
 
     def download(self, *, told: bool = True) -> Ended:
         """Fetch the model into ``models/``; untold, an earlier test's copy will do."""
@@ -193,7 +193,10 @@ class Workflow:
             "output_dir": str(folder),
             "device": "cpu",
         }
-        self.command("generate", config, name=f"generate-{output}")(trace)
+        own = Trace()
+        self.command("generate", config, name=f"generate-{output}")(own)
+        trace.call_sites += own.call_sites
+        trace.numbers |= {key.replace(".", f".{output}.", 1): value for key, value in own.numbers.items()}
         return folder
 
     # How they are run

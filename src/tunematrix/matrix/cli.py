@@ -15,7 +15,7 @@ from tunematrix import __version__
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import diff, models, table
 from tunematrix.matrix import lock as locks
-from tunematrix.matrix.errors import TunematrixError, UntestableError
+from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError
 from tunematrix.matrix.record import Record
 from tunematrix.matrix.store import Store
 from tunematrix.report import terminal, view, write
@@ -47,6 +47,10 @@ def run(name: str, **options: Any) -> int:
     matrix, store = table.load(), Store()
     chosen = cells.Options(**options)
     cell = matrix.cell(name)
+    if (lock := matrix.lock(cell)).is_file() and (why := locks.stale(cell, lock)):
+        click.echo(
+            f"warning: {lock}: {why}; it is installed as it is. To remake it: nox -s lock -- {name}", err=True
+        )
     click.echo(f"{name}: running; log: {store.work(name) / 'log.txt'}")
     record = cells.run(matrix, cell, chosen, store)
     _tell(record, store)
@@ -71,19 +75,31 @@ def _tell(record: Record, store: Store) -> None:
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[CELL]...")
-def lock(names: tuple[str, ...]) -> int:
-    """Make the locks of the named cells, or of all."""
+@click.option("--check", is_flag=True, help="Only say which locks are stale; exit 1 if any is.")
+def lock(names: tuple[str, ...], *, check: bool) -> int:
+    """Make the locks of the named cells, or of all; what comes out the same keeps every byte."""
     matrix = table.load()
     chosen = [matrix.cell(name) for name in names] or list(matrix.cells)
-    code = 0
-    for cell in chosen:
-        try:
-            text = locks.write(cell, matrix.lock(cell))
-            click.echo(f"{cell.name}: {len(locks.versions(text))} packages")
-        except UntestableError as error:
-            click.echo(f"{cell.name}: {error.outcome}\n{error}", err=True)
-            code = error.exit_code
-    return code
+    return _check_locks(matrix, chosen) if check else max(_make_lock(matrix, cell) for cell in chosen)
+
+
+def _check_locks(matrix: table.Matrix, chosen: list[table.Cell]) -> int:
+    found = {cell.name: locks.stale(cell, matrix.lock(cell)) for cell in chosen}
+    stale = {name: why for name, why in found.items() if why}
+    for name, why in stale.items():
+        click.echo(f"{name}: {why}; nox -s lock -- {name}")
+    click.echo(f"{len(chosen) - len(stale)} of {len(chosen)} locks are as {table.FILE} asks")
+    return RegressionError.exit_code if stale else 0
+
+
+def _make_lock(matrix: table.Matrix, cell: table.Cell) -> int:
+    try:
+        changed = locks.write(cell, matrix.lock(cell))
+    except UntestableError as error:
+        click.echo(f"{cell.name}: {error.outcome}\n{error}", err=True)
+        return error.exit_code
+    click.echo(f"{cell.name}: {'written' if changed else 'unchanged'}")
+    return 0
 
 
 @cli.command()

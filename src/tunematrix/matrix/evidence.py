@@ -86,6 +86,11 @@ def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
     name = line["nodeid"].split("::")[-1].removeprefix("test_") or line["nodeid"]
     failed = line["outcome"] == "failed"
     error = _longrepr(line.get("longrepr"))
+    if failed and evidence.running:  # the test's own time limit came in the middle of a stage
+        stage = evidence.running
+        evidence.stages[stage] = Result(name=stage, outcome="timed_out", error=error)
+        evidence.running = None
+        return
     if line["$report_type"] == "TestReport" and SEED not in line["nodeid"]:
         if line["when"] == "call" or line["outcome"] != "passed":
             seconds = round(line["duration"], 3)

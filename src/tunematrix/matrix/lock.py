@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +14,11 @@ from packaging.utils import canonicalize_name
 from tunematrix.matrix import uv
 from tunematrix.matrix.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.matrix.store import write_atomic
-from tunematrix.matrix.table import Cell
+from tunematrix.matrix.table import FILE, Cell
 
 # The tools that the tests need inside a cell; nothing else of ours is installed there.
 TOOLS: Final = ("pytest", "pytest-timeout", "pytest-reportlog", "click", "pyyaml")
+INPUTS: Final = "# inputs: "
 # Packages the workflow needs that the pins may not bring with them.
 NEEDED: Final = ("accelerate", "datasets")
 # Torch, what it needs itself, and setuptools are of today in every cell: the machine's, not the day's.
@@ -40,7 +43,7 @@ def requirements(cell: Cell) -> str:
 
 
 def resolve(cell: Cell, today: datetime.date) -> str:
-    """The text of the cell's lock; raises ``UnresolvableError`` with uv's own explanation."""
+    """The packages of the cell's lock; raises ``UnresolvableError`` with uv's own explanation."""
     options = ["--python-version", cell.python, "--no-header", "--annotation-style", "line"]
     options += ["--exclude-newer", _end_of(cell.as_of or today), *uv.torch_source()]
     if cell.as_of:
@@ -50,17 +53,39 @@ def resolve(cell: Cell, today: datetime.date) -> str:
     if done.returncode:
         kind = InfrastructureError if uv.is_trouble(done.stderr) else UnresolvableError
         raise kind(done.stderr.strip())
-    return header(cell, today) + done.stdout
+    return done.stdout
 
 
 def header(cell: Cell, today: datetime.date) -> str:
     """How the lock was made, and how to make it again."""
     version = uv.run("--version").stdout.split()[1]
-    as_of = f"other packages as of {cell.as_of}" if cell.as_of else f"as of {today}"
+    day = f"as of {cell.as_of}, torch and what it needs as of {today}" if cell.as_of else f"as of {today}"
     return (
         "# Every package of this cell, installed exactly as written. Made from matrix.toml; to remake it:\n"
-        f"#   nox -s lock -- {cell.name}\n# {as_of}; resolved {today} by uv {version}\n"
+        f"#   nox -s lock -- {cell.name}\n# {day}; uv {version}\n{INPUTS}{inputs(cell)}\n"
     )
+
+
+def inputs(cell: Cell) -> str:
+    """A hash over all that the cell's row says about its lock."""
+    asked = f"{cell.python}\n{cell.as_of}\n{requirements(cell)}"
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+
+
+def stale(cell: Cell, path: Path) -> str | None:
+    """Why the lock at ``path`` is not what the cell's row asks for, or None.
+
+    A lock without our header was made or edited by hand: it is held to the pins alone.
+    """
+    if not path.is_file():
+        return "there is no lock"
+    text = path.read_text(encoding="utf-8")
+    found = versions(text, str(path))
+    for name, wanted in cell.pins.items():
+        if (has := found.get(name, "no version")).split("+")[0] != wanted.split("+")[0]:
+            return f"{name} is {has} there, {wanted} in {FILE}"
+    made = re.search(f"^{INPUTS}(.*)$", text, re.MULTILINE)
+    return f"its row in {FILE} has changed since" if made and made[1] != inputs(cell) else None
 
 
 def _end_of(day: datetime.date) -> str:
@@ -68,11 +93,28 @@ def _end_of(day: datetime.date) -> str:
     return f"{day + datetime.timedelta(days=1)}T00:00:00Z"
 
 
-def write(cell: Cell, path: Path, today: datetime.date | None = None) -> str:
-    """Make the lock at ``path``; an unresolvable cell leaves what is there as it was."""
-    text = resolve(cell, today or datetime.datetime.now(datetime.UTC).date())
-    write_atomic(path, text)
-    return text
+def write(cell: Cell, path: Path, today: datetime.date | None = None) -> bool:
+    """Bring the lock at ``path`` up to date; returns whether it changed.
+
+    A lock whose packages come out the same keeps every byte, its days included. An unresolvable cell
+    leaves what is there as it was.
+    """
+    today = today or datetime.datetime.now(datetime.UTC).date()
+    # What an unchanged cell of the past may still move is its platform: keep that of the day of its lock.
+    kept = _platform_day(path) if cell.as_of and stale(cell, path) is None else None
+    packages = resolve(cell, kept or today)
+    if path.is_file() and stale(cell, path) is None and path.read_text().endswith(f"\n{packages}"):
+        return False
+    write_atomic(path, header(cell, today) + packages)
+    return True
+
+
+def _platform_day(path: Path) -> datetime.date | None:
+    """The day of the platform layer in the header of a lock of ours."""
+    made = re.search(
+        r"^# as of [\d-]+, torch and what it needs as of ([\d-]+)", path.read_text(), re.MULTILINE
+    )
+    return datetime.date.fromisoformat(made[1]) if made else None
 
 
 def versions(text: str, name: str = "the lock") -> dict[str, str]:
