@@ -53,6 +53,13 @@ def test_a_name_that_matches_nothing_is_told_with_the_nearest() -> None:
         names("confg.json")
 
 
+def test_a_pattern_that_matches_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert names("*.txt", "config.json") == ["config.json"]
+    assert capsys.readouterr().err == "a/b: no file matches '*.txt'\n"
+    with pytest.raises(ConfigError, match=r"no file matches \*\.txt; it has config\.json"):
+        names("*.txt")
+
+
 class RepositoryNotFoundError(OSError):
     pass
 

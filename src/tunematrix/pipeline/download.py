@@ -130,16 +130,26 @@ def _announced(info: Any) -> Iterator[Remote]:
 
 
 def select(files: list[Remote], wanted: Wanted) -> list[Remote]:
-    """The files that ``wanted`` names, sorted; raises ``ConfigError`` for a pattern that matches none."""
+    """The files that ``wanted`` names, sorted.
+
+    Raises ``ConfigError`` for a name that is not there, and when nothing at all is left; a pattern that
+    matches nothing is only told.
+    """
     names = sorted(remote.name for remote in files)
     chosen = set(names)
     if wanted.files is not None:
         chosen = set()
         for pattern in wanted.files:
             matched = fnmatch.filter(names, pattern)
-            if not matched:
+            if not matched and not any(sign in pattern for sign in "*?["):
                 raise ConfigError(f"{wanted.repo} has no file '{pattern}'{nearest(pattern, names)}")
+            if not matched:
+                print(f"{wanted.repo}: no file matches '{pattern}'", file=sys.stderr)
             chosen.update(matched)
+        if not chosen:
+            raise ConfigError(
+                f"{wanted.repo}: no file matches {', '.join(wanted.files)}; it has {', '.join(names)}"
+            )
     return sorted((remote for remote in files if remote.name in chosen), key=lambda remote: remote.name)
 
 
