@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from tunematrix import __version__
 from tunematrix.matrix import cell as cells
-from tunematrix.matrix import diff, models, table
+from tunematrix.matrix import ci, diff, models, table
 from tunematrix.matrix import lock as locks
-from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError
+from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
 from tunematrix.matrix.record import Record
 from tunematrix.matrix.store import Store
 from tunematrix.report import terminal, view, write
@@ -110,6 +111,27 @@ def report() -> int:
     terminal.show(rows, model)
     click.echo(f"details: {store.folder / 'summary.md'}")
     return view.exit_code([row.outcome for row in rows])
+
+
+@cli.command()
+@click.argument("sessions", type=click.File(), default="-")
+def jobs(sessions: TextIO) -> None:
+    """Turn the output of 'nox -l --json' into a job matrix for GitHub."""
+    try:
+        listed = json.load(sessions)
+    except ValueError as error:
+        raise UsageError(f"not the output of 'nox -l --json': {error}") from None
+    click.echo(json.dumps(ci.jobs(listed)))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def merge(folder: Path) -> int:
+    """Bring the records of several jobs, below FOLDER, into the results folder; then see 'report'."""
+    wrong = ci.merge(table.load(), folder, Store())
+    for line in wrong:
+        click.echo(line, err=True)
+    return UsageError.exit_code if wrong else 0
 
 
 @cli.command(hidden=True)
