@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tunematrix.harness.workflow import DEFAULT_MODEL, own_hub, ready
+from tunematrix.harness.endpoint import DEFAULT_MODEL, own_hub
+from tunematrix.harness.workflow import ready
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

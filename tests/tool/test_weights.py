@@ -10,9 +10,21 @@ import pytest
 from tests.tool.conftest import ROOT
 from tunematrix.hub import models
 from tunematrix.hub.models import smollm2
+from tunematrix.hub.store import index_root
 from tunematrix.matrix import uv
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+# A change here changes every fingerprint: raise the model's version with it, and say why in CHANGELOG.
+REVISION = "22320f285a3874cf7f12d28bdf798654c749cf9d"
+
+
+def test_smollm2_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
+    """Made anew, not taken from the cache of this machine."""
+    root = models.prepare(models.MODELS["smollm2-135m"], tmp_path)
+
+    assert index_root(root)["tunematrix/smollm2-135m"].commit == REVISION
 
 
 def test_smollm2_is_what_transformers_reads_from_the_gguf(tmp_path: Path) -> None:

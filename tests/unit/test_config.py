@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tunematrix.pipeline import config
+from tunematrix.pipeline import config, load
 from tunematrix.pipeline.errors import ConfigError
 
 
@@ -26,12 +26,12 @@ def _finetune(tmp_path: Path) -> dict[str, Any]:
 
 def wrong(content: dict[str, Any], kind: Any = config.Finetune) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.parse(kind, content, "finetune.yaml")
+        load.parse(kind, content, "finetune.yaml")
     return str(caught.value)
 
 
 def test_the_seed_configuration_is_accepted(finetune: dict[str, Any]) -> None:
-    parsed = config.parse(config.Finetune, finetune, "finetune.yaml")
+    parsed = load.parse(config.Finetune, finetune, "finetune.yaml")
 
     assert parsed.training.max_steps == 1
     assert parsed.training.method == "lora"
@@ -42,7 +42,7 @@ def test_a_number_written_as_1e_4_is_a_number(finetune: dict[str, Any]) -> None:
     """YAML 1.1 reads it as text."""
     finetune["training"]["learning_rate"] = "2e-4"
 
-    assert config.parse(config.Finetune, finetune, "x").training.learning_rate == 2e-4
+    assert load.parse(config.Finetune, finetune, "x").training.learning_rate == 2e-4
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_variables_are_expanded(finetune: dict[str, Any], monkeypatch: pytest.Mo
     monkeypatch.setenv("OUT", "/somewhere")
     finetune["training"]["output_dir"] = "${OUT}/here"
 
-    parsed = config.parse(config.Finetune, finetune, "x")
+    parsed = load.parse(config.Finetune, finetune, "x")
 
     assert parsed.training.output_dir == Path("/somewhere/here")
 
@@ -107,12 +107,12 @@ def test_an_unset_token_is_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     content = {"huggingface": {"token": "${HF_TOKEN}"}, "models": [{"repo": "a/b", "output_dir": "m"}]}
 
-    assert config.parse(config.Download, content, "x").huggingface.token is None
+    assert load.parse(config.Download, content, "x").huggingface.token is None
 
 
 def test_a_token_is_never_shown() -> None:
     content = {"huggingface": {"token": "hf_secret"}, "models": [{"repo": "a/b", "output_dir": "m"}]}
-    parsed = config.parse(config.Download, content, "x")
+    parsed = load.parse(config.Download, content, "x")
     broken = copy.deepcopy(content)
     broken["huggingface"] = {"token": ["hf_secret"]}
 
@@ -126,6 +126,6 @@ def test_a_file_that_is_not_there_or_not_yaml_is_told(tmp_path: Path) -> None:
     broken.write_text("a: [")
 
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read: No such file"):
-        config.load(config.Align, tmp_path / "gone.yaml")
+        load.load(config.Align, tmp_path / "gone.yaml")
     with pytest.raises(ConfigError, match=r"broken\.yaml: not YAML"):
-        config.load(config.Align, broken)
+        load.load(config.Align, broken)

@@ -1,18 +1,14 @@
-"""The seed workflow: configs written at run time, each command run as a stage.
-
-``TUNEMATRIX_MODEL`` names the model, ``TUNEMATRIX_HUB`` the Hub; a host that runs cells sets both and
-``HF_ENDPOINT``. Alone (``pytest -m integration``), an embedded Hub is started here.
-"""
+"""The seed workflow: configs written at run time, each command run as a stage."""
 
 from __future__ import annotations
 
 import gc
-import importlib.util
+import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +17,12 @@ import pytest
 import yaml
 
 from tunematrix.harness.checkpoint import differences
+from tunematrix.harness.endpoint import DEFAULT_MODEL, hub, hub_trouble, own_hub
 from tunematrix.harness.isolate import Ended, Skipped, attempt, isolated
 from tunematrix.harness.stages import import_stack, limit, not_run, stage, tell, tell_end
 from tunematrix.pipeline import cli
-from tunematrix.pipeline.errors import HubError
 from tunematrix.pipeline.trace import Trace
 
-DEFAULT_MODEL: Final = "smollm2-135m"
 PROMPT: Final = "The color of the sky is"
 # High enough that one step on one sample changes the greedy answer of every model, the real one
 # included, and low enough that the loss of the next step still is a sensible number.
@@ -63,55 +58,6 @@ def ready() -> None:
     tell("began", "import")
     tell_end("import", attempt(import_stack))
     settle()
-
-
-@contextmanager
-def hub() -> Iterator[None]:
-    """A Hub for the whole run: the host's, the real one, or an embedded one started here.
-
-    Raises ``Skipped`` with the reason where none can be had.
-    """
-    chosen = os.environ.get("TUNEMATRIX_HUB", "embedded")
-    if os.environ.get("TUNEMATRIX_CELL"):
-        yield
-    elif chosen == "embedded":
-        with _embedded():
-            yield
-    else:
-        if chosen == "huggingface" and not os.environ.get("HF_TOKEN"):
-            raise Skipped("the real Hub needs HF_TOKEN; export it, or use TUNEMATRIX_HUB=embedded")
-        if chosen != "huggingface":
-            os.environ["HF_ENDPOINT"] = chosen
-        _known_stack()
-        yield
-
-
-@contextmanager
-def _embedded() -> Iterator[None]:
-    _known_stack()
-    try:
-        models = importlib.import_module("tunematrix.hub.models")
-        server = importlib.import_module("tunematrix.hub.server")
-    except ImportError as error:
-        raise Skipped(f"the embedded Hub needs {error.name}: pip install -e .") from None
-    model = models.MODELS.get(os.environ.get("TUNEMATRIX_MODEL", DEFAULT_MODEL))
-    if model is None:
-        raise Skipped(f"the embedded Hub has no such model; it has {', '.join(models.MODELS)}")
-    try:
-        root = models.prepare(model)
-    except OSError as error:
-        raise Skipped(str(error)) from None
-    with server.serving(root) as running:
-        local = {"HF_ENDPOINT": running.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
-        os.environ.update({**local, "TUNEMATRIX_REPO": model.repo})
-        yield
-
-
-def _known_stack() -> None:
-    """Outside a cell the stack may simply not be there; inside one that is a failure."""
-    for package in ("torch", "transformers", "peft", "trl"):
-        if importlib.util.find_spec(package) is None:
-            raise Skipped(f"{package} is not installed here; 'nox -s e2e' installs the stack of each cell")
 
 
 class Workflow:
@@ -304,22 +250,3 @@ def preload(model: Path) -> None:
     with suppress(Exception):  # a stage will show what is wrong with it
         kind = json.loads((model / "config.json").read_text())["model_type"]
         importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
-
-
-def own_hub() -> bool:
-    """Whether the Hub is the embedded one: its troubles are failures, another's are reasons to skip."""
-    return os.environ.get("TUNEMATRIX_HUB", "embedded") == "embedded"
-
-
-def hub_trouble(work: Callable[[Trace], None]) -> Callable[[Trace], None]:
-    """``work``, with trouble of a Hub that is not ours turned into a skip with its reason."""
-
-    def careful(trace: Trace) -> None:
-        try:
-            work(trace)
-        except HubError as error:
-            if own_hub():
-                raise
-            raise Skipped(str(error)) from error
-
-    return careful

@@ -15,6 +15,7 @@ from tunematrix.pipeline.download import download as run_download
 from tunematrix.pipeline.errors import ConfigError, PipelineError
 from tunematrix.pipeline.finetune import finetune as run_finetune
 from tunematrix.pipeline.generate import generate as run_generate
+from tunematrix.pipeline.load import load
 from tunematrix.pipeline.trace import Trace
 
 CONFIG = click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="YAML file")
@@ -39,7 +40,7 @@ def cli(context: click.Context) -> None:
 def download(traced: Trace, path: Path) -> None:
     """Fetch and verify models; what is there and right is not fetched again."""
     traced.command = "download"
-    run_download(configs.load(configs.Download, path), traced)
+    run_download(load(configs.Download, path), traced)
 
 
 @cli.command()
@@ -49,7 +50,7 @@ def download(traced: Trace, path: Path) -> None:
 def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
     """Fine-tune a model on text, chats, or prompts with completions."""
     traced.command = "finetune"
-    run_finetune(configs.load(configs.Finetune, path), checkpoint(resume), traced)
+    run_finetune(load(configs.Finetune, path), checkpoint(resume), traced)
 
 
 @cli.command()
@@ -59,7 +60,7 @@ def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
 def align(traced: Trace, path: Path, resume: Path | None) -> None:
     """Align a model or an adapter with preference pairs."""
     traced.command = "align"
-    run_align(configs.load(configs.Align, path), checkpoint(resume), traced)
+    run_align(load(configs.Align, path), checkpoint(resume), traced)
 
 
 @cli.command()
@@ -68,7 +69,7 @@ def align(traced: Trace, path: Path, resume: Path | None) -> None:
 def generate(traced: Trace, path: Path) -> None:
     """Load a saved model or adapter and answer a prompt greedily."""
     traced.command = "generate"
-    run_generate(configs.load(configs.Generate, path), traced)
+    run_generate(load(configs.Generate, path), traced)
 
 
 def checkpoint(resume: Path | None) -> Path | None:

@@ -64,40 +64,7 @@ def write_tokenizer(
     """
     vocab = {token: number for number, token in enumerate(tokens)}
     added = [_added(token, vocab[token]) for token in special]
-    byte_level = {"add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    split: dict[str, Any] = {"type": "ByteLevel", **byte_level}
-    if digits:
-        split = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, split]}
-    model = {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
-        "vocab": vocab,
-        "merges": list(merges),
-    }
-    write_json(
-        folder / "tokenizer.json",
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": added,
-            "normalizer": None,
-            "pre_tokenizer": split,
-            "post_processor": None,
-            "decoder": {
-                "type": "ByteLevel",
-                "add_prefix_space": True,
-                "trim_offsets": True,
-                "use_regex": True,
-            },
-            "model": model,
-        },
-    )
+    write_json(folder / "tokenizer.json", _byte_level_bpe(vocab, merges, added, digits=digits))
     write_json(folder / "vocab.json", vocab)
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
     write_json(folder / "special_tokens_map.json", dict(roles))
@@ -114,6 +81,38 @@ def write_tokenizer(
             "tokenizer_class": "GPT2Tokenizer",
         },
     )
+
+
+def _byte_level_bpe(
+    vocab: Mapping[str, int], merges: Sequence[str], added: list[dict[str, Any]], *, digits: bool
+) -> dict[str, Any]:
+    """The content of a ``tokenizer.json``."""
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    split: dict[str, Any] = byte_level
+    if digits:
+        single = {"type": "Digits", "individual_digits": True}
+        split = {"type": "Sequence", "pretokenizers": [single, byte_level]}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": split,
+        "post_processor": None,
+        "decoder": {**byte_level, "add_prefix_space": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": vocab,
+            "merges": list(merges),
+        },
+    }
 
 
 def _added(token: str, number: int) -> dict[str, Any]:

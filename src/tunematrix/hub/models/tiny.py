@@ -29,6 +29,7 @@ CHAT_TEMPLATE: Final = (
 )
 LAYERS: Final = 2
 HEADS: Final = 4
+GROUPS: Final = 2  # of key and value heads in the Llama
 WIDTH: Final = 32
 CONTEXT: Final = 256
 
@@ -88,28 +89,7 @@ def make_gpt2(folder: Path) -> None:
 def make_llama(folder: Path) -> None:
     """A Llama of 2 layers and width 32, grouped attention, rope_theta 100000, tied, with a chat template."""
     tokens, merges = vocabulary(CHAT_SPECIAL)
-    draw = _Normal(seed=20240202)
-    head, groups = WIDTH // HEADS, 2
-    tensors = {
-        "model.embed_tokens.weight": draw(len(tokens), WIDTH),
-        "model.norm.weight": np.ones(WIDTH, np.float32),
-    }
-    for layer in range(LAYERS):
-        block = f"model.layers.{layer}."
-        shapes = {
-            "self_attn.q_proj": (WIDTH, WIDTH),
-            "self_attn.k_proj": (groups * head, WIDTH),
-            "self_attn.v_proj": (groups * head, WIDTH),
-            "self_attn.o_proj": (WIDTH, WIDTH),
-            "mlp.gate_proj": (2 * WIDTH, WIDTH),
-            "mlp.up_proj": (2 * WIDTH, WIDTH),
-            "mlp.down_proj": (WIDTH, 2 * WIDTH),
-        }
-        # Blocks that outweigh the tied embedding: else every token's best successor is itself.
-        tensors |= {f"{block}{name}.weight": draw(*shape, scale=0.5) for name, shape in shapes.items()}
-        for name in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
-    write_safetensors(folder / "model.safetensors", tensors, "float32")
+    write_safetensors(folder / "model.safetensors", _llama_tensors(len(tokens)), "float32")
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -123,7 +103,7 @@ def make_llama(folder: Path) -> None:
         "mlp_bias": False,
         "num_attention_heads": HEADS,
         "num_hidden_layers": LAYERS,
-        "num_key_value_heads": groups,
+        "num_key_value_heads": GROUPS,
         "pretraining_tp": 1,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
@@ -147,6 +127,31 @@ def make_llama(folder: Path) -> None:
         chat_template=CHAT_TEMPLATE,
         max_length=CONTEXT,
     )
+
+
+def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
+    draw = _Normal(seed=20240202)
+    head = WIDTH // HEADS
+    tensors = {
+        "model.embed_tokens.weight": draw(vocabulary_size, WIDTH),
+        "model.norm.weight": np.ones(WIDTH, np.float32),
+    }
+    for layer in range(LAYERS):
+        block = f"model.layers.{layer}."
+        shapes = {
+            "self_attn.q_proj": (WIDTH, WIDTH),
+            "self_attn.k_proj": (GROUPS * head, WIDTH),
+            "self_attn.v_proj": (GROUPS * head, WIDTH),
+            "self_attn.o_proj": (WIDTH, WIDTH),
+            "mlp.gate_proj": (2 * WIDTH, WIDTH),
+            "mlp.up_proj": (2 * WIDTH, WIDTH),
+            "mlp.down_proj": (WIDTH, 2 * WIDTH),
+        }
+        # Blocks that outweigh the tied embedding: else every token's best successor is itself.
+        tensors |= {f"{block}{name}.weight": draw(*shape, scale=0.5) for name, shape in shapes.items()}
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
+    return tensors
 
 
 def vocabulary(special: tuple[str, ...]) -> tuple[list[str], list[str]]:
