@@ -64,7 +64,10 @@ def test_a_report_with_missing_cells_fails(
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path))
 
     assert code("report") == 1
-    assert "latest no record: not run yet: nox -s 'e2e(latest)'" in capsys.readouterr().out
+    assert (
+        "latest no record: not run yet, or with another model: nox -s 'e2e(latest)'"
+        in capsys.readouterr().out
+    )
     assert (tmp_path / "summary.md").is_file()
 
 

@@ -123,7 +123,7 @@ def test_what_broke_is_told_in_one_line_a_cause(matrix: Matrix) -> None:
     text = shown(matrix, {"old": record("old", align="'x'\nmore")})
 
     assert "old align: KeyError: 'x' (trl/x.py:1)" in text.splitlines()
-    assert "mid no record: not run yet: nox -s 'e2e(mid)'" in text
+    assert "mid no record: not run yet, or with another model: nox -s 'e2e(mid)'" in text
     assert "1 failed, 2 unknown" in text
 
 

@@ -107,7 +107,9 @@ def summary(matrix: Matrix, records: Mapping[str, Record]) -> dict[str, Any]:
 def reasons(row: Row) -> list[Reason]:
     """Why the cell did not pass, one entry per root cause, in the order of the stages."""
     if row.record is None:
-        error = Failure(type="no record", message=f"not run yet: nox -s 'e2e({row.cell})'")
+        error = Failure(
+            type="no record", message=f"not run yet, or with another model: nox -s 'e2e({row.cell})'"
+        )
         return [Reason(cell=row.cell, stages=(), error=error)]
     grouped: dict[str, list[tuple[str, Failure]]] = {}
     for name, error in _errors(row.record):
