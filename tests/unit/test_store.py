@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.record import Record
-from tunematrix.matrix.store import Store, results_folder, write_atomic
+from tunematrix.matrix.store import Store, results_folder
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

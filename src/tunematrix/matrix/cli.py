@@ -13,8 +13,8 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from tunematrix import __version__
+from tunematrix.matrix import bring, ci, diff, models, table
 from tunematrix.matrix import cell as cells
-from tunematrix.matrix import ci, diff, models, table
 from tunematrix.matrix import lock as locks
 from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
 from tunematrix.matrix.record import Record
@@ -77,11 +77,29 @@ def _tell(record: Record, store: Store) -> None:
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[CELL]...")
 @click.option("--check", is_flag=True, help="Only say which locks are stale; exit 1 if any is.")
-def lock(names: tuple[str, ...], *, check: bool) -> int:
+@click.option(
+    "--from", "source", type=PATH, help="Make a cell of requirements, a freeze, pylock.toml or uv.lock."
+)
+@click.option("--name", help="Name of the cell that --from makes; by default the file's.")
+def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None) -> int:
     """Make the locks of the named cells, or of all; what comes out the same keeps every byte."""
     matrix = table.load()
-    chosen = [matrix.cell(name) for name in names] or list(matrix.cells)
+    if source:
+        return _bring(matrix, source, name or source.stem)
+    chosen = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.given]
     return _check_locks(matrix, chosen) if check else max(_make_lock(matrix, cell) for cell in chosen)
+
+
+def _bring(matrix: table.Matrix, source: Path, name: str) -> int:
+    """Make the cell ``name`` of somebody's file, and say what that took."""
+    cell, brought = bring.cell_of(matrix, source, name)
+    for package, (theirs, ours) in brought.moved.items():
+        click.echo(f"moved: {package} {theirs} -> {ours}, for the test tools")
+    if brought.left_out:
+        click.echo(f"left out, not releases for a CPU: {', '.join(brought.left_out)}")
+    click.echo(f"added: {', '.join(brought.added) or 'nothing'}")
+    click.echo(f"{matrix.lock(cell)}: {len(brought.packages)} packages; run it: nox -s 'e2e({name})'")
+    return 0
 
 
 def _check_locks(matrix: table.Matrix, chosen: list[table.Cell]) -> int:

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tunematrix.matrix import uv
 from tunematrix.matrix.errors import InfrastructureError, UnresolvableError, UsageError
-from tunematrix.matrix.store import write_atomic
+from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.table import FILE, Cell
 
 # The tools that the tests need inside a cell; nothing else of ours is installed there.
@@ -99,6 +99,11 @@ def write(cell: Cell, path: Path, today: datetime.date | None = None) -> bool:
     A lock whose packages come out the same keeps every byte, its days included. An unresolvable cell
     leaves what is there as it was.
     """
+    if cell.given:
+        raise UsageError(
+            f"{cell.name} has a lock that was given, from {cell.given}; "
+            f"bring a newer one: nox -s lock -- --from FILE --name {cell.name}"
+        )
     today = today or datetime.datetime.now(datetime.UTC).date()
     # What an unchanged cell of the past may still move is its platform: keep that of the day of its lock.
     kept = _platform_day(path) if cell.as_of and stale(cell, path) is None else None

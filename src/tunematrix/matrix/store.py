@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,27 +11,13 @@ from pathlib import Path
 import filelock
 
 from tunematrix.matrix.errors import UsageError
+from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.record import Record, from_dict, to_dict
 
 
 def results_folder() -> Path:
     """``TUNEMATRIX_RESULTS``, or ``results`` in the current folder."""
     return Path(os.environ.get("TUNEMATRIX_RESULTS") or "results")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` whole or not at all, also when killed or out of disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
-    finally:
-        Path(part).unlink(missing_ok=True)
 
 
 class Store:

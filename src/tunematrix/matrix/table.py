@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import tomllib
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from tunematrix.matrix.errors import UsageError, nearest
+from tunematrix.matrix.files import write_atomic
 
 SCHEMA: Final = 1
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
@@ -29,6 +31,7 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "pins": dict,
         "python": str,
         "torch": str,
+        "given": str,
     },
 }
 WORDS: Final[Mapping[type, str]] = {
@@ -43,7 +46,10 @@ FILE: Final = "matrix.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included."""
+    """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included.
+
+    ``given`` names the file that its lock was brought from; such a lock is never remade from the pins.
+    """
 
     name: str
     why: str = ""
@@ -51,6 +57,7 @@ class Cell:
     pins: Mapping[str, str] = field(default_factory=dict)
     as_of: datetime.date | None = None
     tags: tuple[str, ...] = ()
+    given: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +67,7 @@ class Matrix:
     folder: Path
     cells: tuple[Cell, ...]
     baseline: str | None = None
+    python: str = "3.11"
 
     def cell(self, name: str) -> Cell:
         """The cell called ``name``; raises ``UsageError`` naming the nearest one."""
@@ -92,7 +100,7 @@ def load(folder: Path | None = None) -> Matrix:
                 f"{folder}: no {FILE} and no locks (*.txt) there; "
                 "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder with either"
             )
-        cells = tuple(Cell(name=_name(lock.stem, str(lock))) for lock in locks)
+        cells = tuple(Cell(name=check_name(lock.stem, str(lock))) for lock in locks)
         return Matrix(folder=folder, cells=cells)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -118,13 +126,14 @@ def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
     baseline = content.get("baseline")
     if baseline is not None and baseline not in names:
         raise UsageError(f"{path}: baseline: no cell '{baseline}'{nearest(baseline, names)}")
-    return Matrix(folder=folder, cells=cells, baseline=baseline)
+    python = defaults.get("python", "3.11")
+    return Matrix(folder=folder, cells=cells, baseline=baseline, python=python)
 
 
 def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
     where = f"{path}: [[cell]] {row.get('name', '') if isinstance(row, Mapping) else ''}".rstrip()
     _check("cell", row, where)
-    name = _name(row.get("name"), where)
+    name = check_name(row.get("name"), where)
     torch = row.get("torch") or defaults.get("torch")
     pins: dict[str, str] = {"torch": torch} if torch else {}
     pins |= {canonicalize_name(package): version for package, version in row.get("pins", {}).items()}
@@ -146,10 +155,11 @@ def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
         pins=dict(sorted(pins.items())),
         as_of=row.get("as_of"),
         tags=tuple(row.get("tags", [])),
+        given=row.get("given"),
     )
 
 
-def _name(name: object, where: str) -> str:
+def check_name(name: object, where: str) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError(f"{where}: the name {name!r} must be letters, digits, dots and dashes")
     return name
@@ -165,3 +175,26 @@ def _check(kind: str, content: Any, where: str) -> None:
             raise UsageError(f"{where}: unknown key '{key}'{nearest(key, known)}")
         if not isinstance(value, known[key]) or isinstance(value, (bool, datetime.datetime)):
             raise UsageError(f"{where}: {key}: must be {WORDS[known[key]]}")
+
+
+def append(folder: Path, cell: Cell) -> None:
+    """Add a row to ``matrix.toml``, as text: the comments people wrote there stay."""
+    lines = [
+        "",
+        "[[cell]]",
+        f'name = "{cell.name}"',
+        f"why = {_quote(cell.why)}",
+        f'python = "{cell.python}"',
+    ]
+    lines += [f"given = {_quote(cell.given)}"] if cell.given else []
+    lines += ["[cell.pins]", *(f'{_key(name)} = "{version}"' for name, version in cell.pins.items()), ""]
+    path = folder / FILE
+    write_atomic(path, path.read_text(encoding="utf-8").rstrip("\n") + "\n" + "\n".join(lines))
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quote(name)

@@ -6,6 +6,8 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,17 @@ def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProces
         environment["UV_FIND_LINKS"] = ",".join(links)
     environment["UV_NO_PROGRESS"] = "1"
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
+
+
+def compile(  # noqa: A001  # uv's own word
+    asked: Iterable[str], constraints: Iterable[str], options: Iterable[str]
+) -> subprocess.CompletedProcess[str]:
+    """``uv pip compile`` of requirements, held to ``constraints``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        held = Path(scratch) / "constraints.txt"
+        held.write_text("".join(f"{line}\n" for line in constraints))
+        stdin = "".join(f"{line}\n" for line in asked)
+        return run("pip", "compile", *options, "--constraint", str(held), "-", stdin=stdin)
 
 
 def is_trouble(text: str) -> bool:

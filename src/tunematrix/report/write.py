@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.record import Record
-from tunematrix.matrix.store import Store, write_atomic
+from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import Matrix
 from tunematrix.report import markdown, view
 
