@@ -122,7 +122,7 @@ def test_the_table_names_every_cell_stage_and_version_whole(matrix: Matrix, widt
 def test_what_broke_is_told_in_one_line_a_cause(matrix: Matrix) -> None:
     text = shown(matrix, {"old": record("old", align="'x'\nmore")})
 
-    assert "old align: KeyError: 'x' (trl/x.py:1)" in text.splitlines()
+    assert "old align [other]: KeyError: 'x' (trl/x.py:1)" in text.splitlines()
     assert "mid no record: not run yet, or with another model: nox -s 'e2e(mid)'" in text
     assert "1 failed, 2 unknown" in text
 
@@ -135,7 +135,7 @@ def test_markdown_holds_the_table_the_reasons_and_what_moved(matrix: Matrix) -> 
     text = markdown.render(view.rows(matrix, {"old": old, "mid": mid}), "tiny")
 
     assert "| mid | 4.46.3 | 0.13.2 | 0.12.3 | ok | ok | ok | ok | FAIL | ok | ok | regressed |" in text
-    assert "- **mid** align: `` KeyError: a | `b` (trl/x.py:1) ``" in text
+    assert "- **mid** `` align [other]: KeyError: a | `b` (trl/x.py:1) ``" in text
     assert "| fingerprint | `x.loss` | `[1.0]` | `[2.0]` |" in text
 
 

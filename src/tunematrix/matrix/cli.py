@@ -68,7 +68,7 @@ def _tell(record: Record, store: Store) -> None:
         cell=record.cell, record=record, versions={}, compared=diff.compare(record, record), since=None
     )
     for reason in view.reasons(row):
-        click.echo(f"  {', '.join(reason.stages) or 'cell'}: {reason.error.line}")
+        click.echo(f"  {reason.line}")
     kept = store.work(record.cell) / "run"
     if kept.is_dir():
         click.echo(f"  work folder kept: {kept}")

@@ -25,8 +25,7 @@ def _lines(table: list[Row], model: str) -> Iterator[str]:
     if broken:
         yield from ("", "## Why", "")
     for row, reason in broken:
-        stages = f" {', '.join(reason.stages)}:" if reason.stages else ""
-        yield f"- **{row.cell}**{stages} {code(reason.error.line)}"
+        yield f"- **{row.cell}** {code(reason.line)}"
     for row in table:
         yield from _changes(row)
 

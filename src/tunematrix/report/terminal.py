@@ -55,9 +55,8 @@ def show(table: list[Row], model: str, out: Console | None = None) -> None:
     out.print(_table(table, model, wide=out.width >= NARROW))
     for row in table:
         for reason in reasons(row):
-            stages = ", ".join(reason.stages)
-            parts = ((row.cell, "bold"), " ", (stages, "red"), ": " if stages else "", reason.error.line)
-            out.print(Text.assemble(*parts), no_wrap=True, overflow="ellipsis", crop=True)
+            line = Text.assemble((row.cell, "bold"), " ", reason.line)
+            out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
     if moved := [f"{row.cell}: {text}" for row in table if (text := _moved(row))]:
         out.print(Text("moved since the cell above it: " + "; ".join(moved)))
     counts = Counter(row.outcome for row in table)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.matrix import diff
+from tunematrix.matrix.kinds import kind
 from tunematrix.matrix.record import STAGES, UNTESTABLE, Failure, Record
 from tunematrix.matrix.table import Matrix
 
 SCHEMA: Final = 1
 CORE: Final = ("transformers", "peft", "trl")
 SHOWN: Final = (*CORE, "accelerate", "datasets", "huggingface-hub", "tokenizers", "numpy", "torch")
+NO_RECORD: Final = "no record"
 BROKEN: Final = ("failed", "crashed", "timed_out")
 
 
@@ -47,6 +49,17 @@ class Reason:
     cell: str
     stages: tuple[str, ...]
     error: Failure
+
+    @property
+    def kind(self) -> str:
+        """The word of ``matrix.kinds``; none where there is no record to judge."""
+        return kind(self.stages, self.error) if self.error.type != NO_RECORD else ""
+
+    @property
+    def line(self) -> str:
+        """What broke, of what kind, and by what: one line for people."""
+        where = f"{', '.join(self.stages)} " if self.stages else ""
+        return f"{where}[{self.kind}]: {self.error.line}" if self.kind else self.error.line
 
 
 def rows(matrix: Matrix, records: Mapping[str, Record]) -> list[Row]:
@@ -91,7 +104,8 @@ def summary(matrix: Matrix, records: Mapping[str, Record]) -> dict[str, Any]:
                 "probes": {probe.name: probe.outcome for probe in row.record.probes} if row.record else {},
                 "known_issues": [],
                 "reasons": [
-                    {"stages": list(reason.stages), "error": reason.error.line} for reason in reasons(row)
+                    {"stages": list(reason.stages), "kind": reason.kind, "error": reason.error.line}
+                    for reason in reasons(row)
                 ],
                 "changes": [
                     {"kind": c.kind, "name": c.name, "before": c.before, "after": c.after, "since": row.since}
@@ -108,7 +122,7 @@ def reasons(row: Row) -> list[Reason]:
     """Why the cell did not pass, one entry per root cause, in the order of the stages."""
     if row.record is None:
         error = Failure(
-            type="no record", message=f"not run yet, or with another model: nox -s 'e2e({row.cell})'"
+            type=NO_RECORD, message=f"not run yet, or with another model: nox -s 'e2e({row.cell})'"
         )
         return [Reason(cell=row.cell, stages=(), error=error)]
     grouped: dict[str, list[tuple[str, Failure]]] = {}
