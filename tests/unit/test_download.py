@@ -53,6 +53,14 @@ def test_a_name_that_matches_nothing_is_told_with_the_nearest() -> None:
         names("confg.json")
 
 
+@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/../../b", "..\\b"])
+def test_a_file_that_would_land_elsewhere_is_refused(name: str) -> None:
+    sibling = SimpleNamespace(rfilename=name, size=1, blob_id="x", lfs=None)
+
+    with pytest.raises(HubError, match="outside of the repository"):
+        list(download._announced(SimpleNamespace(siblings=[sibling])))
+
+
 def test_a_pattern_that_matches_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert names("*.txt", "config.json") == ["config.json"]
     assert capsys.readouterr().err == "a/b: no file matches '*.txt'\n"

@@ -62,11 +62,25 @@ def test_stages_numbers_and_adaptations_are_gathered(tmp_path: Path) -> None:
 
 def test_a_failed_stage_keeps_its_error_and_is_not_told_twice(tmp_path: Path) -> None:
     seed = "tests/test_real_e2e.py"
-    found = read(tmp_path, ended("align", "failed"), report("test_real_align", "failed", seed), code=1)
+    told = report("test_real_align", "failed", seed)
+    told["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
+    found = read(tmp_path, ended("align", "failed"), told, code=1)
 
     assert found.outcome == "failed"
     assert found.stages["align"].error is not None
     assert found.probes == []
+
+
+def test_another_failure_in_a_seed_test_is_told_beside_a_failed_stage(tmp_path: Path) -> None:
+    """As when the uninterrupted run, which is no stage, breaks in its second step."""
+    other = report("test_real_resume", "failed", "tests/test_real_e2e.py")
+    other["longrepr"]["reprcrash"]["message"] = "AssertionError: uninterrupted run failed: deep"
+    known = report("test_real_align", "failed", "tests/test_real_e2e.py")
+    known["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
+
+    found = read(tmp_path, ended("align", "failed"), other, known, code=1)
+
+    assert [probe.name for probe in found.probes] == ["real_resume"]
 
 
 def test_a_seed_test_that_fails_beside_its_stages_is_told(tmp_path: Path) -> None:

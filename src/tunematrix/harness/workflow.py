@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tunematrix.harness.checkpoint import differences
+from tunematrix.harness.checkpoint import WEIGHTS, differences
 from tunematrix.harness.endpoint import DEFAULT_MODEL, hub, hub_trouble, own_hub
 from tunematrix.harness.isolate import Ended, Skipped, attempt, isolated
 from tunematrix.harness.stages import import_stack, limit, not_run, stage, tell, tell_end
@@ -94,7 +94,15 @@ class Workflow:
         if not own_hub():
             entry["files"] = list(FILES)
         config = {"huggingface": {"token": "${HF_TOKEN}"}, "models": [entry]}
-        ended = self.run("download", hub_trouble(self.command("download", config)), told=told)
+        fetch = hub_trouble(self.command("download", config))
+
+        def work(trace: Trace) -> None:
+            fetch(trace)
+            there = sorted(path.name for path in output.iterdir())
+            if "config.json" not in there or not any(name.startswith(WEIGHTS) for name in there):
+                raise Mismatch(f"the download ended well, but {output} holds only {', '.join(there)}")
+
+        ended = self.run("download", work, told=told)
         if ended.outcome == "passed":
             _downloaded[:] = [output]
             preload(output)

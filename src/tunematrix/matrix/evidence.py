@@ -98,10 +98,16 @@ def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
                 name=name, outcome=line["outcome"], seconds=seconds, error=error if failed else None
             )
             evidence.probes.append(result)
-    elif failed and not any(stage.outcome not in ("passed", "not_run") for stage in evidence.stages.values()):
+    elif failed and not _explained(evidence, error):
         evidence.probes.append(Result(name=name, outcome="failed", error=error))
     elif line["outcome"] == "skipped" and line["$report_type"] == "TestReport":
         evidence.error = evidence.error or error
+
+
+def _explained(evidence: Evidence, error: Failure) -> bool:
+    """Whether a stage that failed already tells what this failed test says."""
+    told = (stage.error for stage in evidence.stages.values() if stage.outcome not in ("passed", "not_run"))
+    return any(one is not None and one.message in error.message for one in told)
 
 
 def _longrepr(longrepr: Any) -> Failure:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar
 
 from tunematrix.pipeline import trace
@@ -126,6 +126,11 @@ def _announced(info: Any) -> Iterator[Remote]:
     for sibling in info.siblings:
         lfs = sibling.lfs
         sha256 = lfs["sha256"] if isinstance(lfs, dict) else getattr(lfs, "sha256", None)
+        path = PurePosixPath(sibling.rfilename)
+        if path.is_absolute() or ".." in path.parts or "\\" in sibling.rfilename:
+            raise HubError(
+                f"the Hub announces a file outside of the repository: {sibling.rfilename!r}; refused"
+            )
         yield Remote(name=sibling.rfilename, size=sibling.size, oid=sibling.blob_id, sha256=sha256)
 
 
