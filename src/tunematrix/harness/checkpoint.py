@@ -21,10 +21,10 @@ def differences(whole: Path, resumed: Path) -> list[str]:
     """What differs between the checkpoint of an uninterrupted run and that of a resumed one, in words."""
     found = []
     for what, read in {
+        "log": last_step,  # first, since loss and gradient norm are what people know
         "weights": weights,
         "optimizer": lambda folder: torch_load(folder / "optimizer.pt"),
         "scheduler": lambda folder: torch_load(folder / "scheduler.pt"),
-        "log": last_step,
     }.items():
         if difference := first_difference(read(whole), read(resumed), what):
             found.append(difference)
