@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tunematrix.harness.checkpoint import first_difference, last_step
+from tunematrix.harness import checkpoint
+from tunematrix.harness.checkpoint import differences, first_difference, last_step
 
 
 class Tensor(np.ndarray[tuple[int], np.dtype[Any]]):
@@ -77,3 +79,20 @@ def test_the_log_is_compared_without_run_times(tmp_path: Path) -> None:
         "grad_norm": 0.1,
         "learning_rate": 0.0,
     }
+
+
+@pytest.mark.parametrize("part", ["log", "weights", "optimizer", "scheduler"])
+def test_a_run_is_the_same_only_if_all_its_parts_are(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """As in the releases whose resumed DPO run has the right step, and another adapter."""
+
+    def read(of: str) -> Callable[[Path], Any]:
+        return lambda folder: {"x": tensor(1 if folder.name == "whole" or of != part else 2)}
+
+    monkeypatch.setattr(checkpoint, "last_step", read("log"))
+    monkeypatch.setattr(checkpoint, "weights", read("weights"))
+    monkeypatch.setattr(checkpoint, "torch_load", lambda path: read(path.stem)(path.parent))
+
+    assert differences(Path("whole"), Path("whole")) == []
+    found = differences(Path("whole"), Path("resumed"))
+    assert len(found) == 1
+    assert found[0].startswith(f"{part}.x: max difference 1 ")

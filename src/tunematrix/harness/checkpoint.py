@@ -8,7 +8,7 @@ tolerance is zero.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +19,14 @@ LOGGED: Final = ("step", "loss", "grad_norm", "learning_rate")
 
 def differences(whole: Path, resumed: Path) -> list[str]:
     """What differs between the checkpoint of an uninterrupted run and that of a resumed one, in words."""
-    found = []
-    for what, read in {
+    parts: dict[str, Callable[[Path], Any]] = {
         "log": last_step,  # first, since loss and gradient norm are what people know
         "weights": weights,
         "optimizer": lambda folder: torch_load(folder / "optimizer.pt"),
         "scheduler": lambda folder: torch_load(folder / "scheduler.pt"),
-    }.items():
-        if difference := first_difference(read(whole), read(resumed), what):
-            found.append(difference)
-    return found
+    }
+    found = (first_difference(read(whole), read(resumed), what) for what, read in parts.items())
+    return [difference for difference in found if difference]
 
 
 def weights(folder: Path) -> dict[str, Any]:
