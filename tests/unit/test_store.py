@@ -28,6 +28,17 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_write_replaces_the_file_and_never_writes_into_it(tmp_path: Path) -> None:
+    """Who has the old file open goes on reading it whole."""
+    path = tmp_path / "a.json"
+    write_atomic(path, "old")
+    with path.open() as reader:
+        write_atomic(path, "new")
+
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
 def test_records_are_kept_by_cell(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     store.save(Record(cell="a", outcome="passed"))
