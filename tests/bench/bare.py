@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ def main() -> None:
         whole = train(command, start, f"{command}-whole", 2)
         killed = shutil.copytree(whole / "checkpoint-1", FOLDER / f"{command}-killed" / "checkpoint-1")
         train(command, start, f"{command}-resumed", 2, "--resume", str(killed))
+    program = FOLDER / "program.yaml"
+    one_file = {"repo": REPO, "output_dir": str(FOLDER / "program"), "files": ["config.json"]}
+    program.write_text(yaml.safe_dump({"models": [one_file]}))
+    command_line = [sys.executable, "-m", "tunematrix.pipeline", "download", "--config", str(program)]
+    subprocess.run(command_line, check=True)
 
 
 main()
