@@ -180,11 +180,11 @@ def test_nox_killed_in_the_middle_then_run_again_gives_a_whole_summary(lab: Lab,
     command = ["nox", "--envdir", str(tmp_path / "nox"), "-s", "e2e", "--", "--model", "tiny-gpt2"]
     root = Path(__file__).parents[2]
     options = {"cwd": root, "env": lab.variables, "text": True, "stdout": subprocess.PIPE}
-    first = subprocess.Popen(command, **options)  # type: ignore[call-overload]
+    first = subprocess.Popen(command, **options)  # type: ignore[call-overload]  # options by name
     wait_for(lab.results / "one/log.txt", "")
     os.kill(first.pid, signal.SIGKILL)
 
-    again = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]
+    again = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]  # options by name
 
     assert again.returncode == 1
     for name in ("one", "two", "three"):

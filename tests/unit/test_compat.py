@@ -61,7 +61,7 @@ def test_what_the_stack_lacks_is_dropped_and_announced() -> None:
 
 def test_an_option_the_config_lacks_goes_to_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     trl = types.ModuleType("trl")
-    trl.SFTConfig, trl.SFTTrainer = OldConfig, OldTrainer  # type: ignore[attr-defined]
+    trl.SFTConfig, trl.SFTTrainer = OldConfig, OldTrainer  # type: ignore[attr-defined]  # a stand-in module
     monkeypatch.setitem(sys.modules, "trl", trl)
     traced = Trace()
     parts = {"model": "m", "processing_class": "t", "peft_config": None}
@@ -91,7 +91,7 @@ def test_the_dtype_argument_follows_the_version(
             return more
 
     transformers = types.ModuleType("transformers")
-    transformers.AutoModelForCausalLM = Auto  # type: ignore[attr-defined]
+    transformers.AutoModelForCausalLM = Auto  # type: ignore[attr-defined]  # a stand-in module
     monkeypatch.setitem(sys.modules, "transformers", transformers)
     monkeypatch.setattr(compat, "version", lambda _: version)
     traced = Trace()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -40,8 +41,13 @@ def record(cell: str, started: str = "2026-01-01T00:00:00Z", model: str = "tiny"
     )
 
 
+def summary(matrix: Matrix, records: dict[str, Record]) -> dict[str, Any]:
+    model, mine = view.one_model(records)
+    return view.summary(view.rows(matrix, mine), model)
+
+
 def test_a_cell_without_a_record_is_unknown(matrix: Matrix) -> None:
-    found = view.summary(matrix, {"old": record("old")})
+    found = summary(matrix, {"old": record("old")})
 
     assert found["expected"] == ["old", "mid", "new"]
     assert [cell["outcome"] for cell in found["cells"]] == ["passed", "unknown", "unknown"]
@@ -53,13 +59,13 @@ def test_a_cell_without_a_record_is_unknown(matrix: Matrix) -> None:
 def test_each_cell_is_compared_with_the_one_before_it(matrix: Matrix) -> None:
     records = {"old": record("old"), "mid": record("mid", align="'x'"), "new": record("new")}
 
-    verdicts = [cell["verdict"] for cell in view.summary(matrix, records)["cells"]]
+    verdicts = [cell["verdict"] for cell in summary(matrix, records)["cells"]]
 
     assert verdicts == ["same", "regressed", "fixed"]
 
 
 def test_the_versions_are_those_that_were_installed(matrix: Matrix) -> None:
-    cells = view.summary(matrix, {"old": record("old")})["cells"]
+    cells = summary(matrix, {"old": record("old")})["cells"]
 
     assert cells[0]["versions"]["trl"] == "0.12.3"
     assert cells[1]["versions"]["trl"] == "0.12.2"
@@ -68,7 +74,7 @@ def test_the_versions_are_those_that_were_installed(matrix: Matrix) -> None:
 def test_records_of_another_model_do_not_compare(matrix: Matrix) -> None:
     records = {"old": record("old", model="big"), "mid": record("mid", "2026-02-01T00:00:00Z", model="tiny")}
 
-    found = view.summary(matrix, records)
+    found = summary(matrix, records)
 
     assert found["model"] == "tiny"
     assert [cell["outcome"] for cell in found["cells"]] == ["unknown", "passed", "unknown"]
@@ -76,9 +82,8 @@ def test_records_of_another_model_do_not_compare(matrix: Matrix) -> None:
 
 def test_one_root_cause_in_two_stages_is_told_once(matrix: Matrix) -> None:
     broken = record("old", finetune_resume="'x'", align_resume="'x'", generate="'y'")
-    row = view.rows(matrix, {"old": broken})[0]
 
-    assert [(reason.stages, reason.error.line) for reason in view.reasons(row)] == [
+    assert [(reason.stages, reason.error.line) for reason in view.reasons("old", broken)] == [
         (("finetune-resume", "align-resume"), "KeyError: 'x' (trl/x.py:1)"),
         (("generate",), "KeyError: 'y' (trl/x.py:1)"),
     ]

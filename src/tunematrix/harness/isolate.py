@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from typing import Any, Final
 
 from tunematrix.harness.failure import describe
@@ -92,9 +93,7 @@ def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
         child.join()
         return _died(child.exitcode or 0, time.perf_counter() - start)
     finally:
-        _end(child.pid)
-        child.kill()  # it may not have come to lead a group
-        child.join()
+        _end(child)
         receiver.close()
     if isinstance(ended, Ended):
         return ended
@@ -119,10 +118,13 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end(pid: int | None) -> None:
+def _end(child: ForkProcess) -> None:
     """Kill what is left of a child and its workers."""
-    with contextlib.suppress(OSError):
-        os.killpg(pid or 0, signal.SIGKILL) if pid else None
+    if child.pid:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()  # it may not have come to lead a group
+    child.join()
 
 
 def _died(code: int, seconds: float) -> Ended:

@@ -42,7 +42,8 @@ class Mismatch(Exception):
 def ready() -> None:
     """Find a Hub and import the stack, once per run, before the first workflow; the stage ``import``.
 
-    In this very process, and only here: the stages' children are copies of it.
+    In this very process, and only here: the stages' children are copies of it. Skips, with the reason, where
+    the user asks for that or no Hub is to be had; a summary never counts a skip as a pass.
     """
     if os.environ.get("SKIP_INTEGRATION", "").lower() in ("1", "true", "yes"):
         pytest.skip("SKIP_INTEGRATION is set")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +18,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from tunematrix.matrix import lock, uv
-from tunematrix.matrix.errors import InfrastructureError, UnresolvableError, UsageError
+from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.files import write_atomic
-from tunematrix.matrix.table import FILE, Cell, Matrix, append, check_name
+from tunematrix.matrix.table import CORE, FILE, Cell, Matrix, append, check_name
 
-CORE: Final = ("transformers", "peft", "trl")
 CUDA: Final = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-|$)")
 
 
@@ -89,31 +88,24 @@ def cell_of(matrix: Matrix, source: Path, name: str) -> tuple[Cell, Brought]:
 def _complete(theirs: list[Requirement], pins: Mapping[str, str], python: str) -> dict[str, str]:
     """Their packages, what these still need, and the test tools; as little moved as can be."""
     asked = [_wanted(one) for one in theirs]
-    tools = [name for name in lock.TOOLS if name not in pins]
-    whole = _resolve([*asked, *tools], [], python)
-    if isinstance(whole, dict):
-        return whole
-    if len(pins) < len(theirs):
-        raise UnresolvableError(whole)
+    try:
+        return _resolve([*asked, *(name for name in lock.TOOLS if name not in pins)], [], python)
+    except UnresolvableError:
+        if len(pins) < len(theirs):
+            raise
     # No resolver would make this environment, yet somebody runs it: take it as it is.
-    kept = _resolve(list(lock.TOOLS), [f"{name}=={version}" for name, version in pins.items()], python)
-    if isinstance(kept, dict):
-        return {**pins, **kept}
-    moved = _resolve(list(lock.TOOLS), [], python)
-    if isinstance(moved, dict):
-        return {**pins, **moved}
-    raise UnresolvableError(moved)
+    try:
+        tools = _resolve(lock.TOOLS, [f"{name}=={version}" for name, version in pins.items()], python)
+    except UnresolvableError:
+        tools = _resolve(lock.TOOLS, [], python)
+    return {**pins, **tools}
 
 
-def _resolve(asked: list[str], constraints: list[str], python: str) -> dict[str, str] | str:
-    """The resolution of ``asked``, or uv's own explanation of why there is none."""
+def _resolve(asked: Sequence[str], constraints: Sequence[str], python: str) -> dict[str, str]:
+    """The resolution of ``asked``; raises ``UnresolvableError`` with uv's own explanation."""
     options = ["--quiet", "--python-version", python, "--no-header", "--no-annotate", *uv.torch_source()]
     done = uv.compile(asked, constraints, options)
-    if done.returncode == 0:
-        return lock.versions(done.stdout)
-    if uv.is_trouble(done.stderr):
-        raise InfrastructureError(done.stderr.strip())
-    return done.stderr.strip()
+    return lock.versions(uv.checked(done, UnresolvableError).stdout)
 
 
 def _wanted(one: Requirement) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import tunematrix
 from tunematrix.matrix import env, evidence, lock, models
 from tunematrix.matrix.errors import UntestableError, UsageError
-from tunematrix.matrix.record import Failure, Record, Result, outcome_of
+from tunematrix.matrix.record import Failure, Record
 from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import Cell, Matrix
 
@@ -169,14 +169,12 @@ def execute(record: Record, venv: Path, options: Options, served: models.Served,
     if code == 5 and options.select:
         raise UsageError(f"-k {options.select!r} matches no test; try -k resume, or none")
     found = evidence.read(report, log, code, whole=not options.select)
-    extra = [Result(name="error", outcome="skipped", error=found.error)] if found.error else []
-    outcome = outcome_of([*found.stages.values(), *found.probes, *extra])
-    if outcome == "passed" and not options.keep:
+    if found.outcome == "passed" and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     revision = found.fingerprint.pop("download.revision", record.model["revision"])
     return dataclasses.replace(
         record,
-        outcome=outcome,
+        outcome=found.outcome,
         error=found.error,
         stages=tuple(found.stages.values()),
         probes=tuple(found.probes),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from tunematrix import __version__
-from tunematrix.matrix import bring, ci, diff, models, table
+from tunematrix.matrix import bring, ci, models, table
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import lock as locks
 from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
@@ -64,10 +63,7 @@ def _tell(record: Record, store: Store) -> None:
     """One line for the cell, and one per root cause."""
     how = "reused, nothing has changed; --rerun runs it again" if record.reused else f"{record.seconds:.0f} s"
     click.echo(f"{record.cell}: {record.outcome} ({how})")
-    row = view.Row(
-        cell=record.cell, record=record, versions={}, compared=diff.compare(record, record), since=None
-    )
-    for reason in view.reasons(row):
+    for reason in view.reasons(record.cell, record):
         click.echo(f"  {reason.line}")
     kept = store.work(record.cell) / "run"
     if kept.is_dir():
@@ -87,7 +83,11 @@ def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str 
     if source:
         return _bring(matrix, source, name or source.stem)
     chosen = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.given]
-    return _check_locks(matrix, chosen) if check else max(_make_lock(matrix, cell) for cell in chosen)
+    return (
+        _check_locks(matrix, chosen)
+        if check
+        else max((_make_lock(matrix, cell) for cell in chosen), default=0)
+    )
 
 
 def _bring(matrix: table.Matrix, source: Path, name: str) -> int:
@@ -124,8 +124,11 @@ def _make_lock(matrix: table.Matrix, cell: table.Cell) -> int:
 @cli.command()
 def report() -> int:
     """Render the summary from the records there are, show it, and judge it."""
-    store = Store()
-    rows, model = write.refresh(table.load(), store)
+    return _show(table.load(), Store())
+
+
+def _show(matrix: table.Matrix, store: Store) -> int:
+    rows, model = write.refresh(matrix, store)
     terminal.show(rows, model)
     click.echo(f"details: {store.folder / 'summary.md'}")
     return view.exit_code([row.outcome for row in rows])
@@ -159,8 +162,7 @@ def finish(since: float) -> int:
     matrix, store = table.load(), Store()
     records = (store.path(cell.name) for cell in matrix.cells)
     if any(record.is_file() and record.stat().st_mtime >= since for record in records):
-        terminal.show(*write.refresh(matrix, store))
-        click.echo(f"details: {store.folder / 'summary.md'}")
+        _show(matrix, store)
     return 0
 
 
@@ -183,8 +185,7 @@ def exits() -> Iterator[None]:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
+    code = 0
     with exits():
         code = cli.main(arguments, prog_name="tunematrix", standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else 0)
-    os._exit(1)  # unreachable; says so to the type checker
+    sys.exit(code if isinstance(code, int) else 0)

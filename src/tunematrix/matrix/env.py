@@ -13,7 +13,7 @@ from typing import Final
 
 import tunematrix
 from tunematrix.matrix import uv
-from tunematrix.matrix.errors import InfrastructureError, UninstallableError, UsageError
+from tunematrix.matrix.errors import UninstallableError, UsageError
 from tunematrix.matrix.table import Cell
 
 # What is passed on from the caller: where programs and certificates are. Never HF_*, TRANSFORMERS_*,
@@ -54,11 +54,8 @@ def sync(venv: Path, lock: Path, cell: Cell) -> None:
         make(venv, cell.python)
     marker.unlink(missing_ok=True)
     arguments = ["--quiet", "--python", str(python_of(venv)), *uv.torch_source(), str(lock)]
-    done = uv.run("pip", "sync", *arguments)
-    if done.returncode:
-        kind = InfrastructureError if uv.is_trouble(done.stderr) else UninstallableError
-        raise kind(done.stderr.strip())
-    marker.write_text(sha256(lock))
+    uv.checked(uv.run("pip", "sync", *arguments), UninstallableError)
+    marker.touch()
 
 
 def python_of(venv: Path) -> Path:

@@ -30,7 +30,9 @@ class Evidence:
 
     @property
     def outcome(self) -> str:
-        return outcome_of([*self.stages.values(), *self.probes])
+        """The worst of its parts; a skipped test makes the whole no better than skipped."""
+        skipped = [Result(name="error", outcome="skipped")] if self.error else []
+        return outcome_of([*self.stages.values(), *self.probes, *skipped])
 
 
 def read(report: Path, log: Path, code: int | None, *, whole: bool = True) -> Evidence:

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from tunematrix.matrix import uv
-from tunematrix.matrix.errors import InfrastructureError, UnresolvableError, UsageError
+from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.table import FILE, Cell
 
@@ -50,10 +50,7 @@ def resolve(cell: Cell, today: datetime.date) -> str:
         for package in PLATFORM:
             options += ["--exclude-newer-package", f"{package}={_end_of(today)}"]
     done = uv.run("pip", "compile", "--quiet", *options, "-", stdin=requirements(cell))
-    if done.returncode:
-        kind = InfrastructureError if uv.is_trouble(done.stderr) else UnresolvableError
-        raise kind(done.stderr.strip())
-    return done.stdout
+    return uv.checked(done, UnresolvableError).stdout
 
 
 def header(cell: Cell, today: datetime.date) -> str:
@@ -106,9 +103,9 @@ def write(cell: Cell, path: Path, today: datetime.date | None = None) -> bool:
         )
     today = today or datetime.datetime.now(datetime.UTC).date()
     # What an unchanged cell of the past may still move is its platform: keep that of the day of its lock.
-    kept = _platform_day(path) if cell.as_of and stale(cell, path) is None else None
-    packages = resolve(cell, kept or today)
-    if path.is_file() and stale(cell, path) is None and path.read_text().endswith(f"\n{packages}"):
+    current = stale(cell, path) is None
+    packages = resolve(cell, (_platform_day(path) if current and cell.as_of else None) or today)
+    if current and path.read_text().endswith(f"\n{packages}"):
         return False
     write_atomic(path, header(cell, today) + packages)
     return True

@@ -42,8 +42,6 @@ def choose(name: str) -> Choice:
     if hub not in ("embedded", "huggingface") and not hub.startswith(("http://", "https://")):
         raise UsageError(f"TUNEMATRIX_HUB={hub}: must be embedded, huggingface, or a URL")
     known = MODELS.get(name)
-    if known and hub == "embedded":
-        return Choice(name=name, hub=hub, repo=known.repo)
     if known and hub == "huggingface":
         if not known.upstream:
             raise UsageError(f"--model {name} exists on the embedded Hub only; unset TUNEMATRIX_HUB")

@@ -42,6 +42,7 @@ WORDS: Final[Mapping[type, str]] = {
     datetime.date: "a day such as 2024-12-10",
 }
 FILE: Final = "matrix.toml"
+CORE: Final = ("transformers", "peft", "trl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +101,7 @@ def load(folder: Path | None = None) -> Matrix:
                 f"{folder}: no {FILE} and no locks (*.txt) there; "
                 "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder with either"
             )
-        cells = tuple(Cell(name=check_name(lock.stem, str(lock))) for lock in locks)
+        cells = tuple(Cell(name=check_name(lock.stem, str(lock)), given=lock.name) for lock in locks)
         return Matrix(folder=folder, cells=cells)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -13,6 +13,8 @@ from typing import Final
 
 import uv
 
+from tunematrix.matrix.errors import InfrastructureError, UntestableError
+
 # uv's words for troubles of the network or the machine, not of the combination.
 TROUBLE: Final = (
     "error sending request",
@@ -45,6 +47,15 @@ def compile(  # noqa: A001  # uv's own word
         held.write_text("".join(f"{line}\n" for line in constraints))
         stdin = "".join(f"{line}\n" for line in asked)
         return run("pip", "compile", *options, "--constraint", str(held), "-", stdin=stdin)
+
+
+def checked(
+    done: subprocess.CompletedProcess[str], refusal: type[UntestableError]
+) -> subprocess.CompletedProcess[str]:
+    """``done`` if uv succeeded; else raises ``refusal``, or ``InfrastructureError``, with uv's own words."""
+    if done.returncode:
+        raise (InfrastructureError if is_trouble(done.stderr) else refusal)(done.stderr.strip())
+    return done
 
 
 def is_trouble(text: str) -> bool:

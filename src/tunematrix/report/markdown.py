@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunematrix.matrix.record import STAGES
+from tunematrix.matrix.table import CORE
 from tunematrix.report.terminal import sign
-from tunematrix.report.view import CORE, Row, reasons
+from tunematrix.report.view import Row, reasons
 
 
 def render(table: list[Row], model: str) -> str:
@@ -21,7 +22,7 @@ def _lines(table: list[Row], model: str) -> Iterator[str]:
     yield "Each row is one pinned combination; each column after the versions is a step of the same work."
     yield ""
     yield from _table(["cell", *CORE, *STAGES, "since the cell above"], [_row(row) for row in table])
-    broken = [(row, reason) for row in table for reason in reasons(row)]
+    broken = [(row, reason) for row in table for reason in reasons(row.cell, row.record)]
     if broken:
         yield from ("", "## Why", "")
     for row, reason in broken:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tunematrix.matrix.record import STAGES
-from tunematrix.report.view import CORE, Row, reasons
+from tunematrix.matrix.table import CORE
+from tunematrix.report.view import Row, reasons
 
 SIGNS: Final = {
     "passed": ("ok", "green"),
@@ -54,7 +55,7 @@ def show(table: list[Row], model: str, out: Console | None = None) -> None:
     out = out or console()
     out.print(_table(table, model, wide=out.width >= NARROW))
     for row in table:
-        for reason in reasons(row):
+        for reason in reasons(row.cell, row.record):
             line = Text.assemble((row.cell, "bold"), " ", reason.line)
             out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
     if moved := [f"{row.cell}: {text}" for row in table if (text := _moved(row))]:

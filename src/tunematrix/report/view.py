@@ -13,10 +13,9 @@ from typing import Any, Final
 from tunematrix.matrix import diff
 from tunematrix.matrix.kinds import kind
 from tunematrix.matrix.record import STAGES, UNTESTABLE, Failure, Record
-from tunematrix.matrix.table import Matrix
+from tunematrix.matrix.table import CORE, Matrix
 
 SCHEMA: Final = 1
-CORE: Final = ("transformers", "peft", "trl")
 SHOWN: Final = (*CORE, "accelerate", "datasets", "huggingface-hub", "tokenizers", "numpy", "torch")
 NO_RECORD: Final = "no record"
 BROKEN: Final = ("failed", "crashed", "timed_out")
@@ -44,9 +43,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reason:
-    """One root cause, and the stages of a cell that it brought down."""
+    """One root cause, and the stages that it brought down."""
 
-    cell: str
     stages: tuple[str, ...]
     error: Failure
 
@@ -86,10 +84,8 @@ def one_model(records: Mapping[str, Record]) -> tuple[str, dict[str, Record]]:
     return model, {name: record for name, record in records.items() if record.model.get("name") == model}
 
 
-def summary(matrix: Matrix, records: Mapping[str, Record]) -> dict[str, Any]:
+def summary(table: list[Row], model: str) -> dict[str, Any]:
     """The content of ``summary.json``."""
-    model, records = one_model(records)
-    table = rows(matrix, records)
     return {
         "schema": SCHEMA,
         "model": model,
@@ -105,7 +101,7 @@ def summary(matrix: Matrix, records: Mapping[str, Record]) -> dict[str, Any]:
                 "known_issues": [],
                 "reasons": [
                     {"stages": list(reason.stages), "kind": reason.kind, "error": reason.error.line}
-                    for reason in reasons(row)
+                    for reason in reasons(row.cell, row.record)
                 ],
                 "changes": [
                     {"kind": c.kind, "name": c.name, "before": c.before, "after": c.after, "since": row.since}
@@ -118,18 +114,16 @@ def summary(matrix: Matrix, records: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def reasons(row: Row) -> list[Reason]:
+def reasons(cell: str, record: Record | None) -> list[Reason]:
     """Why the cell did not pass, one entry per root cause, in the order of the stages."""
-    if row.record is None:
-        error = Failure(
-            type=NO_RECORD, message=f"not run yet, or with another model: nox -s 'e2e({row.cell})'"
-        )
-        return [Reason(cell=row.cell, stages=(), error=error)]
+    if record is None:
+        error = Failure(type=NO_RECORD, message=f"not run yet, or with another model: nox -s 'e2e({cell})'")
+        return [Reason(stages=(), error=error)]
     grouped: dict[str, list[tuple[str, Failure]]] = {}
-    for name, error in _errors(row.record):
+    for name, error in _errors(record):
         grouped.setdefault(error.line, []).append((name, error))
     return [
-        Reason(cell=row.cell, stages=tuple(name for name, _ in group if name), error=group[0][1])
+        Reason(stages=tuple(name for name, _ in group if name), error=group[0][1])
         for group in grouped.values()
     ]
 

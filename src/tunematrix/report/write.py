@@ -23,7 +23,7 @@ def refresh(matrix: Matrix, store: Store) -> tuple[list[view.Row], str]:
         records = load(matrix, store)
         model, records = view.one_model(records)
         table = view.rows(matrix, records)
-        content = json.dumps(view.summary(matrix, records), indent=1, ensure_ascii=False) + "\n"
+        content = json.dumps(view.summary(table, model), indent=1, ensure_ascii=False) + "\n"
         write_atomic(store.folder / "summary.json", content)
         write_atomic(store.folder / "summary.md", markdown.render(table, model))
     return table, model
