@@ -24,8 +24,15 @@ HOST = [sys.executable, "-m", "tunematrix"]
 
 if not os.environ.get("TUNEMATRIX_NOX"):  # set in nox's own children, which run the cells in parallel
     os.environ["TUNEMATRIX_NOX"] = "1"
-    FINISH = [*HOST, "finish", str(time.time())]
-    atexit.register(subprocess.run, FINISH, check=False)
+    STARTED = str(time.time())
+
+    @atexit.register
+    def finish() -> None:
+        """Show the summary once; what it finds wrong is nox's exit code, which sessions cannot set."""
+        if code := subprocess.run([*HOST, "finish", STARTED], check=False).returncode:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
 
 
 @nox.session(allow_parallel=True)

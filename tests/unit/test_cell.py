@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import env, models, plan
-from tunematrix.matrix.errors import UsageError
+from tunematrix.matrix.errors import InfrastructureError, UninstallableError, UnresolvableError, UsageError
 from tunematrix.matrix.record import Record
+from tunematrix.matrix.store import Store
+from tunematrix.matrix.table import Cell, Matrix
 
 RECORD = Record(
     cell="a",
@@ -138,3 +141,26 @@ def test_only_cells_run_in_parallel() -> None:
     assert plan.parallel(["nox", "-s", "e2e"]) is not None
     assert plan.parallel(["nox", "-t", "smoke"]) is not None
     assert plan.parallel(["nox", "-s", "tests"]) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(InfrastructureError("away"), 3), (UninstallableError("no wheel"), 1), (UnresolvableError("no"), 1)],
+)
+def test_an_environment_is_tried_again_for_infrastructure_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
+) -> None:
+    tried = []
+
+    def fail(*_: object) -> NoReturn:
+        tried.append(1)
+        raise error
+
+    monkeypatch.setattr(cells, "_run", fail)
+    matrix = Matrix(folder=project, cells=(Cell(name="old"),))
+    store = Store(project / "results")
+
+    record = cells.run(matrix, matrix.cells[0], cells.Options(model="tiny-gpt2"), store)
+
+    assert (len(tried), record.attempts) == (attempts, attempts)
+    assert store.load("old") == record

@@ -64,10 +64,7 @@ def test_a_report_with_missing_cells_fails(
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path))
 
     assert code("report") == 1
-    assert (
-        "latest no record: not run yet, or with another model: nox -s 'e2e(latest)'"
-        in capsys.readouterr().out
-    )
+    assert "latest-floor, latest" in capsys.readouterr().out
     assert (tmp_path / "summary.md").is_file()
 
 
@@ -75,7 +72,9 @@ def test_the_summary_is_shown_at_the_end_only_after_a_cell_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path))
-    (tmp_path / "latest.json").write_text('{"schema": 1, "cell": "latest", "outcome": "passed"}')
+    (tmp_path / "latest.json").write_text(
+        '{"schema": 1, "cell": "latest", "outcome": "passed", "model": {"name": "m"}}'
+    )
     written = (tmp_path / "latest.json").stat().st_mtime
 
     assert code("finish", str(written + 1)) == 0

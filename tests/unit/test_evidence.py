@@ -22,6 +22,7 @@ def ended(name: str, outcome: str = "passed", **numbers: Any) -> dict[str, Any]:
         "name": name,
         "outcome": outcome,
         "seconds": 1.0,
+        "attempts": 1,
         "error": error,
         "trace": trace,
         "peak_rss_mb": 7,

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tunematrix.harness.failure import INFRASTRUCTURE
 from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, isolated
+from tunematrix.matrix.kinds import kind
+from tunematrix.matrix.record import Failure
 from tunematrix.pipeline.trace import Trace
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="needs fork; elsewhere stages run unforked")
@@ -132,3 +135,45 @@ def test_a_result_larger_than_a_pipe_comes_back() -> None:
 
     assert ended.outcome == "passed"
     assert len(ended.numbers[".many"]) == 200_000
+
+
+def attempts(folder: Path, error: str, fails: int) -> tuple[str, int]:
+    """How work that raises ``error`` the first ``fails`` times ends, and after how many attempts."""
+    counter = folder / "attempts"
+    counter.write_text("")
+
+    def work(_: Trace) -> None:
+        with counter.open("a") as stream:
+            stream.write(".")
+        if counter.stat().st_size <= fails:
+            exec(error)
+
+    ended = isolated(work, 10)
+    assert counter.stat().st_size == ended.attempts
+    return ended.outcome, ended.attempts
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "raise MemoryError",
+        "raise OSError(28, 'No space left on device')",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "from tunematrix.pipeline.errors import HubError; raise HubError('away')",
+    ],
+)
+def test_trouble_of_the_infrastructure_is_tried_twice_again(tmp_path: Path, error: str) -> None:
+    assert attempts(tmp_path, error, 2) == ("passed", 3)
+    assert attempts(tmp_path, error, 9)[1] == 3
+
+
+@pytest.mark.parametrize("error", ["raise KeyError('x')", "raise TypeError", "import os; os.abort()"])
+def test_nothing_else_is_tried_again(tmp_path: Path, error: str) -> None:
+    outcome, tried = attempts(tmp_path, error, 9)
+
+    assert (outcome in ("failed", "crashed"), tried) == (True, 1)
+
+
+def test_what_is_tried_again_is_what_the_host_calls_infrastructure() -> None:
+    for name in INFRASTRUCTURE:
+        assert kind(("align",), Failure(type=name, message="")) == "infrastructure"

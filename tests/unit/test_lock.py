@@ -47,7 +47,8 @@ def test_the_pins_the_needs_and_the_test_tools_are_asked_for(fake: Uv) -> None:
 
     assert fake.stdin.split() == [
         "torch==2.13.0", "trl==0.12.2", "click==8.1.7",
-        "accelerate", "datasets", "pytest", "pytest-timeout", "pytest-reportlog", "pyyaml",
+        "transformers", "peft", "accelerate", "datasets",
+        "pytest", "pytest-timeout", "pytest-reportlog", "pyyaml",
     ]  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def _links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    uv.find_links.cache_clear()
+    uv._configured.cache_clear()
     return tmp_path
 
 

@@ -16,12 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any, Final
 
-from tunematrix.harness.failure import describe
+from tunematrix.harness.failure import describe, infrastructure
 from tunematrix.pipeline.trace import Trace
 
 # macOS has fork, but its system libraries do not survive it.
@@ -46,6 +46,7 @@ class Ended:
     seconds: float = 0.0
     peak_rss_mb: int = 0
     error: dict[str, str] | None = None
+    attempts: int = 1
     trace: dict[str, Any] = field(default_factory=lambda: asdict(Trace()))
 
     @property
@@ -54,8 +55,18 @@ class Ended:
 
 
 def isolated(work: Callable[[Trace], None], limit: float) -> Ended:
-    """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had."""
-    return _forked(work, limit) if CAN_FORK else attempt(work)
+    """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had.
+
+    Trouble of the infrastructure is tried again, twice at most, a hang once: it rarely mends itself.
+    Nothing else ever is.
+    """
+    for attempts in (1, 2, 3):
+        ended = replace(_forked(work, limit) if CAN_FORK else attempt(work), attempts=attempts)
+        if ended.outcome not in ("failed", "crashed", "timed_out") or not infrastructure(ended.error):
+            break
+        if ended.outcome == "timed_out" and attempts == 2:
+            break
+    return ended
 
 
 def attempt(work: Callable[[Trace], None]) -> Ended:

@@ -187,7 +187,7 @@ class Workflow:
         go_on = self.command(command, config, "--resume", str(start), name=f"{command}-resume")
 
         def work(trace: Trace) -> None:
-            shutil.copytree(self.checkpoints(whole) / "checkpoint-1", start)
+            shutil.copytree(self.checkpoints(whole) / "checkpoint-1", start, dirs_exist_ok=True)
             go_on(trace)
             trace.numbers = {key.replace(".", "-resume.", 1): value for key, value in trace.numbers.items()}
             batches = trace.numbers[f"{command}-resume.batches"]

@@ -17,10 +17,10 @@ from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from tunematrix.matrix import lock, uv
+from tunematrix.matrix import lock, table, uv
 from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.files import write_atomic
-from tunematrix.matrix.table import CORE, FILE, Cell, Matrix, append, check_name
+from tunematrix.matrix.table import CORE, FILE, Cell, Matrix, check_name
 
 CUDA: Final = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-|$)")
 
@@ -81,7 +81,7 @@ def cell_of(matrix: Matrix, source: Path, name: str) -> tuple[Cell, Brought]:
         f"# Given: brought from {source.name}; installed exactly as written.\n{brought.text}",
     )
     if not known and (matrix.folder / FILE).is_file():
-        append(matrix.folder, cell)
+        table.edit(matrix.folder, put=[(cell, None)])
     return cell, brought
 
 

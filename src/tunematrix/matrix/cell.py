@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import tunematrix
-from tunematrix.matrix import env, evidence, lock, models
-from tunematrix.matrix.errors import UntestableError, UsageError
+from tunematrix.matrix import env, evidence, ledger, lock, models
+from tunematrix.matrix.errors import InfrastructureError, UntestableError, UsageError
 from tunematrix.matrix.record import Failure, Record
 from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import Cell, Matrix
 
 REUSABLE: Final = ("passed", "failed")  # anything else may be the machine's fault, or a Hub's
+ATTEMPTS: Final = 3
 OWN: Final = Path(tunematrix.__file__).parent
 
 
@@ -56,19 +57,31 @@ def run(matrix: Matrix, cell: Cell, options: Options, store: Store) -> Record:
     with store.locked(cell.name):
         started = datetime.datetime.now(datetime.UTC)
         clock = time.perf_counter()
-        try:
-            record = _run(matrix, cell, options, choice, store)
-        except UntestableError as error:
-            record = untestable(cell, choice, error)
+        record, attempts = _tried(matrix, cell, options, choice, store)
         if not record.reused:
             record = dataclasses.replace(
                 record,
+                attempts=attempts,
                 started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 seconds=round(time.perf_counter() - clock, 2),
             )
+        record = ledger.load(matrix.folder).annotate(record)
         # A selection is no evidence for the whole cell: it does not replace the record of one.
         store.save(record, store.work(cell.name) / "partial.json" if options.select else None)
     return record
+
+
+def _tried(
+    matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, store: Store
+) -> tuple[Record, int]:
+    """The cell's record, and how many attempts it took: infrastructure trouble is tried again, twice."""
+    for attempts in range(1, ATTEMPTS + 1):
+        try:
+            return _run(matrix, cell, options, choice, store), attempts
+        except UntestableError as error:
+            if attempts == ATTEMPTS or not isinstance(error, InfrastructureError):
+                return untestable(cell, choice, error), attempts
+    raise AssertionError("the last attempt returns")
 
 
 def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, store: Store) -> Record:

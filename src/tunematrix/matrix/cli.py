@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
 
 from tunematrix import __version__
-from tunematrix.matrix import bring, ci, models, table
+from tunematrix.matrix import bring, ci, ledger, models, populate, table
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import lock as locks
 from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
@@ -53,17 +54,30 @@ def run(name: str, **options: Any) -> int:
         )
     click.echo(f"{name}: running; log: {store.work(name) / 'log.txt'}")
     record = cells.run(matrix, cell, chosen, store)
-    _tell(record, store)
+    known = ledger.load(matrix.folder)
+    _tell(record, store, known)
     if not chosen.select:
         write.refresh(matrix, store)
-    return view.exit_code([record.outcome])
+    row = view.Row.of(record, known)
+    wrong = [*view.Summary(model="", rows=[row], ledger=known).unexpected, *_expired(known)]
+    return view.exit_code([row.state], _say(wrong))
 
 
-def _tell(record: Record, store: Store) -> None:
+def _expired(known: ledger.Ledger) -> list[str]:
+    return view.expired(known, datetime.datetime.now(datetime.UTC).date())
+
+
+def _say(wrong: list[str]) -> list[str]:
+    for line in wrong:
+        click.echo(line, err=True)
+    return wrong
+
+
+def _tell(record: Record, store: Store, known: ledger.Ledger) -> None:
     """One line for the cell, and one per root cause."""
     how = "reused, nothing has changed; --rerun runs it again" if record.reused else f"{record.seconds:.0f} s"
     click.echo(f"{record.cell}: {record.outcome} ({how})")
-    for reason in view.reasons(record.cell, record):
+    for reason in view.reasons(record.cell, record, known.known(record)):
         click.echo(f"  {reason.line}")
     kept = store.work(record.cell) / "run"
     if kept.is_dir():
@@ -77,9 +91,15 @@ def _tell(record: Record, store: Store) -> None:
     "--from", "source", type=PATH, help="Make a cell of requirements, a freeze, pylock.toml or uv.lock."
 )
 @click.option("--name", help="Name of the cell that --from makes; by default the file's.")
-def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None) -> int:
+@click.option("--populate", "by_rule", is_flag=True, help="Add and retire cells as [policy] asks, then lock.")
+def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None, by_rule: bool) -> int:
     """Make the locks of the named cells, or of all; what comes out the same keeps every byte."""
     matrix = table.load()
+    if by_rule:
+        names = tuple(_populate(matrix))
+        if not names:
+            return 0
+        matrix = table.load()
     if source:
         return _bring(matrix, source, name or source.stem)
     chosen = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.given]
@@ -88,6 +108,29 @@ def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str 
         if check
         else max((_make_lock(matrix, cell) for cell in chosen), default=0)
     )
+
+
+def _populate(matrix: table.Matrix) -> list[str]:
+    """Bring the table to its policy, tell the difference, and return the cells that want a lock."""
+    found = populate.change(matrix, datetime.datetime.now(datetime.UTC).date())
+    before = {cell.name: cell for cell in found.drop}
+    for cell in found.drop:
+        if cell.name not in {one.name for one, _ in found.put}:
+            click.echo(f"- {_told(cell)}")
+    for cell, _ in found.put:
+        old = f" (was {_told(before[cell.name])})" if cell.name in before else ""
+        click.echo(f"{'~' if old else '+'} {_told(cell)}{old}")
+    for name, why in found.left_out.items():
+        click.echo(f"  {name}: left out, {why}")
+    if not found.put and not found.drop:
+        click.echo(f"{table.FILE} is as its policy asks")
+    populate.apply(matrix, found)
+    return [cell.name for cell, _ in found.put]
+
+
+def _told(cell: table.Cell) -> str:
+    pins = " ".join(f"{name}=={version}" for name, version in cell.pins.items() if name != "torch")
+    return f"{cell.name}: {pins}{f' as of {cell.as_of}' if cell.as_of else ''}"
 
 
 def _bring(matrix: table.Matrix, source: Path, name: str) -> int:
@@ -127,11 +170,13 @@ def report() -> int:
     return _show(table.load(), Store())
 
 
-def _show(matrix: table.Matrix, store: Store) -> int:
-    rows, model = write.refresh(matrix, store)
-    terminal.show(rows, model)
+def _show(matrix: table.Matrix, store: Store, ran: Sequence[str] | None = None) -> int:
+    """Show the summary and judge it: all of it, or the cells that ``ran`` and the ledger."""
+    found = write.refresh(matrix, store)
+    terminal.show(found)
     click.echo(f"details: {store.folder / 'summary.md'}")
-    return view.exit_code([row.outcome for row in rows])
+    judged = [row.state for row in found.rows if ran is None or row.cell in ran]
+    return view.exit_code(judged, [*found.problems, *_say(_expired(found.ledger))])
 
 
 @cli.command()
@@ -158,12 +203,11 @@ def merge(folder: Path) -> int:
 @cli.command(hidden=True)
 @click.argument("since", type=float)
 def finish(since: float) -> int:
-    """Show the summary once, after nox is done, if this nox ran a cell."""
+    """Show the summary once, after nox is done, if this nox ran a cell, and judge what it ran."""
     matrix, store = table.load(), Store()
-    records = (store.path(cell.name) for cell in matrix.cells)
-    if any(record.is_file() and record.stat().st_mtime >= since for record in records):
-        _show(matrix, store)
-    return 0
+    paths = {cell.name: store.path(cell.name) for cell in matrix.cells}
+    ran = [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime >= since]
+    return _show(matrix, store, ran) if ran else 0
 
 
 @contextlib.contextmanager

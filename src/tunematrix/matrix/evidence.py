@@ -76,7 +76,11 @@ def _stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
     evidence.running = None
     error = Failure(**fact["error"]) if fact["error"] else None
     evidence.stages[fact["name"]] = Result(
-        name=fact["name"], outcome=fact["outcome"], seconds=round(fact["seconds"], 3), error=error
+        name=fact["name"],
+        outcome=fact["outcome"],
+        seconds=round(fact["seconds"], 3),
+        attempts=fact["attempts"],
+        error=error,
     )
     evidence.fingerprint |= fact["trace"]["numbers"]
     evidence.call_sites += [row for row in fact["trace"]["call_sites"] if row not in evidence.call_sites]

@@ -25,6 +25,7 @@ INFRASTRUCTURE: Final = {
     "InfrastructureError", "HubError", "TimeoutError", "MemoryError", "SIGKILL", "ConnectionError",
     "ConnectionRefusedError", "ConnectionResetError",
 }  # fmt: skip
+SHORT: Final = re.compile(r"No space left|Cannot allocate memory|can't allocate memory")
 ARTIFACT: Final = {"UnpicklingError", "SafetensorError", "JSONDecodeError", "UnicodeDecodeError", "EOFError"}
 API: Final = {"TypeError", "AttributeError", "ImportError", "ModuleNotFoundError", "NotImplementedError"}
 FILES: Final = re.compile(
@@ -38,7 +39,7 @@ def kind(stages: tuple[str, ...], error: Failure) -> str:
     """The word for ``error``, which brought down ``stages``."""
     if error.type in ("UnresolvableError", "UninstallableError"):
         return "resolver" if error.type == "UnresolvableError" else "install"
-    if error.type in INFRASTRUCTURE or "No space left" in error.message:
+    if error.type in INFRASTRUCTURE or SHORT.search(error.message):
         return "infrastructure"
     if "import" in stages:
         return "import"

@@ -14,13 +14,13 @@ from packaging.utils import canonicalize_name
 from tunematrix.matrix import uv
 from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.files import write_atomic
-from tunematrix.matrix.table import FILE, Cell
+from tunematrix.matrix.table import CORE, FILE, Cell
 
 # The tools that the tests need inside a cell; nothing else of ours is installed there.
 TOOLS: Final = ("pytest", "pytest-timeout", "pytest-reportlog", "click", "pyyaml")
 INPUTS: Final = "# inputs: "
-# Packages the workflow needs that the pins may not bring with them.
-NEEDED: Final = ("accelerate", "datasets")
+# Packages the workflow needs, whether or not the pins name them.
+NEEDED: Final = (*CORE, "accelerate", "datasets")
 # Torch, what it needs itself, and setuptools are of today in every cell: the machine's, not the day's.
 PLATFORM: Final = (
     "torch",
@@ -42,14 +42,27 @@ def requirements(cell: Cell) -> str:
     return "\n".join([*(f"{name}=={version}" for name, version in cell.pins.items()), *free, ""])
 
 
-def resolve(cell: Cell, today: datetime.date) -> str:
-    """The packages of the cell's lock; raises ``UnresolvableError`` with uv's own explanation."""
-    options = ["--python-version", cell.python, "--no-header", "--annotation-style", "line"]
-    options += ["--exclude-newer", _end_of(cell.as_of or today), *uv.torch_source()]
+def resolve(cell: Cell, today: datetime.date, *options: str) -> str:
+    """The packages of the cell's lock; raises ``UnresolvableError`` with uv's own explanation.
+
+    ``options`` are more of uv's, such as ``--prerelease=allow``.
+    """
+    style = ["--python-version", cell.python, "--no-header", "--annotation-style", "line"]
+    days = ["--exclude-newer", end_of(cell.as_of or today)]
     if cell.as_of:
         for package in PLATFORM:
-            options += ["--exclude-newer-package", f"{package}={_end_of(today)}"]
-    done = uv.run("pip", "compile", "--quiet", *options, "-", stdin=requirements(cell))
+            days += ["--exclude-newer-package", f"{package}={end_of(today)}"]
+    done = uv.run(
+        "pip",
+        "compile",
+        "--quiet",
+        *style,
+        *days,
+        *uv.torch_source(),
+        *options,
+        "-",
+        stdin=requirements(cell),
+    )
     return uv.checked(done, UnresolvableError).stdout
 
 
@@ -85,7 +98,7 @@ def stale(cell: Cell, path: Path) -> str | None:
     return f"its row in {FILE} has changed since" if made and made[1] != inputs(cell) else None
 
 
-def _end_of(day: datetime.date) -> str:
+def end_of(day: datetime.date) -> str:
     """uv takes a bare day as its end in the local zone; say the zone, so that all machines agree."""
     return f"{day + datetime.timedelta(days=1)}T00:00:00Z"
 

@@ -45,6 +45,7 @@ class Result:
     seconds: float = 0.0
     attempts: int = 1
     error: Failure | None = None
+    known_issue: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,7 @@ class Record:
     outcome: str
     key: str = ""
     reused: bool = False
+    attempts: int = 1
     started: str = ""
     seconds: float = 0.0
     peak_rss_mb: int = 0
@@ -81,13 +83,14 @@ Part = TypeVar("Part", Failure, Result, Record)
 
 
 def to_dict(record: Record) -> dict[str, Any]:
-    """The record as JSON types; errors that are not there are left out."""
+    """The record as JSON types; errors and issues that are not there are left out."""
     return {"schema": SCHEMA, **_plain(dataclasses.asdict(record))}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if not (key == "error" and item is None)}
+        optional = ("error", "known_issue")
+        return {key: _plain(item) for key, item in value.items() if item is not None or key not in optional}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import tomlkit
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -21,8 +21,17 @@ from tunematrix.matrix.files import write_atomic
 SCHEMA: Final = 1
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 KEYS: Final[Mapping[str, Mapping[str, type]]] = {
-    "": {"schema": int, "baseline": str, "defaults": dict, "cell": list},
+    "": {"schema": int, "baseline": str, "defaults": dict, "policy": dict, "cell": list},
     "defaults": {"python": str, "torch": str},
+    "policy": {
+        "since": datetime.date,
+        "every": int,
+        "cool_down": int,
+        "prereleases": bool,
+        "skews": list,
+        "latest": bool,
+        "floor": bool,
+    },
     "cell": {
         "name": str,
         "why": str,
@@ -32,10 +41,12 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "python": str,
         "torch": str,
         "given": str,
+        "rule": str,
     },
 }
 WORDS: Final[Mapping[type, str]] = {
     int: "a whole number",
+    bool: "true or false",
     str: "text",
     dict: "a table",
     list: "a list",
@@ -43,6 +54,24 @@ WORDS: Final[Mapping[type, str]] = {
 }
 FILE: Final = "matrix.toml"
 CORE: Final = ("transformers", "peft", "trl")
+RULES: Final = ("diagonal", "skew", "latest", "latest-floor")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """Which cells ``lock --populate`` keeps in the table; days are of the release in UTC.
+
+    The diagonal takes the minor releases of trl ``since`` a day, of those in each period of ``every`` days
+    the last one (0: all of them). A release younger than ``cool_down`` days does not count yet.
+    """
+
+    since: datetime.date
+    every: int = 0
+    cool_down: int = 0
+    prereleases: bool = False
+    skews: tuple[str, ...] = ()
+    latest: bool = True
+    floor: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +79,7 @@ class Cell:
     """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included.
 
     ``given`` names the file that its lock was brought from; such a lock is never remade from the pins.
+    ``rule`` is the rule of the policy that made the cell; None for one that somebody wrote.
     """
 
     name: str
@@ -59,6 +89,7 @@ class Cell:
     as_of: datetime.date | None = None
     tags: tuple[str, ...] = ()
     given: str | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +100,8 @@ class Matrix:
     cells: tuple[Cell, ...]
     baseline: str | None = None
     python: str = "3.11"
+    torch: str | None = None
+    policy: Policy | None = None
 
     def cell(self, name: str) -> Cell:
         """The cell called ``name``; raises ``UsageError`` naming the nearest one."""
@@ -127,8 +160,28 @@ def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
     baseline = content.get("baseline")
     if baseline is not None and baseline not in names:
         raise UsageError(f"{path}: baseline: no cell '{baseline}'{nearest(baseline, names)}")
-    python = defaults.get("python", "3.11")
-    return Matrix(folder=folder, cells=cells, baseline=baseline, python=python)
+    return Matrix(
+        folder=folder,
+        cells=cells,
+        baseline=baseline,
+        python=defaults.get("python", "3.11"),
+        torch=defaults.get("torch"),
+        policy=_policy(content["policy"], path) if "policy" in content else None,
+    )
+
+
+def _policy(row: Any, path: str) -> Policy:
+    where = f"{path}: [policy]"
+    _check("policy", row, where)
+    if "since" not in row:
+        raise UsageError(f"{where}: needs since, the day of the first release of the diagonal")
+    for number in ("every", "cool_down"):
+        if row.get(number, 0) < 0:
+            raise UsageError(f"{where}: {number}: days, 0 or more")
+    for package in row.get("skews", []):
+        if package not in CORE:
+            raise UsageError(f"{where}: skews: no package '{package}' to skew{nearest(str(package), CORE)}")
+    return Policy(**{**row, "skews": tuple(row.get("skews", []))})
 
 
 def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
@@ -147,6 +200,8 @@ def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
             ) from None
     if not row.get("pins"):
         raise UsageError(f"{where}: no pins; name at least transformers, peft and trl in [cell.pins]")
+    if "rule" in row and row["rule"] not in RULES:
+        raise UsageError(f"{where}: rule: no rule '{row['rule']}'{nearest(row['rule'], RULES)}")
     if not all(isinstance(tag, str) for tag in row.get("tags", [])):
         raise UsageError(f"{where}: tags must be a list of texts")
     return Cell(
@@ -157,6 +212,7 @@ def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
         as_of=row.get("as_of"),
         tags=tuple(row.get("tags", [])),
         given=row.get("given"),
+        rule=row.get("rule"),
     )
 
 
@@ -168,34 +224,55 @@ def check_name(name: object, where: str) -> str:
 
 def _check(kind: str, content: Any, where: str) -> None:
     """Unknown keys and wrong types are errors that name the nearest valid key."""
+    check(KEYS[kind], content, where)
+
+
+def check(known: Mapping[str, type], content: Any, where: str) -> None:
+    """Hold a table of some TOML file to its ``known`` keys; raises ``UsageError`` naming the nearest one."""
     if not isinstance(content, Mapping):
         raise UsageError(f"{where}: must be a table")
-    known = KEYS[kind]
     for key, value in content.items():
         if key not in known:
             raise UsageError(f"{where}: unknown key '{key}'{nearest(key, known)}")
-        if not isinstance(value, known[key]) or isinstance(value, (bool, datetime.datetime)):
+        # True is an int and a time is a date, to isinstance
+        odd = isinstance(value, bool) is not (known[key] is bool) or isinstance(value, datetime.datetime)
+        if odd or not isinstance(value, known[key]):
             raise UsageError(f"{where}: {key}: must be {WORDS[known[key]]}")
 
 
-def append(folder: Path, cell: Cell) -> None:
-    """Add a row to ``matrix.toml``, as text: the comments people wrote there stay."""
-    lines = [
-        "",
-        "[[cell]]",
-        f'name = "{cell.name}"',
-        f"why = {_quote(cell.why)}",
-        f'python = "{cell.python}"',
-    ]
-    lines += [f"given = {_quote(cell.given)}"] if cell.given else []
-    lines += ["[cell.pins]", *(f'{_key(name)} = "{version}"' for name, version in cell.pins.items()), ""]
+def edit(folder: Path, *, drop: Iterable[str] = (), put: Iterable[tuple[Cell, str | None]] = ()) -> None:
+    """Take cells out of ``matrix.toml`` and put others in, each before the cell named beside it.
+
+    None beside a cell puts it last. What people wrote around the cells stays as it is.
+    """
     path = folder / FILE
-    write_atomic(path, path.read_text(encoding="utf-8").rstrip("\n") + "\n" + "\n".join(lines))
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    rows: Any = document["cell"]
+    for name in drop:
+        del rows[_at(rows, name)]
+    for cell, before in put:
+        python = cell.python if cell.python != document.get("defaults", {}).get("python", "3.11") else None
+        rows.insert(len(rows) if before is None else _at(rows, before), _table(cell, python))
+    write_atomic(path, tomlkit.dumps(document).rstrip("\n") + "\n")
 
 
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _at(rows: Any, name: str) -> int:
+    return next(at for at, row in enumerate(rows) if row["name"] == name)
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quote(name)
+def _table(cell: Cell, python: str | None) -> Any:
+    table, pins = tomlkit.table(), tomlkit.table()
+    keys = {"name": cell.name, "why": cell.why, "python": python, "as_of": cell.as_of}
+    for key, value in {
+        **keys,
+        "rule": cell.rule,
+        "given": cell.given,
+        "tags": list(cell.tags) or None,
+    }.items():
+        if value is not None:
+            table.add(key, value)
+    for package, version in cell.pins.items():
+        pins.add(package, version)
+    pins.add(tomlkit.nl())
+    table.add("pins", pins)
+    return table

@@ -34,6 +34,8 @@ def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProces
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     if links := find_links():
         environment["UV_FIND_LINKS"] = ",".join(links)
+    if url := index():
+        environment["UV_DEFAULT_INDEX"] = url
     environment["UV_NO_PROGRESS"] = "1"
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
 
@@ -76,17 +78,30 @@ def torch_source() -> list[str]:
     return ["--torch-backend", os.environ.get("UV_TORCH_BACKEND", "cpu")]
 
 
-@functools.cache
 def find_links() -> tuple[str, ...]:
-    """Folders or pages with wheels: ``UV_FIND_LINKS``, else pip's variable, else pip's configuration."""
+    """Folders or pages with wheels: ``UV_FIND_LINKS``, else what pip is told."""
     if own := os.environ.get("UV_FIND_LINKS"):
         return tuple(own.split(","))
-    if pips := os.environ.get("PIP_FIND_LINKS"):
-        return tuple(pips.split())
+    return tuple((_pip("find-links") or "").split())
+
+
+def index() -> str | None:
+    """The package index that is configured for uv, else for pip; None for uv's own."""
+    own = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    return own or _pip("index-url")
+
+
+def _pip(setting: str) -> str | None:
+    """A setting of pip: its variable, else its configuration."""
+    return os.environ.get(f"PIP_{setting.replace('-', '_').upper()}") or _configured(setting)
+
+
+@functools.cache
+def _configured(setting: str) -> str | None:
     asked = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.find-links"],
+        [sys.executable, "-m", "pip", "config", "get", f"global.{setting}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return tuple(asked.stdout.split()) if asked.returncode == 0 else ()
+    return asked.stdout.strip() if asked.returncode == 0 else None

@@ -8,34 +8,37 @@ from typing import Any
 from tunematrix.matrix.record import STAGES
 from tunematrix.matrix.table import CORE
 from tunematrix.report.terminal import sign
-from tunematrix.report.view import Row, reasons
+from tunematrix.report.view import Row, Summary, reasons
 
 
-def render(table: list[Row], model: str) -> str:
+def render(found: Summary) -> str:
     """The whole of ``summary.md``."""
-    return "\n".join(_lines(table, model)) + "\n"
+    return "\n".join(_lines(found)) + "\n"
 
 
-def _lines(table: list[Row], model: str) -> Iterator[str]:
-    yield f"# Compatibility summary: {model or 'nothing run yet'}"
+def _lines(found: Summary) -> Iterator[str]:
+    yield f"# Compatibility summary: {found.model or 'nothing run yet'}"
     yield ""
     yield "Each row is one pinned combination; each column after the versions is a step of the same work."
     yield ""
-    yield from _table(["cell", *CORE, *STAGES, "since the cell above"], [_row(row) for row in table])
-    broken = [(row, reason) for row in table for reason in reasons(row.cell, row.record)]
+    head = ["cell", *CORE, *STAGES, "since the cell above"]
+    yield from _table(head, [_row(row) for row in found.rows])
+    broken = [(row, reason) for row in found.rows for reason in reasons(row.cell, row.record, row.known)]
     if broken:
         yield from ("", "## Why", "")
     for row, reason in broken:
-        yield f"- **{row.cell}** {code(reason.line)}"
-    for row in table:
+        link = f" ([upstream]({reason.issue.link}))" if reason.issue and reason.issue.link else ""
+        yield f"- **{row.cell}** {code(reason.line)}{link}"
+    if found.problems:
+        yield from ("", "## The ledger is wrong", "", *(f"- {line}" for line in found.problems))
+    for row in found.rows:
         yield from _changes(row)
 
 
 def _row(row: Row) -> list[str]:
-    whole = row.outcome.startswith("un")
-    outcomes = [row.outcome if whole else outcome for outcome in row.stages.values()]
     verdict = row.compared.verdict if row.since and row.record else ""
-    return [row.cell, *(row.versions[name] for name in CORE), *(sign(one).plain for one in outcomes), verdict]
+    signs = (sign(outcome).plain for outcome in row.shown)
+    return [row.cell, *(row.versions[name] for name in CORE), *signs, verdict]
 
 
 def _changes(row: Row) -> Iterator[str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Final
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tunematrix.matrix.ledger import Issue
 from tunematrix.matrix.record import STAGES
 from tunematrix.matrix.table import CORE
-from tunematrix.report.view import Row, reasons
+from tunematrix.report.view import Row, Summary, reasons
 
 SIGNS: Final = {
     "passed": ("ok", "green"),
@@ -23,6 +26,7 @@ SIGNS: Final = {
     "unavailable": ("n/a", "dim"),
     "not_run": ("-", "dim"),
     "unknown": ("?", "bold yellow"),
+    "known": ("known", "yellow"),
     "unresolvable": ("no lock", "bold red"),
     "uninstallable": ("no env", "bold red"),
 }
@@ -36,8 +40,7 @@ HEADS: Final = {
     "generate": "gene-\nrate",
 }
 KINDS: Final = {"fingerprint": "number", "call_site": "edit"}
-WIDTH: Final = 110  # without a terminal: CI logs
-NARROW: Final = 96  # below, the last two columns are left out
+WIDTH: Final = 120  # without a terminal: CI logs
 
 
 def sign(outcome: str) -> Text:
@@ -50,35 +53,61 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def show(table: list[Row], model: str, out: Console | None = None) -> None:
-    """Print the table, then one line per root cause, then what moved and how it ended."""
+def show(found: Summary, out: Console | None = None) -> None:
+    """Print the table, then one line per root cause, then what moved and how it ended.
+
+    Where the whole table is too wide, its last two columns are left out.
+    """
     out = out or console()
-    out.print(_table(table, model, wide=out.width >= NARROW))
-    for row in table:
-        for reason in reasons(row.cell, row.record):
-            line = Text.assemble((row.cell, "bold"), " ", reason.line)
-            out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    if moved := [f"{row.cell}: {text}" for row in table if (text := _moved(row))]:
+    wide = _table(found, wide=True)
+    fits = Measurement.get(out, out.options.update(width=10_000), wide).maximum <= out.width
+    out.print(wide if fits else _table(found, wide=False))
+    for row in found.rows:
+        for reason in reasons(row.cell, row.record, row.known) if row.record else []:
+            if not reason.issue:
+                line = Text.assemble((row.cell, "bold"), " ", reason.line)
+                out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    for text in _known(found.rows):
+        out.print(text)
+    if missing := [row.cell for row in found.rows if not row.record]:
+        out.print(Text(f"not run yet, or with another model: {', '.join(missing)}", style="yellow"))
+    if moved := [f"{row.cell}: {text}" for row in found.rows if (text := _moved(row))]:
         out.print(Text("moved since the cell above it: " + "; ".join(moved)))
-    counts = Counter(row.outcome for row in table)
-    out.print(Text(", ".join(f"{number} {outcome}" for outcome, number in counts.items()), style="bold"))
+    for problem in found.problems:
+        out.print(Text(problem, style="bold red"))
+    counts = Counter(row.state for row in found.rows)
+    out.print(Text(", ".join(f"{number} {state}" for state, number in counts.items()), style="bold"))
 
 
-def _table(table: list[Row], model: str, *, wide: bool) -> Table:
-    title = f"Does it work? The same work in every pinned combination; model: {model or 'nothing run yet'}"
-    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
-    for name in ("cell", *CORE):
+def _known(rows: list[Row]) -> Iterator[Text]:
+    """A paragraph for each known issue: where it shows, why, and what mends it."""
+    seen: dict[str, tuple[Issue, list[str]]] = {}
+    for row in rows:
+        for issue in {issue.id: issue for issue in row.known.values()}.values():
+            seen.setdefault(issue.id, (issue, []))[1].append(row.cell)
+    for issue, cells in seen.values():
+        stages = f" {', '.join(issue.stages)}" if issue.stages else ""
+        yield Text.assemble(("known ", "yellow"), (issue.id, "bold"), f":{stages} in {', '.join(cells)}")
+        yield Text(f"  {issue.cause}; fix: {issue.fix}")
+
+
+def _table(found: Summary, *, wide: bool) -> Table:
+    title = "Does it work? The same work in every pinned combination; model: "
+    shown = Table(
+        box=box.SIMPLE_HEAD, title=title + (found.model or "nothing run yet"), title_justify="left", padding=0
+    )
+    shown.add_column("cell", overflow="fold", min_width=8)
+    for name in CORE:
         shown.add_column(HEADS.get(name, name), no_wrap=True)
     for name in STAGES:
         shown.add_column(HEADS.get(name, name), justify="center", no_wrap=True)
     if wide:
         shown.add_column("since\nabove", no_wrap=True)
         shown.add_column("time", justify="right", no_wrap=True)
-    for row in table:
-        whole = row.outcome if row.outcome.startswith("un") else None
-        outcomes = (sign(whole or outcome) for outcome in row.stages.values())
+    for row in found.rows:
         versions = (row.versions[name] for name in CORE)
-        shown.add_row(row.cell, *versions, *outcomes, *((_since(row), _time(row)) if wide else ()))
+        signs = (sign(outcome) for outcome in row.shown)
+        shown.add_row(row.cell, *versions, *signs, *((_since(row), _time(row)) if wide else ()))
     return shown
 
 

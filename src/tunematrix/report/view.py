@@ -5,13 +5,15 @@ No clock and no machine goes in, so that rendering again gives the same files.
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.matrix import diff
 from tunematrix.matrix.kinds import kind
+from tunematrix.matrix.ledger import PROBE, Issue, Ledger, errors
 from tunematrix.matrix.record import STAGES, UNTESTABLE, Failure, Record
 from tunematrix.matrix.table import CORE, Matrix
 
@@ -30,10 +32,37 @@ class Row:
     versions: Mapping[str, str]
     compared: diff.Diff
     since: str | None
+    known: Mapping[str, Issue] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Record, ledger: Ledger) -> Row:
+        """The row of one record by itself."""
+        alone = diff.compare(record, record)
+        known = ledger.known(record)
+        return cls(cell=record.cell, record=record, versions={}, compared=alone, since=None, known=known)
 
     @property
     def outcome(self) -> str:
         return self.record.outcome if self.record else "unknown"
+
+    @property
+    def state(self) -> str:
+        """The outcome, or ``known`` where the ledger explains every failure."""
+        failed = [part for part, _ in errors(self.record)] if self.record else []
+        explained = failed and all(part in self.known for part in failed)
+        return "known" if explained and self.outcome in (*BROKEN, *UNTESTABLE) else self.outcome
+
+    @property
+    def shown(self) -> list[str]:
+        """A word for each stage: its outcome, ``known``, or the cell's where it never came to run."""
+        if self.outcome in UNTESTABLE:
+            return [self.state] * len(STAGES)
+        return ["known" if stage in self.known else outcome for stage, outcome in self.stages.items()]
+
+    @property
+    def issues(self) -> list[str]:
+        """The ids of the known issues behind its failures and its moved numbers."""
+        return sorted({issue.id for issue in self.known.values()})
 
     @property
     def stages(self) -> dict[str, str]:
@@ -47,6 +76,7 @@ class Reason:
 
     stages: tuple[str, ...]
     error: Failure
+    issue: Issue | None = None
 
     @property
     def kind(self) -> str:
@@ -57,22 +87,85 @@ class Reason:
     def line(self) -> str:
         """What broke, of what kind, and by what: one line for people."""
         where = f"{', '.join(self.stages)} " if self.stages else ""
+        if self.issue:
+            return f"{where}[known: {self.issue.id}]: {self.issue.cause}; fix: {self.issue.fix}"
         return f"{where}[{self.kind}]: {self.error.line}" if self.kind else self.error.line
 
 
-def rows(matrix: Matrix, records: Mapping[str, Record]) -> list[Row]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The rows of one model's records, and the ledger they were held against."""
+
+    model: str
+    rows: list[Row]
+    ledger: Ledger
+
+    @property
+    def unexpected(self) -> list[str]:
+        """Passes that the ledger says cannot be, a line each, with the file's line to edit."""
+        return [
+            f"{self.ledger.at(issue)}: unexpected pass: {stage} passed in {row.cell}; "
+            "narrow its 'when', or delete it"
+            for row in self.rows
+            if row.record
+            for issue, stage in self.ledger.passes(row.record)
+        ]
+
+    @property
+    def problems(self) -> list[str]:
+        """Where the ledger is wrong, a line each; that an entry matched nothing only a full run can tell."""
+        if not all(row.record for row in self.rows):
+            return self.unexpected
+        used = {issue.id for row in self.rows for issue in row.known.values()}
+        unused = (issue for issue in self.ledger.issues if issue.id not in used)
+        return self.unexpected + [
+            f"{self.ledger.at(issue)}: matched nothing in a full run; delete it, or widen its 'when'"
+            for issue in unused
+        ]
+
+
+def rows(matrix: Matrix, records: Mapping[str, Record], ledger: Ledger) -> list[Row]:
     """A row for every cell of the matrix, each compared with the one before it in time."""
     found: list[Row] = []
     for cell in matrix.cells:
         record = records.get(cell.name)
         before = found[-1] if found else None
-        known = record.packages if record else {}
-        versions = {name: known.get(name) or cell.pins.get(name, "") for name in SHOWN}
+        installed = record.packages if record else {}
+        versions = {name: installed.get(name) or cell.pins.get(name, "") for name in SHOWN}
         # Nothing lies before the first cell: it is compared with itself.
         compared = diff.compare(before.record if before else record, record)
         since = before.cell if before else None
-        found.append(Row(cell=cell.name, record=record, versions=versions, compared=compared, since=since))
+        explained = {**ledger.known(record), **_moves(record, compared, ledger)} if record else {}
+        found.append(
+            Row(
+                cell=cell.name,
+                record=record,
+                versions=versions,
+                compared=compared,
+                since=since,
+                known=explained,
+            )
+        )
     return found
+
+
+def _moves(record: Record, compared: diff.Diff, ledger: Ledger) -> dict[str, Issue]:
+    """The issues that explain moved numbers, by the numbers' names."""
+    return {
+        change.name: issue
+        for change in compared.changes
+        for issue in ledger.issues
+        if change.kind == "fingerprint" and issue.names(change.name) and issue.holds(record.packages)
+    }
+
+
+def expired(ledger: Ledger, today: datetime.date) -> list[str]:
+    """The entries whose day is over, a line each."""
+    return [
+        f"{ledger.at(issue)}: expired on {issue.expires}; see whether it is still so, then move 'expires'"
+        for issue in ledger.issues
+        if issue.expires < today
+    ]
 
 
 def one_model(records: Mapping[str, Record]) -> tuple[str, dict[str, Record]]:
@@ -84,12 +177,12 @@ def one_model(records: Mapping[str, Record]) -> tuple[str, dict[str, Record]]:
     return model, {name: record for name, record in records.items() if record.model.get("name") == model}
 
 
-def summary(table: list[Row], model: str) -> dict[str, Any]:
+def summary(found: Summary) -> dict[str, Any]:
     """The content of ``summary.json``."""
     return {
         "schema": SCHEMA,
-        "model": model,
-        "expected": [row.cell for row in table],
+        "model": found.model,
+        "expected": [row.cell for row in found.rows],
         "cells": [
             {
                 "cell": row.cell,
@@ -98,46 +191,44 @@ def summary(table: list[Row], model: str) -> dict[str, Any]:
                 "verdict": row.compared.verdict,
                 "stages": row.stages,
                 "probes": {probe.name: probe.outcome for probe in row.record.probes} if row.record else {},
-                "known_issues": [],
+                "known_issues": row.issues,
                 "reasons": [
                     {"stages": list(reason.stages), "kind": reason.kind, "error": reason.error.line}
-                    for reason in reasons(row.cell, row.record)
+                    for reason in reasons(row.cell, row.record, row.known)
                 ],
                 "changes": [
                     {"kind": c.kind, "name": c.name, "before": c.before, "after": c.after, "since": row.since}
                     for c in row.compared.changes
                 ],
             }
-            for row in table
+            for row in found.rows
         ],
-        "counts": dict(sorted(Counter(row.outcome for row in table).items())),
+        "counts": dict(sorted(Counter(row.state for row in found.rows).items())),
+        "ledger": found.problems,
     }
 
 
-def reasons(cell: str, record: Record | None) -> list[Reason]:
+def reasons(cell: str, record: Record | None, known: Mapping[str, Issue]) -> list[Reason]:
     """Why the cell did not pass, one entry per root cause, in the order of the stages."""
     if record is None:
         error = Failure(type=NO_RECORD, message=f"not run yet, or with another model: nox -s 'e2e({cell})'")
         return [Reason(stages=(), error=error)]
     grouped: dict[str, list[tuple[str, Failure]]] = {}
-    for name, error in _errors(record):
-        grouped.setdefault(error.line, []).append((name, error))
+    for part, error in errors(record):
+        cause = known[part].id if part in known else error.line
+        grouped.setdefault(cause, []).append((part, error))
     return [
-        Reason(stages=tuple(name for name, _ in group if name), error=group[0][1])
+        Reason(
+            stages=tuple(part.removeprefix(PROBE) for part, _ in group if part != record.outcome),
+            error=group[0][1],
+            issue=known.get(group[0][0]),
+        )
         for group in grouped.values()
     ]
 
 
-def _errors(record: Record) -> Iterator[tuple[str, Failure]]:
-    if record.error:
-        yield "", record.error
-    for part in (*record.stages, *record.probes):
-        if part.error and part.outcome not in ("passed", "not_run", "unavailable"):
-            yield part.name, part.error
-
-
-def exit_code(outcomes: list[str]) -> int:
-    """1 where a cell broke or is unknown, 3 where one could not be tested, else 0."""
-    if any(outcome in (*BROKEN, "unknown") for outcome in outcomes):
+def exit_code(states: Sequence[str], wrong: Sequence[str] = ()) -> int:
+    """1 where a cell broke, is unknown, or the ledger is wrong; 3 where one could not be tested; else 0."""
+    if wrong or any(state in (*BROKEN, "unknown") for state in states):
         return 1
-    return 3 if any(outcome in (*UNTESTABLE, "skipped", "not_run") for outcome in outcomes) else 0
+    return 3 if any(state in (*UNTESTABLE, "skipped", "not_run") for state in states) else 0

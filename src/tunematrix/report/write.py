@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tunematrix.matrix import ledger
 from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.record import Record
 from tunematrix.matrix.store import Store
@@ -17,13 +18,13 @@ def load(matrix: Matrix, store: Store) -> dict[str, Record]:
     return {name: record for name, record in found.items() if record}
 
 
-def refresh(matrix: Matrix, store: Store) -> tuple[list[view.Row], str]:
-    """Write ``summary.json`` and ``summary.md``; returns the rows and the model they are about."""
+def refresh(matrix: Matrix, store: Store) -> view.Summary:
+    """Write ``summary.json`` and ``summary.md``; returns what they are about."""
     with store.locked("summary"):
-        records = load(matrix, store)
-        model, records = view.one_model(records)
-        table = view.rows(matrix, records)
-        content = json.dumps(view.summary(table, model), indent=1, ensure_ascii=False) + "\n"
+        model, records = view.one_model(load(matrix, store))
+        known = ledger.load(matrix.folder)
+        found = view.Summary(model=model, rows=view.rows(matrix, records, known), ledger=known)
+        content = json.dumps(view.summary(found), indent=1, ensure_ascii=False) + "\n"
         write_atomic(store.folder / "summary.json", content)
-        write_atomic(store.folder / "summary.md", markdown.render(table, model))
-    return table, model
+        write_atomic(store.folder / "summary.md", markdown.render(found))
+    return found
