@@ -74,6 +74,12 @@ def bench(session: nox.Session) -> None:
     session.run(*HOST[:1], "tests/bench/run.py", session.virtualenv.location, *session.posargs, external=True)
 
 
+@nox.session(venv_backend="none")
+def cases(session: nox.Session) -> None:
+    """Check that combinations known to break do so as known: nox -s cases -- [--all | ID ...]."""
+    session.run(sys.executable, "tests/cases/run.py", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, layers and workflows."""

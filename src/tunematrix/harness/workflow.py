@@ -228,6 +228,17 @@ class Workflow:
         (self.folder / "data" / f"{name}.json").write_text(json.dumps(rows, indent=1))
 
 
+def probe(work: Callable[[Trace], None]) -> Ended:
+    """Run ``work`` in a child, as the whole of a test beside the stages: the test ends as it does."""
+    ready()
+    ended = isolated(work, limit())
+    message = (ended.error or {}).get("message", "")
+    if ended.outcome in ("skipped", "unavailable"):
+        pytest.skip(message)
+    assert ended.outcome == "passed", f"{(ended.error or {})['type']}: {message}"
+    return ended
+
+
 def adapted(command: str, config: dict[str, Any]) -> dict[str, Any]:
     """``config`` with the user's own on top: ``COMMAND.yaml`` of ``--workload DIR``, section by section.
 

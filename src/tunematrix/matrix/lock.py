@@ -21,6 +21,9 @@ TOOLS: Final = ("pytest", "pytest-timeout", "pytest-reportlog", "click", "pyyaml
 INPUTS: Final = "# inputs: "
 # Packages the workflow needs, whether or not the pins name them.
 NEEDED: Final = (*CORE, "accelerate", "datasets")
+# What old releases import without declaring it: trl before 0.12 had rich from tyro, which no longer brings
+# it. Without it such a cell would end there, and not where those do who still have it installed.
+UNDECLARED: Final = {"rich": Requirement("trl<0.12")}
 # Torch, what it needs itself, and setuptools are of today in every cell: the machine's, not the day's.
 PLATFORM: Final = (
     "torch",
@@ -38,7 +41,12 @@ PLATFORM: Final = (
 
 def requirements(cell: Cell) -> str:
     """What uv is asked to resolve: the pins, the workflow's needs and the test tools."""
-    free = [name for name in (*NEEDED, *TOOLS) if name not in cell.pins]
+    undeclared = [
+        name
+        for name, of in UNDECLARED.items()
+        if of.name in cell.pins and of.specifier.contains(cell.pins[of.name])
+    ]
+    free = [name for name in (*NEEDED, *undeclared, *TOOLS) if name not in cell.pins]
     return "\n".join([*(f"{name}=={version}" for name, version in cell.pins.items()), *free, ""])
 
 

@@ -67,8 +67,8 @@ def show(found: Summary, out: Console | None = None) -> None:
             if not reason.issue:
                 line = Text.assemble((row.cell, "bold"), " ", reason.line)
                 out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    for text in _known(found.rows):
-        out.print(text)
+    for line in _known(found.rows):
+        out.print(line)
     if missing := [row.cell for row in found.rows if not row.record]:
         out.print(Text(f"not run yet, or with another model: {', '.join(missing)}", style="yellow"))
     if moved := [f"{row.cell}: {text}" for row in found.rows if (text := _moved(row))]:
