@@ -76,7 +76,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def cases(session: nox.Session) -> None:
-    """Check that combinations known to break do so as known: nox -s cases -- [--all | ID ...]."""
+    """Check that known breakages and silent changes are seen: nox -s cases -- [--all | ID ...]."""
     session.run(sys.executable, "tests/cases/run.py", *session.posargs)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tunematrix.matrix.diff import Change, close, compare
+from tunematrix.matrix.diff import ABSENT, SURVEY, Change, check_comparable, compare, edit, removed_in
+from tunematrix.matrix.errors import UsageError
+from tunematrix.matrix.numbers import close
 from tunematrix.matrix.record import STAGES, Failure, Record, Result
 
 
@@ -22,6 +25,7 @@ def record(
         stages=stages,
         fingerprint=numbers or {},
         environment={"packages": packages or {}},
+        probes=(Result(name=SURVEY, outcome="passed"),),
     )
 
 
@@ -85,7 +89,7 @@ def test_numbers_move_or_do_not(name: str, before: Any, after: Any, equal: bool)
 
 
 def test_nan_is_not_equal_to_a_number() -> None:
-    assert not close(float("nan"), 1.0, 1e-6)
+    assert not close(float("nan"), 1.0, "x.training_loss")
 
 
 def test_adaptations_that_went_are_edits() -> None:
@@ -105,3 +109,176 @@ def test_packages_that_moved_came_or_went_are_told() -> None:
     found = compare(record(packages={"a": "1", "b": "1"}), record(packages={"a": "2", "c": "1"}))
 
     assert found.packages == {"a": ("1", "2"), "b": ("1", None), "c": (None, "1")}
+
+
+def names(found: Any) -> list[tuple[str, str, Any, Any]]:
+    return [(one.kind, one.name, one.before, one.after) for one in found.changes]
+
+
+def test_a_number_that_one_side_lacks_is_absent_not_equal() -> None:
+    one = record(numbers={"tiny.sft.text.rows": 1, "tiny.sft.text.entropy": 2.0})
+    other = record(numbers={"tiny.sft.text.rows": 1})
+
+    assert names(compare(one, other)) == [("fingerprint", "tiny.sft.text.entropy", 2.0, ABSENT)]
+    assert names(compare(other, one)) == [("fingerprint", "tiny.sft.text.entropy", ABSENT, 2.0)]
+    assert compare(one, other).verdict == "changed"
+
+
+def test_what_a_failed_stage_did_not_measure_is_the_stages_matter() -> None:
+    one = record(numbers={"align.loss": [1.0], "align.step": 1})
+    other = record(numbers={"align.step": 1}, align="failed")
+
+    assert compare(one, other).changes == ()
+    assert compare(one, other).verdict == "regressed"
+
+
+def test_a_measure_that_raises_tells_its_error_and_the_loss_that_is_gone() -> None:
+    one = record(numbers={"t.dpo.long.training_loss": 0.7, "t.dpo.long.grad_norm": 1.0})
+    other = record(numbers={"t.dpo.long.error": "ValueError"})
+
+    assert names(compare(one, other)) == [
+        ("fingerprint", "t.dpo.long.error", ABSENT, "ValueError"),
+        ("fingerprint", "t.dpo.long.training_loss", 0.7, ABSENT),
+    ]
+
+
+def surveyed(**defaults: Any) -> Record:
+    return replace(record(), defaults=defaults)
+
+
+def test_defaults_that_changed_came_or_went_are_told_once() -> None:
+    one = surveyed(
+        TrainingArguments={"optim": "a", "fp16": False}, SFTConfig={"optim": "a", "lr": 1, "old": 1}
+    )
+    other = surveyed(
+        TrainingArguments={"optim": "b", "fp16": False}, SFTConfig={"optim": "b", "lr": 2, "new": None}
+    )
+
+    assert names(compare(one, other)) == [
+        ("default", "TrainingArguments.optim", "a", "b"),
+        ("default", "SFTConfig.lr", 1, 2),
+        ("default", "SFTConfig.new", ABSENT, None),
+        ("default", "SFTConfig.old", 1, ABSENT),
+    ]
+
+
+def test_a_declared_default_that_changes_nothing_else_is_told_too() -> None:
+    one = surveyed(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": None}})
+    other = surveyed(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": "none"}})
+
+    assert names(compare(one, other)) == [("default", "SFTConfig.x (declared)", None, "none")]
+
+
+def test_a_renamed_field_is_told_apart_from_one_that_is_gone() -> None:
+    one = surveyed(SFTConfig={"max_seq_length": 1, "gone": 1})
+    one = replace(one, renames={"SFTConfig": {"max_seq_length": "max_length"}})
+    changes = compare(one, surveyed(SFTConfig={})).changes
+
+    assert [(change.name, change.why) for change in changes] == [
+        ("SFTConfig.gone", ""),
+        ("SFTConfig.max_seq_length", "renamed to max_length"),
+    ]
+
+
+def test_arguments_and_names_that_went_are_told_new_ones_are_not() -> None:
+    one = replace(
+        record(),
+        signatures={"trl.DPOTrainer": ["beta", "tokenizer"], "trl.Old": ["a"]},
+        symbols={"trl": ["Old", "Other", "Same"]},
+        renames={"DPOTrainer": {"tokenizer": "processing_class"}},
+    )
+    other = replace(
+        record(),
+        signatures={"trl.DPOTrainer": ["processing_class"], "trl.New": []},
+        symbols={"trl": ["New", "Same"]},
+    )
+
+    assert names(compare(one, other)) == [
+        ("signature", "trl.DPOTrainer(beta)", "beta", ABSENT),
+        ("signature", "trl.DPOTrainer(tokenizer)", "tokenizer", "processing_class"),
+        ("signature", "trl.Old", "present", ABSENT),
+        ("signature", "trl.Other", "present", ABSENT),
+    ]
+    assert compare(one, replace(other, probes=())).changes == ()
+
+
+def test_only_new_warnings_are_told_and_they_change_no_verdict() -> None:
+    old = {"module": "trl.x", "message": "a is deprecated, step 1", "category": "FutureWarning", "count": 1}
+    new = {"module": "trl.x", "message": "b is deprecated", "category": "FutureWarning", "count": 1}
+    one, other = (
+        replace(record(), warnings=(old,)),
+        replace(record(), warnings=({**old, "message": "a is deprecated, step 7"}, new)),
+    )
+
+    found = compare(one, other)
+
+    assert names(found) == [("warning", "trl.x", ABSENT, "b is deprecated")]
+    assert found.verdict == "same"
+
+
+def test_a_probe_that_broke_regresses_and_one_that_is_new_says_nothing() -> None:
+    one = replace(record(), probes=(Result(name="merge", outcome="passed"),))
+    other = replace(
+        record(), probes=(Result(name="merge", outcome="failed"), Result(name="new", outcome="failed"))
+    )
+
+    assert compare(one, other).stages["probe:merge"] == ("passed", "failed", "regressed")
+    assert "probe:new" not in compare(one, other).stages
+    assert compare(one, other).verdict == "regressed"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("max_seq_length", "max_length", "trl.SFTConfig(max_seq_length=...) -> max_length="),
+        ("max_prompt_length", "", "trl.SFTConfig(max_prompt_length=...) -> remove it"),
+        ("trl.DPOTrainer(beta=)", "beta", "trl.DPOTrainer(beta=) -> beta="),
+        ("", "beta", "trl.SFTConfig: beta= is accepted now"),
+    ],
+)
+def test_an_adaptation_reads_as_the_edit_to_make(before: str, after: str, expected: str) -> None:
+    change = Change(kind="call_site", name="trl.SFTConfig(x)", before=before, after=after)
+
+    assert edit(change) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("`x` is deprecated and will be removed in v6. Use `y` instead.", "6"),
+        ("`x` is deprecated and will be removed in version 0.29.0 of TRL", "0.29.0"),
+        ("This will be removed from Transformers 5.2", "5.2"),
+        ("`x` is deprecated since 4.1, use `y`", None),
+        ("`tokenizer` is deprecated and will be removed in version 5.0.0 for `Trainer.__init__`", "5.0.0"),
+    ],
+)
+def test_the_release_that_breaks_it_is_read_from_the_text(message: str, expected: str | None) -> None:
+    assert removed_in(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"model": {"name": "a"}}, {"model": {"name": "b"}}),
+        ({"model": {"name": "a", "revision": "1"}}, {"model": {"name": "a", "revision": "2"}}),
+        ({"options": {"workload": "1"}}, {}),
+    ],
+)
+def test_records_of_different_models_or_options_are_refused(one: Any, other: Any) -> None:
+    check_comparable(record(), record())
+    with pytest.raises(UsageError, match="run one again"):
+        check_comparable(replace(record(), **one), replace(record(), **other))
+
+
+@pytest.mark.parametrize(
+    ("after", "equal"),
+    [
+        ([1 + 4e-7] * 4, True),
+        ([1 + 8e-7] * 4, False),  # each within 1e-6, but all to one side
+        ([1 + 8e-7] * 3, True),  # too few to say
+        ([1 + 8e-7, 1 - 8e-7, 1 + 8e-7, 1 - 8e-7], True),
+        ([1 + 2e-6, 1, 1, 1], False),
+    ],
+)
+def test_many_numbers_that_shift_to_one_side_are_seen(after: list[float], equal: bool) -> None:
+    assert close([1.0] * len(after), after, "x.whole_training_losses") is equal

@@ -17,7 +17,12 @@ def begun(name: str) -> dict[str, Any]:
 
 def ended(name: str, outcome: str = "passed", **numbers: Any) -> dict[str, Any]:
     error = None if outcome == "passed" else {"type": "E", "message": "m", "where": "w", "traceback": "t"}
-    trace = {"numbers": numbers, "call_sites": [{"call": "f", "argument": "a", "use": "b"}]}
+    trace = {
+        "numbers": numbers,
+        "call_sites": [{"call": "f", "argument": "a", "use": "b"}],
+        "warnings": [{"category": "FutureWarning", "message": "old", "module": "trl.x", "count": 2}],
+        "surface": {},
+    }
     fact = {
         "name": name,
         "outcome": outcome,

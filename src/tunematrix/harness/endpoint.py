@@ -57,7 +57,8 @@ def _embedded() -> Iterator[None]:
         raise Skipped(str(error)) from None
     with server.serving(root) as running:
         local = {"HF_ENDPOINT": running.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
-        os.environ.update({**local, "TUNEMATRIX_REPO": model.repo})
+        tiny = os.pathsep.join(str(path) for path in models.tiny_folders())
+        os.environ.update({**local, "TUNEMATRIX_REPO": model.repo, "TUNEMATRIX_TINY": tiny})
         yield
 
 

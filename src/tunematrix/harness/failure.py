@@ -45,7 +45,7 @@ def deepest(error: BaseException) -> BaseException:
 def place(error: BaseException) -> str:
     """The innermost frame in the stack, else in the pipeline, else at all."""
     frames = traceback.extract_tb(error.__traceback__)
-    shown = [(_short(Path(frame.filename)), frame.lineno) for frame in frames]
+    shown = [(short_path(Path(frame.filename)), frame.lineno) for frame in frames]
     for packages in (STACK, ("tunematrix",)):
         for name, line in reversed(shown):
             if name.split("/")[0] in packages:
@@ -53,7 +53,7 @@ def place(error: BaseException) -> str:
     return f"{shown[-1][0]}:{shown[-1][1]}" if shown else ""
 
 
-def _short(path: Path) -> str:
+def short_path(path: Path) -> str:
     """The path from its package on: ``transformers/trainer.py``."""
     parts = path.parts
     if "site-packages" in parts:

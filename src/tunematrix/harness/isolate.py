@@ -15,15 +15,18 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tunematrix.harness.failure import describe, infrastructure
+from tunematrix.harness.warned import gathered
 from tunematrix.pipeline.trace import Trace
 
+Work = Callable[[Trace], None]
+ATTEMPTS: Final = 3
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
 PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
@@ -54,27 +57,51 @@ class Ended:
         return dict(self.trace["numbers"])
 
 
-def isolated(work: Callable[[Trace], None], limit: float) -> Ended:
+def isolated(work: Work, limit: float) -> Ended:
     """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had.
 
     Trouble of the infrastructure is tried again, twice at most, a hang once: it rarely mends itself.
     Nothing else ever is.
     """
-    for attempts in (1, 2, 3):
-        ended = replace(_forked(work, limit) if CAN_FORK else attempt(work), attempts=attempts)
-        if ended.outcome not in ("failed", "crashed", "timed_out") or not infrastructure(ended.error):
-            break
-        if ended.outcome == "timed_out" and attempts == 2:
-            break
-    return ended
+    return _again(work, limit, _Child(work, limit).end() if CAN_FORK else attempt(work))
 
 
-def attempt(work: Callable[[Trace], None]) -> Ended:
+def side_by_side(works: Sequence[Work], limit: float, at_once: int) -> Iterator[tuple[int, Ended]]:
+    """Run ``works`` each as ``isolated`` does, ``at_once`` at a time; yields place and end as they end."""
+    if not CAN_FORK:
+        yield from ((place, isolated(work, limit)) for place, work in enumerate(works))
+        return
+    running: dict[Connection, tuple[int, _Child]] = {}
+    waiting = list(enumerate(works))
+    while waiting or running:
+        while waiting and len(running) < at_once:
+            place, work = waiting.pop(0)
+            child = _Child(work, limit)
+            running[child.receiver] = place, child
+        soonest = min((child for _, child in running.values()), key=lambda child: child.until)
+        done = wait(list(running), timeout=soonest.left()) or [soonest.receiver]
+        for receiver in done:
+            place, child = running.pop(cast("Connection", receiver))
+            yield place, _again(works[place], limit, child.end())
+
+
+def _again(work: Work, limit: float, ended: Ended) -> Ended:
+    """``ended``, or how another attempt ended where trouble of the infrastructure asks for one."""
+    if ended.outcome not in ("failed", "crashed", "timed_out") or not infrastructure(ended.error):
+        return ended
+    if ended.attempts == (2 if ended.outcome == "timed_out" else ATTEMPTS):
+        return ended
+    again = _Child(work, limit).end() if CAN_FORK else attempt(work)
+    return _again(work, limit, replace(again, attempts=ended.attempts + 1))
+
+
+def attempt(work: Work) -> Ended:
     trace = Trace()
     outcome, error = "passed", None
     start = time.perf_counter()
     try:
-        work(trace)
+        with gathered(trace.warnings):
+            work(trace)
     except (Skipped, Unavailable) as reason:
         outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
         error = {"type": type(reason).__name__, "message": str(reason), "where": "", "traceback": ""}
@@ -89,31 +116,41 @@ def attempt(work: Callable[[Trace], None]) -> Ended:
     )
 
 
-def _forked(work: Callable[[Trace], None], limit: float) -> Ended:
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(work, sender), daemon=False)
-    start = time.perf_counter()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child.start()
-    sender.close()
-    try:
-        ended = receiver.recv() if receiver.poll(limit) else None
-    except EOFError:  # it died without a word
-        child.join()
-        return _died(child.exitcode or 0, time.perf_counter() - start)
-    finally:
-        _end(child)
-        receiver.close()
-    if isinstance(ended, Ended):
-        return ended
-    message = f"not done after {limit:g} s; killed"
-    error = {"type": "TimeoutError", "message": message, "where": "", "traceback": ""}
-    return Ended(outcome="timed_out", seconds=time.perf_counter() - start, error=error)
+class _Child:
+    """A forked child at work; ``end`` waits for it, at most until its time is over."""
+
+    def __init__(self, work: Work, limit: float) -> None:
+        context = multiprocessing.get_context("fork")
+        self.receiver, sender = context.Pipe(duplex=False)
+        self.limit = limit
+        self.start = time.perf_counter()
+        self.until = self.start + limit
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.process = context.Process(target=_child, args=(work, sender), daemon=False)
+        self.process.start()
+        sender.close()
+
+    def left(self) -> float:
+        return max(0.0, self.until - time.perf_counter())
+
+    def end(self) -> Ended:
+        try:
+            ended = self.receiver.recv() if self.receiver.poll(self.left()) else None
+        except EOFError:  # it died without a word
+            self.process.join()
+            return _died(self.process.exitcode or 0, time.perf_counter() - self.start)
+        finally:
+            _end(self.process)
+            self.receiver.close()
+        if isinstance(ended, Ended):
+            return ended
+        message = f"not done after {self.limit:g} s; killed"
+        error = {"type": "TimeoutError", "message": message, "where": "", "traceback": ""}
+        return Ended(outcome="timed_out", seconds=time.perf_counter() - self.start, error=error)
 
 
-def _child(work: Callable[[Trace], None], sender: Connection) -> None:
+def _child(work: Work, sender: Connection) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # so that its own workers can be ended with it
     die_with_parent()

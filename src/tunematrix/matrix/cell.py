@@ -104,6 +104,7 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
                 "packages": packages,
             },
             model={"name": choice.name, "revision": served.revision, "hub": choice.hub},
+            options={"workload": hash_tree(options.workload)} if options.workload else {},
         )
         record = dataclasses.replace(record, key=key(record, options))
         earlier = store.load(cell.name)
@@ -193,6 +194,11 @@ def execute(record: Record, venv: Path, options: Options, served: models.Served,
         probes=tuple(found.probes),
         fingerprint=dict(sorted(found.fingerprint.items())),
         call_sites=tuple(found.call_sites),
+        warnings=tuple(found.warnings),
+        defaults=found.surface.get("defaults", {}),
+        signatures=found.surface.get("signatures", {}),
+        symbols=found.surface.get("symbols", {}),
+        renames=found.surface.get("renames", {}),
         peak_rss_mb=found.peak_rss_mb,
         model={**record.model, "revision": revision},
     )

@@ -13,15 +13,16 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from tunematrix import __version__
-from tunematrix.matrix import bring, ci, ledger, models, populate, table
+from tunematrix.matrix import bring, ci, diff, known, ledger, models, populate, table
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import lock as locks
 from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
 from tunematrix.matrix.record import Record
-from tunematrix.matrix.store import Store
-from tunematrix.report import terminal, view, write
+from tunematrix.matrix.store import Store, read
+from tunematrix.report import difference, terminal, view, write
 
 PATH = click.Path(path_type=Path)
+VERDICTS = {"regressed": RegressionError.exit_code, "unknown": UntestableError.exit_code}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,17 +55,17 @@ def run(name: str, **options: Any) -> int:
         )
     click.echo(f"{name}: running; log: {store.work(name) / 'log.txt'}")
     record = cells.run(matrix, cell, chosen, store)
-    known = ledger.load(matrix.folder)
-    _tell(record, store, known)
+    issues = ledger.load(matrix.folder)
+    _tell(record, store, issues)
     if not chosen.select:
         write.refresh(matrix, store)
-    row = view.Row.of(record, known)
-    wrong = [*view.Summary(model="", rows=[row], ledger=known).unexpected, *_expired(known)]
+    row = view.Row.of(record, issues)
+    wrong = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
     return view.exit_code([row.state], _say(wrong))
 
 
-def _expired(known: ledger.Ledger) -> list[str]:
-    return view.expired(known, datetime.datetime.now(datetime.UTC).date())
+def _expired(issues: ledger.Ledger) -> list[str]:
+    return view.expired(issues, datetime.datetime.now(datetime.UTC).date())
 
 
 def _say(wrong: list[str]) -> list[str]:
@@ -73,11 +74,11 @@ def _say(wrong: list[str]) -> list[str]:
     return wrong
 
 
-def _tell(record: Record, store: Store, known: ledger.Ledger) -> None:
+def _tell(record: Record, store: Store, issues: ledger.Ledger) -> None:
     """One line for the cell, and one per root cause."""
     how = "reused, nothing has changed; --rerun runs it again" if record.reused else f"{record.seconds:.0f} s"
     click.echo(f"{record.cell}: {record.outcome} ({how})")
-    for reason in view.reasons(record.cell, record, known.known(record)):
+    for reason in view.reasons(record.cell, record, issues.known(record)):
         click.echo(f"  {reason.line}")
     kept = store.work(record.cell) / "run"
     if kept.is_dir():
@@ -177,6 +178,34 @@ def _show(matrix: table.Matrix, store: Store, ran: Sequence[str] | None = None) 
     click.echo(f"details: {store.folder / 'summary.md'}")
     judged = [row.state for row in found.rows if ran is None or row.cell in ran]
     return view.exit_code(judged, [*found.problems, *_say(_expired(found.ledger))])
+
+
+@cli.command("diff")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="As JSON; docs/diff.md has the contract.")
+@click.option("--markdown", is_flag=True, help="As Markdown.")
+@click.option("--all", "whole", is_flag=True, help="All rows of every section, not the first 20.")
+def compare(before: str, after: str, *, as_json: bool, markdown: bool, whole: bool) -> int:
+    """Compare two cells, or two record files: what broke, what silently changed, what to edit."""
+    one, other = (_record(name) for name in (before, after))
+    diff.check_comparable(one, other)
+    found = known.annotate(diff.compare(one, other), known.load(table.constraints_folder()))
+    if as_json:
+        click.echo(json.dumps(difference.plain(found, one.cell), indent=1, ensure_ascii=False))
+    elif markdown:
+        click.echo(difference.markdown(one, other, found), nl=False)
+    else:
+        click.echo("\n".join(difference.terminal(one, other, found, None if whole else 20)))
+    return VERDICTS.get(found.verdict, 0)
+
+
+def _record(name: str) -> Record:
+    """The record in a file, or of a cell; raises ``UsageError`` where there is none."""
+    path = Path(name)
+    if path.suffix == ".json" or path.is_file():
+        return read(path)
+    return read(Store().path(table.load().cell(name).name))
 
 
 @cli.command()

@@ -24,6 +24,8 @@ class Evidence:
     probes: list[Result] = field(default_factory=list)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     call_sites: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    surface: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_rss_mb: int = 0
     running: str | None = None
     error: Failure | None = None
@@ -75,16 +77,30 @@ def _stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
         return
     evidence.running = None
     error = Failure(**fact["error"]) if fact["error"] else None
-    evidence.stages[fact["name"]] = Result(
+    result = Result(
         name=fact["name"],
         outcome=fact["outcome"],
         seconds=round(fact["seconds"], 3),
         attempts=fact["attempts"],
         error=error,
     )
-    evidence.fingerprint |= fact["trace"]["numbers"]
-    evidence.call_sites += [row for row in fact["trace"]["call_sites"] if row not in evidence.call_sites]
+    _keep(evidence, result)
+    trace = fact["trace"]
+    evidence.fingerprint |= trace["numbers"]
+    evidence.surface |= trace["surface"]
+    evidence.call_sites += [row for row in trace["call_sites"] if row not in evidence.call_sites]
+    _warned(evidence, trace["warnings"])
     evidence.peak_rss_mb = max(evidence.peak_rss_mb, fact["peak_rss_mb"])
+
+
+def _warned(evidence: Evidence, rows: list[dict[str, Any]]) -> None:
+    """Add announcements; one that was made before is counted, not told again."""
+    for row in rows:
+        same = [one for one in evidence.warnings if {**one, "count": 0} == {**row, "count": 0}]
+        if same:
+            same[0]["count"] += row["count"]
+        else:
+            evidence.warnings.append(dict(row))
 
 
 def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
@@ -94,10 +110,12 @@ def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
     error = _longrepr(line.get("longrepr"))
     if failed and evidence.running:  # the test's own time limit came in the middle of a stage
         stage = evidence.running
-        evidence.stages[stage] = Result(name=stage, outcome="timed_out", error=error)
+        _cut_off(evidence, stage, "timed_out", error)
         evidence.running = None
         return
     if line["$report_type"] == "TestReport" and SEED not in line["nodeid"]:
+        if failed and _explained(evidence, error):
+            return
         if line["when"] == "call" or line["outcome"] != "passed":
             seconds = round(line["duration"], 3)
             result = Result(
@@ -112,7 +130,8 @@ def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
 
 def _explained(evidence: Evidence, error: Failure) -> bool:
     """Whether a stage that failed already tells what this failed test says."""
-    told = (stage.error for stage in evidence.stages.values() if stage.outcome not in ("passed", "not_run"))
+    parts = (*evidence.stages.values(), *evidence.probes)
+    told = (part.error for part in parts if part.outcome not in ("passed", "not_run"))
     return any(one is not None and one.message in error.message for one in told)
 
 
@@ -133,9 +152,21 @@ def _ended_badly(evidence: Evidence, code: int | None, log: Path) -> None:
     outcome = "timed_out" if code is None else "crashed"
     error = Failure(type=_name(code), message=_message(code, evidence.running), traceback=tail(log))
     if evidence.running:
-        evidence.stages[evidence.running] = Result(name=evidence.running, outcome=outcome, error=error)
+        _cut_off(evidence, evidence.running, outcome, error)
     else:
         evidence.probes.append(Result(name="process", outcome=outcome, error=error))
+
+
+def _cut_off(evidence: Evidence, name: str, outcome: str, error: Failure) -> None:
+    """A stage, or a probe with a report of its own, that something else ended."""
+    _keep(evidence, Result(name=name, outcome=outcome, error=error))
+
+
+def _keep(evidence: Evidence, result: Result) -> None:
+    if result.name in STAGES:
+        evidence.stages[result.name] = result
+    else:
+        evidence.probes.append(result)
 
 
 def _name(code: int | None) -> str:

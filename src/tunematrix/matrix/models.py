@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from tunematrix.hub.models import MODELS, prepare
+from tunematrix.hub.models import MODELS, prepare, tiny_folders
 from tunematrix.hub.server import serving
 from tunematrix.matrix.errors import InfrastructureError, UsageError, nearest
 
@@ -57,6 +57,7 @@ def choose(name: str) -> Choice:
 def hub_for(choice: Choice, cell: str) -> Iterator[Served]:
     """A Hub for one cell's run, under a path prefix of the cell's own."""
     common = {"TUNEMATRIX_MODEL": choice.name, "TUNEMATRIX_REPO": choice.repo, "TUNEMATRIX_HUB": choice.hub}
+    common["TUNEMATRIX_TINY"] = os.pathsep.join(str(path) for path in tiny_folders())
     if not choice.embedded:
         endpoint = {} if choice.hub == "huggingface" else {"HF_ENDPOINT": choice.hub}
         yield Served(variables={**common, **endpoint}, revision="main")

@@ -68,6 +68,12 @@ class Record:
     probes: tuple[Result, ...] = ()
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
     call_sites: tuple[Mapping[str, str], ...] = ()
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    signatures: Mapping[str, list[str]] = field(default_factory=dict)
+    symbols: Mapping[str, list[str]] = field(default_factory=dict)
+    renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def packages(self) -> Mapping[str, str]:
@@ -105,6 +111,7 @@ def from_dict(content: Mapping[str, Any]) -> Record:
         stages=tuple(_result(row) for row in content.get("stages", [])),
         probes=tuple(_result(row) for row in content.get("probes", [])),
         call_sites=tuple(content.get("call_sites", [])),
+        warnings=tuple(content.get("warnings", [])),
     )
 
 

@@ -13,11 +13,16 @@ from typing import Any
 
 @dataclass(slots=True)
 class Trace:
-    """Facts of one command: ``call_sites`` for people who edit code, ``numbers`` for comparisons."""
+    """Facts of one command: ``call_sites`` for people who edit code, ``numbers`` for comparisons.
+
+    ``warnings`` are deprecations that the stack announced; ``surface`` is what it offers and assumes.
+    """
 
     command: str = ""
     call_sites: list[dict[str, str]] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    surface: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def call_site(self, call: str, argument: str, use: str) -> None:
         """Announce that ``argument`` of ``call`` had to become ``use`` (empty: was dropped), once."""

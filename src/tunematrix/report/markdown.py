@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tunematrix.matrix.diff import Change
 from tunematrix.matrix.record import STAGES
 from tunematrix.matrix.table import CORE
 from tunematrix.report.terminal import sign
@@ -46,10 +47,14 @@ def _changes(row: Row) -> Iterator[str]:
         return
     yield from ("", f"## {row.since} -> {row.cell}: what moved", "")
     shown = [
-        [one.kind, code(one.name), code(short(one.before)), code(short(one.after))]
+        [one.kind, code(one.name), code(short(one.before)), code(short(one.after)), _why(one)]
         for one in row.compared.changes
     ]
-    yield from _table(["kind", "what", "before", "after"], shown)
+    yield from _table(["kind", "what", "before", "after", "why"], shown)
+
+
+def _why(change: Change) -> str:
+    return f"[{change.why}]({change.link})" if change.link else change.why
 
 
 def _table(head: list[str], body: list[list[str]]) -> Iterator[str]:

@@ -39,7 +39,12 @@ HEADS: Final = {
     "align-resume": "align\nresume",
     "generate": "gene-\nrate",
 }
-KINDS: Final = {"fingerprint": "number", "call_site": "edit"}
+KINDS: Final = {
+    "fingerprint": "number",
+    "call_site": "edit",
+    "signature": "name gone",
+    "warning": "new warning",
+}
 WIDTH: Final = 120  # without a terminal: CI logs
 
 

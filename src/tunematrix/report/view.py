@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.matrix import diff
+from tunematrix.matrix.errors import UsageError
 from tunematrix.matrix.kinds import kind
+from tunematrix.matrix.known import KnownChange, annotate
 from tunematrix.matrix.ledger import PROBE, Issue, Ledger, errors
 from tunematrix.matrix.record import STAGES, UNTESTABLE, Failure, Record
 from tunematrix.matrix.table import CORE, Matrix
@@ -124,7 +126,12 @@ class Summary:
         ]
 
 
-def rows(matrix: Matrix, records: Mapping[str, Record], ledger: Ledger) -> list[Row]:
+def rows(
+    matrix: Matrix,
+    records: Mapping[str, Record],
+    ledger: Ledger,
+    known: tuple[KnownChange, ...] = (),
+) -> list[Row]:
     """A row for every cell of the matrix, each compared with the one before it in time."""
     found: list[Row] = []
     for cell in matrix.cells:
@@ -133,7 +140,7 @@ def rows(matrix: Matrix, records: Mapping[str, Record], ledger: Ledger) -> list[
         installed = record.packages if record else {}
         versions = {name: installed.get(name) or cell.pins.get(name, "") for name in SHOWN}
         # Nothing lies before the first cell: it is compared with itself.
-        compared = diff.compare(before.record if before else record, record)
+        compared = annotate(_compared(before.record if before else record, record), known)
         since = before.cell if before else None
         explained = {**ledger.known(record), **_moves(record, compared, ledger)} if record else {}
         found.append(
@@ -147,6 +154,16 @@ def rows(matrix: Matrix, records: Mapping[str, Record], ledger: Ledger) -> list[
             )
         )
     return found
+
+
+def _compared(before: Record | None, record: Record | None) -> diff.Diff:
+    """The comparison of neighbours; unknown where they ran with different options."""
+    try:
+        if before and record:
+            diff.check_comparable(before, record)
+    except UsageError:
+        before = None
+    return diff.compare(before, record)
 
 
 def _moves(record: Record, compared: diff.Diff, ledger: Ledger) -> dict[str, Issue]:
@@ -196,16 +213,22 @@ def summary(found: Summary) -> dict[str, Any]:
                     {"stages": list(reason.stages), "kind": reason.kind, "error": reason.error.line}
                     for reason in reasons(row.cell, row.record, row.known)
                 ],
-                "changes": [
-                    {"kind": c.kind, "name": c.name, "before": c.before, "after": c.after, "since": row.since}
-                    for c in row.compared.changes
-                ],
+                "changes": [plain_change(change, row.since) for change in row.compared.changes],
             }
             for row in found.rows
         ],
         "counts": dict(sorted(Counter(row.state for row in found.rows).items())),
         "ledger": found.problems,
     }
+
+
+def plain_change(change: diff.Change, since: str | None) -> dict[str, Any]:
+    """A change in JSON types; ``<absent>`` stands for what a side does not have."""
+    row = {"kind": change.kind, "name": change.name, "before": change.before, "after": change.after}
+    row["since"] = since
+    if change.kind == "call_site":
+        row["edit"] = diff.edit(change)
+    return row | ({"why": change.why, "link": change.link} if change.why else {})
 
 
 def reasons(cell: str, record: Record | None, known: Mapping[str, Issue]) -> list[Reason]:

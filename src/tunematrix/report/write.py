@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tunematrix.matrix import ledger
+from tunematrix.matrix import known, ledger
 from tunematrix.matrix.files import write_atomic
 from tunematrix.matrix.record import Record
 from tunematrix.matrix.store import Store
@@ -22,8 +22,9 @@ def refresh(matrix: Matrix, store: Store) -> view.Summary:
     """Write ``summary.json`` and ``summary.md``; returns what they are about."""
     with store.locked("summary"):
         model, records = view.one_model(load(matrix, store))
-        known = ledger.load(matrix.folder)
-        found = view.Summary(model=model, rows=view.rows(matrix, records, known), ledger=known)
+        issues = ledger.load(matrix.folder)
+        rows = view.rows(matrix, records, issues, known.load(matrix.folder))
+        found = view.Summary(model=model, rows=rows, ledger=issues)
         content = json.dumps(view.summary(found), indent=1, ensure_ascii=False) + "\n"
         write_atomic(store.folder / "summary.json", content)
         write_atomic(store.folder / "summary.md", markdown.render(found))

@@ -85,3 +85,8 @@ def prepare(model: Model, cache: Path | None = None) -> Path:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     return root
+
+
+def tiny_folders() -> list[Path]:
+    """The folders of all tiny models, made where they are not yet: every fingerprint measures them."""
+    return [prepare(model) / model.repo for model in MODELS.values() if model.name.startswith("tiny-")]

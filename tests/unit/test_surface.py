@@ -1,0 +1,165 @@
+"""What the stack offers: read from stand-ins, since the stack itself lives in the cells."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import logging
+import pickle
+import sys
+import types
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunematrix.harness import surface
+from tunematrix.harness.isolate import CAN_FORK, attempt, side_by_side
+from tunematrix.harness.measures.resumes import pickled_names
+from tunematrix.harness.warned import gathered
+from tunematrix.pipeline.trace import Trace
+
+
+class Kind(enum.Enum):
+    ONE = "one"
+
+
+@dataclass
+class Config:
+    output_dir: str
+    kind: Kind = Kind.ONE
+    max_seq_length: int = field(default=1, metadata={"help": "Deprecated. Use `max_length` instead."})
+    report_to: str | None = None
+    logging_dir: str = "runs/now"
+
+    def __post_init__(self) -> None:
+        self.report_to = "all"
+
+
+def renaming(old_name: str, new_name: str) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **{new_name if key == old_name else key: kwargs[key] for key in kwargs})
+
+        return wrapper
+
+    return decorate
+
+
+class Trainer:
+    @renaming(old_name="tokenizer", new_name="processing_class")
+    def __init__(self, model: Any, processing_class: Any = None, **rest: Any) -> None: ...
+
+
+@pytest.fixture(name="stack", autouse=True)
+def _stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("faketrl")
+    vars(module).update(Config=Config, Trainer=Trainer)
+    monkeypatch.setitem(sys.modules, "faketrl", module)
+    monkeypatch.setattr(surface, "CONFIGS", {"faketrl.Config": ("output_dir", "use_cpu"), "faketrl.Gone": ()})
+    monkeypatch.setattr(surface, "CALLS", ("faketrl.Trainer", "faketrl.gone"))
+
+
+def test_effective_and_declared_defaults_are_told() -> None:
+    assert surface.defaults() == {
+        "Config": {"kind": "one", "max_seq_length": 1, "report_to": "all"},
+        "Config (declared)": {"kind": "one", "max_seq_length": 1, "report_to": None},
+    }
+
+
+def test_parameters_are_told_and_what_is_not_there_is_left_out() -> None:
+    assert surface.signatures() == {
+        "faketrl.Config": ["output_dir", "kind", "max_seq_length", "report_to", "logging_dir"],
+        "faketrl.Trainer": ["model", "processing_class"],
+    }
+
+
+def test_renames_are_read_where_the_stack_says_them() -> None:
+    assert surface.renames() == {
+        "Config": {"max_seq_length": "max_length"},
+        "Trainer": {"tokenizer": "processing_class"},
+    }
+
+
+def test_a_configuration_that_refuses_its_own_defaults_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Config) -> None:
+        raise ValueError("no bf16 here")
+
+    assert surface.bare("faketrl.Config") == "made"
+    monkeypatch.setattr(Config, "__post_init__", refuse)
+    assert surface.bare("faketrl.Config") == "ValueError"
+    assert surface.bare("faketrl.Gone") == "not there"
+
+
+def test_values_are_the_same_on_every_machine() -> None:
+    value = {"a": (Kind.ONE, {2, 1}), 1: Path("/home/me/out"), "f": len, "n": float("nan")}
+
+    assert surface.plain(value) == {
+        "a": ["one", [1, 2]], "1": "out", "f": "<builtin_function_or_method>", "n": "nan",
+    }  # fmt: skip
+
+
+def warn(module: str, message: str, category: type[Warning] = FutureWarning) -> None:
+    path = f"/env/lib/site-packages/{module.replace('.', '/')}.py"
+    warnings.warn_explicit(message, category, path, 1)
+
+
+@pytest.mark.filterwarnings("default")  # as in a cell
+def test_deprecations_are_gathered_once_with_origin_and_count() -> None:
+    rows: list[dict[str, Any]] = []
+    with gathered(rows):
+        warn("trl.trainer", "a is  deprecated")
+        warn("trl.trainer", "a is deprecated")
+        warn("trl.trainer", "slow", UserWarning)
+        warn("trl.trainer", "b will be removed in v6", UserWarning)
+        warn("yaml.reader", "c is deprecated")
+        logging.getLogger("transformers.models").warning("`d` is deprecated")
+        logging.getLogger("transformers.models").warning("loading")
+
+    assert [tuple(row.values()) for row in rows] == [
+        ("FutureWarning", "a is deprecated", "trl.trainer", 2),
+        ("UserWarning", "b will be removed in v6", "trl.trainer", 1),
+        ("log", "`d` is deprecated", "transformers.models", 1),
+    ]
+
+
+def test_what_was_announced_before_a_failure_is_kept() -> None:
+    def work(_: Trace) -> None:
+        warn("trl.x", "old is deprecated")
+        raise KeyError("x")
+
+    assert [row["message"] for row in attempt(work).trace["warnings"]] == ["old is deprecated"]
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="needs fork; elsewhere one after the other")
+def test_children_side_by_side_end_each_in_its_own_way() -> None:
+    def fine(trace: Trace) -> None:
+        trace.number("x", 1)
+
+    def hang(_: Trace) -> None:
+        import time
+
+        time.sleep(60)
+
+    def wrong(_: Trace) -> None:
+        raise KeyError("x")
+
+    ends = dict(side_by_side([fine, hang, wrong, fine], limit=0.5, at_once=2))
+
+    assert [ends[place].outcome for place in range(4)] == ["passed", "timed_out", "failed", "passed"]
+    assert ends[1].attempts == 2
+
+
+def test_the_names_in_a_pickle_are_read_without_loading_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rng_state.pth", "w") as archive:
+        archive.writestr("rng_state/data.pkl", pickle.dumps({"a": functools.partial(len), "b": Path}, 2))
+        archive.writestr("rng_state/version", "3")
+
+    assert pickled_names(tmp_path / "rng_state.pth") == [
+        "__builtin__.len", "functools.partial", "pathlib.Path",
+    ]  # fmt: skip
