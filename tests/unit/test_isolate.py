@@ -167,7 +167,10 @@ def test_trouble_of_the_infrastructure_is_tried_twice_again(tmp_path: Path, erro
     assert attempts(tmp_path, error, 9)[1] == 3
 
 
-@pytest.mark.parametrize("error", ["raise KeyError('x')", "raise TypeError", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"])
+@pytest.mark.parametrize(
+    "error",
+    ["raise KeyError('x')", "raise TypeError", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"],
+)
 def test_nothing_else_is_tried_again(tmp_path: Path, error: str) -> None:
     outcome, tried = attempts(tmp_path, error, 9)
 

@@ -109,10 +109,10 @@ def warn(module: str, message: str, category: type[Warning] = FutureWarning) -> 
     warnings.warn_explicit(message, category, path, 1)
 
 
-@pytest.mark.filterwarnings("default")  # as in a cell
 def test_deprecations_are_gathered_once_with_origin_and_count() -> None:
     rows: list[dict[str, Any]] = []
-    with gathered(rows):
+    with warnings.catch_warnings(), gathered(rows):
+        warnings.simplefilter("default", UserWarning)  # as in a cell
         warn("trl.trainer", "a is  deprecated")
         warn("trl.trainer", "a is deprecated")
         warn("trl.trainer", "slow", UserWarning)
