@@ -74,3 +74,10 @@ def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str)
 
 def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
     assert known.load(tmp_path) == ()
+
+
+def test_the_shipped_table_is_read() -> None:
+    shipped = known.load(Path(__file__).parents[2] / "constraints")
+
+    assert len(shipped) > 40
+    assert all(one.link.startswith("https://github.com/") for one in shipped if one.link)

@@ -1,0 +1,75 @@
+"""The fingerprint in a real cell: the same lock twice gives the same numbers, another release others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+
+
+def run(results: Path, venv: Path) -> Path:
+    command = [
+        sys.executable,
+        "-m",
+        "tunematrix",
+        "run",
+        "latest",
+        "--venv",
+        str(venv),
+        "--model",
+        "tiny-gpt2",
+    ]
+    own = {**os.environ, "TUNEMATRIX_RESULTS": str(results)}
+    subprocess.run(command, cwd=ROOT, env=own, check=True)
+    return results / "latest.json"
+
+
+def test_the_same_lock_twice_gives_the_same_fingerprint(tmp_path: Path) -> None:
+    records = [run(tmp_path / name, tmp_path / "venv") for name in ("one", "two")]
+
+    command = [sys.executable, "-m", "tunematrix", "diff", *map(str, records), "--json"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert found.returncode == 0, found.stderr
+    difference = json.loads(found.stdout)
+    assert (difference["verdict"], difference["changes"]) == ("same", [])
+    measured: dict[str, Any] = json.loads(records[0].read_text())["fingerprint"]
+    for name in MEASURED:
+        assert name in measured, f"{name} is not in the fingerprint"
+    # bit for bit, more than the tolerances ask for
+    assert measured == json.loads(records[1].read_text())["fingerprint"]
+
+
+MEASURED = (
+    "finetune.loss",
+    "align.loss",
+    "tiny-gpt2.tokenizer.round_trip",
+    "tiny-gpt2.load.dtype.default",
+    "tiny-gpt2.generate.greedy_ids",
+    "tiny-gpt2.adapter.reload_difference",
+    "tiny-gpt2.sft.text.eval_loss",
+    "tiny-gpt2.sft.text.learning_rate",
+    "tiny-gpt2.sft.accumulation.grad_norm_ratio_4",
+    "tiny-gpt2.resume.sft.later_epoch_difference",
+    "tiny-gpt2.resume.dpo.first_epoch_difference",
+    "tiny-llama.sft.accumulation.loss_ratio_2",
+    "tiny-llama.sft.prompts.labels",
+    "tiny-llama.sft.prompts_chat.input_ids",
+    "tiny-llama.sft.chat.training_loss",
+    "tiny-llama.sft.tokenized.input_ids",
+    "tiny-llama.sft.packed.position_ids",
+    "tiny-llama.sft.cut.input_ids",
+    "tiny-llama.dpo.text.logps_chosen",
+    "tiny-llama.dpo.text.rewards_chosen",
+    "tiny-llama.dpo.text.adapters",
+    "tiny-llama.dpo.chat.grad_norm",
+    "tiny-llama.dpo.long.error",
+)
