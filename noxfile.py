@@ -99,6 +99,24 @@ def lock(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def upgrade(session: nox.Session) -> None:
+    """Can I bump? nox -s upgrade -- "trl==1.16.0" [--baseline CELL|FILE | --all | --against latest]."""
+    session.run(*HOST, "upgrade", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def bisect(session: nox.Session) -> None:
+    """Since when? nox -s bisect -- PACKAGE GOOD BAD [--cell C] [--stage S | --metric M] [--find-fix]."""
+    session.run(*HOST, "bisect", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def bounds(session: nox.Session) -> None:
+    """What may I declare? nox -s bounds -- PACKAGE... [--no-drift]."""
+    session.run(*HOST, "bounds", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Render the summary from the records there are, show it, and judge it."""
     session.run(*HOST, "report", *session.posargs)

@@ -202,6 +202,21 @@ def test_arguments_and_names_that_went_are_told_new_ones_are_not() -> None:
     assert compare(one, replace(other, probes=())).changes == ()
 
 
+def test_an_old_name_that_was_still_taken_and_no_longer_is_told() -> None:
+    one = replace(
+        record(),
+        signatures={"trl.SFTTrainer": ["model", "processing_class"]},
+        renames={"SFTTrainer": {"tokenizer": "processing_class"}},
+    )
+    other = replace(one, renames={})
+
+    assert names(compare(one, other)) == [
+        ("signature", "trl.SFTTrainer(tokenizer)", "tokenizer", "processing_class")
+    ]
+    assert compare(one, one).changes == ()
+    assert compare(other, one).changes == ()
+
+
 def test_only_new_warnings_are_told_and_they_change_no_verdict() -> None:
     old = {"module": "trl.x", "message": "a is deprecated, step 1", "category": "FutureWarning", "count": 1}
     new = {"module": "trl.x", "message": "b is deprecated", "category": "FutureWarning", "count": 1}

@@ -96,6 +96,13 @@ def test_a_configuration_that_refuses_its_own_defaults_is_told(monkeypatch: pyte
     assert surface.bare("faketrl.Gone") == "not there"
 
 
+def test_a_package_that_does_not_import_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faketrl2", None)
+    monkeypatch.setattr(surface, "CALLS", ("faketrl.Trainer", "faketrl2.Trainer"))
+
+    assert list(surface.signatures()) == ["faketrl.Config", "faketrl.Trainer"]
+
+
 def test_values_are_the_same_on_every_machine() -> None:
     value = {"a": (Kind.ONE, {2, 1}), 1: Path("/home/me/out"), "f": len, "n": float("nan")}
 

@@ -9,7 +9,7 @@ import pytest
 
 from tunematrix.harness import measures, surface
 from tunematrix.harness.isolate import Work, side_by_side
-from tunematrix.harness.stages import limit, tell_end
+from tunematrix.harness.stages import import_stack, limit, tell_end
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
 
@@ -52,6 +52,7 @@ def survey(trace: Trace) -> None:
     trace.command = "bare"
     for path in ("trl.SFTConfig", "trl.DPOConfig", "transformers.TrainingArguments"):
         trace.number(path.rpartition(".")[2], surface.bare(path))
+    import_stack(Trace())  # what does not import was left out above: that is no whole survey
 
 
 def cores() -> int:

@@ -55,7 +55,7 @@ CALLS: Final = (
 # Of the names that transformers exports, thousands with the models, those that fine-tuning code imports.
 IMPORTED: Final = ("Auto", "BitsAndBytes", "DataCollator", "EarlyStopping", "Generation", "Train")
 # What differs by machine, by minute, or with every release by itself.
-VOLATILE: Final = {"logging_dir", "run_name", "transformers_version", "_n_gpu", "output_dir"}
+VOLATILE: Final = {"logging_dir", "run_name", "transformers_version", "peft_version", "output_dir"}
 
 
 def defaults() -> dict[str, dict[str, Any]]:
@@ -149,7 +149,8 @@ def symbols() -> dict[str, list[str]]:
     """The public names of trl and peft, and those of transformers that fine-tuning code imports."""
     found = {}
     for package in ("transformers", "peft", "trl"):
-        module = importlib.import_module(package)
+        if (module := imported(package)) is None:
+            continue
         names = getattr(module, "__all__", None) or dir(module)
         kept = (name for name in names if package != "transformers" or name.startswith(IMPORTED))
         found[package] = sorted(name for name in kept if not name.startswith("_"))
@@ -159,13 +160,21 @@ def symbols() -> dict[str, list[str]]:
 def resolve(path: str) -> Any:
     """The object at a dotted path, or None where the stack has no such thing."""
     package, _, rest = path.partition(".")
-    target: Any = importlib.import_module(package)
+    target: Any = imported(package)
     for name in rest.split("."):
         try:
             target = getattr(target, name)
         except Exception:  # trl's lazy modules raise what their import raises
             return None
     return target
+
+
+def imported(package: str) -> Any:
+    """The package, or None where its import fails: what the others offer still shows."""
+    try:
+        return importlib.import_module(package)
+    except Exception:
+        return None
 
 
 def plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from tunematrix.matrix.table import Cell, Matrix
 
 REUSABLE: Final = ("passed", "failed")  # anything else may be the machine's fault, or a Hub's
 ATTEMPTS: Final = 3
+ARTIFACTS: Final = "artifacts"
 OWN: Final = Path(tunematrix.__file__).parent
 
 
@@ -39,6 +40,8 @@ class Options:
     select: str | None = None
     workload: Path | None = None
     venv: Path | None = None
+    keeps: bool = False  # the checkpoints, for another cell to load
+    exchange: Path | None = None  # another cell's kept checkpoints, to be loaded and resumed here
 
     @property
     def limit(self) -> float:
@@ -108,7 +111,9 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
         )
         record = dataclasses.replace(record, key=key(record, options))
         earlier = store.load(cell.name)
-        if not options.rerun and not options.select and earlier and reusable(earlier, record.key):
+        has_all = not options.keeps or artifacts(store, cell.name).is_dir()
+        fresh = options.rerun or options.select or not has_all
+        if not fresh and earlier and reusable(earlier, record.key):
             return dataclasses.replace(earlier, reused=True)
         env.sync(venv, path, cell)
         return execute(record, venv, options, served, store.work(cell.name))
@@ -131,6 +136,7 @@ def key(record: Record, options: Options) -> str:
         "model": dict(record.model),
         "select": options.select,
         "sources": [hash_tree(folder) for folder in sources(options)],
+        **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -179,10 +185,14 @@ def execute(record: Record, venv: Path, options: Options, served: models.Served,
     variables["TUNEMATRIX_CELL"] = record.cell
     if options.workload:
         variables["TUNEMATRIX_WORKLOAD"] = str(options.workload.resolve())
+    if options.exchange:
+        variables["TUNEMATRIX_ARTIFACTS"] = str(options.exchange.resolve())
     code = _process(_command(venv, options, folder, report), variables, log, options.limit)
     if code == 5 and options.select:
         raise UsageError(f"-k {options.select!r} matches no test; try -k resume, or none")
     found = evidence.read(report, log, code, whole=not options.select)
+    if options.keeps:
+        _keep(folder / "tmp", work / ARTIFACTS)
     if found.outcome == "passed" and not options.keep:
         shutil.rmtree(folder, ignore_errors=True)
     revision = found.fingerprint.pop("download.revision", record.model["revision"])
@@ -204,10 +214,26 @@ def execute(record: Record, venv: Path, options: Options, served: models.Served,
     )
 
 
+def artifacts(store: Store, cell: str) -> Path:
+    """The checkpoints that a run of ``cell`` kept for others."""
+    return store.work(cell) / ARTIFACTS
+
+
+def _keep(tests: Path, kept: Path) -> None:
+    """Copy what another stack may load: the data, and the uninterrupted run with its checkpoints."""
+    shutil.rmtree(kept, ignore_errors=True)
+    for command, test in (("finetune", "test_real_checkpoint_resume"), ("align", "test_real_align_resume")):
+        for folder in sorted(tests.glob(f"{test}*")):
+            for part in ("data", "checkpoints/whole", "checkpoints/finetuned"):
+                if (folder / part).is_dir() and not (kept / command / part).exists():
+                    shutil.copytree(folder / part, kept / command / part)
+
+
 def _command(venv: Path, options: Options, folder: Path, report: Path) -> list[str]:
     extra = sorted(options.workload.resolve().glob("test_*.py")) if options.workload else []
     command: list[Any] = [env.python_of(venv).absolute(), "-m", "pytest", *suite(), *extra]
     command += ["-m", "integration", "-v", "--capture=no", "--color=no", "-p", "no:cacheprovider"]
+    command += [] if options.exchange else ["--ignore", Path.cwd() / "tests" / "probes" / "test_exchange.py"]
     command += ["--rootdir", Path.cwd(), "--basetemp", (folder / "tmp").absolute()]
     command += ["--report-log", report.absolute(), *(["-k", options.select] if options.select else [])]
     return [str(part) for part in command]

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from tunematrix import __version__
-from tunematrix.matrix import bring, ci, diff, known, ledger, models, populate, table
+from tunematrix.matrix import bring, ci, diff, known, ledger, models, populate, questions, table
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import lock as locks
 from tunematrix.matrix.errors import RegressionError, TunematrixError, UntestableError, UsageError
@@ -237,6 +237,10 @@ def finish(since: float) -> int:
     paths = {cell.name: store.path(cell.name) for cell in matrix.cells}
     ran = [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime >= since]
     return _show(matrix, store, ran) if ran else 0
+
+
+for question in (questions.upgrade_command, questions.bisect_command, questions.bounds_command):
+    cli.add_command(question)
 
 
 @contextlib.contextmanager

@@ -206,6 +206,15 @@ def _signatures(before: Record, after: Record) -> Iterator[Change]:
             if name not in after.signatures[call]:
                 now = renamed.get(name, ABSENT)
                 yield Change(kind="signature", name=f"{call}({name})", before=name, after=now)
+    for owner, old in sorted(before.renames.items()):
+        # An old name that a decorator still took is no parameter, yet code that uses it ran.
+        calls = [call for call in after.signatures if call.rpartition(".")[2] == owner]
+        for name in sorted(old.keys() - after.renames.get(owner, {}).keys()):
+            if all(name not in one.signatures.get(call, []) for one in (before, after) for call in calls):
+                yield from (
+                    Change(kind="signature", name=f"{call}({name})", before=name, after=old[name])
+                    for call in calls
+                )
     for package in sorted(before.symbols.keys() & after.symbols.keys()):
         gone = set(before.symbols[package]) - set(after.symbols[package])
         known = {call for call in before.signatures if call not in after.signatures}

@@ -87,7 +87,12 @@ def header(cell: Cell, today: datetime.date) -> str:
 def inputs(cell: Cell) -> str:
     """A hash over all that the cell's row says about its lock."""
     asked = f"{cell.python}\n{cell.as_of}\n{requirements(cell)}"
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    return digest(asked)
+
+
+def digest(text: str) -> str:
+    """A short hash, for headers and names."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def stale(cell: Cell, path: Path) -> str | None:

@@ -24,6 +24,20 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "rewards_*": 2e-4,
     "entropy": 2e-4,
 }
+# What tells how something was done, not what came out: shown, but no change of behaviour by itself.
+INFORMATIVE: Final = (
+    "*.batch_keys",
+    "*.config_*",
+    "*.files",
+    "*.log_keys",
+    "*.merged_files",
+    "*.names",
+    "*.rng_state_names",
+    "*.tie_word_embeddings",
+    "bare.*",
+    "exchange.*",
+    "import.*",
+)
 ROUNDED: Final = 5e-5  # half of the last decimal that transformers before 5.0 logs of a loss
 MANY: Final = 4  # numbers, from which on a shift of all of them to one side counts by itself
 
@@ -40,6 +54,23 @@ def tolerance(name: str) -> float:
     """The relative tolerance of the number called ``name``; 0.0 where it must be equal."""
     last = name.rsplit(".", 1)[-1]
     return next((value for pattern, value in TOLERANCES.items() if fnmatchcase(last, pattern)), 0.0)
+
+
+def gated(name: str) -> bool:
+    """Whether a number of this name ought not to move."""
+    return not any(fnmatchcase(name, pattern) for pattern in INFORMATIVE)
+
+
+def mended(name: str, before: Any, after: Any) -> bool:
+    """Whether a value that must be true, one or zero was not, and is now."""
+    last = name.rsplit(".", 1)[-1]
+    if "ratio_" in last:
+        return math.isclose(after, 1.0, rel_tol=tolerance(name)) and not math.isclose(
+            before, 1.0, rel_tol=1e-3
+        )
+    if last.endswith("_difference"):
+        return bool(after == 0 != before)
+    return (before, after) == (False, True)
 
 
 def close(left: Any, right: Any, name: str) -> bool:

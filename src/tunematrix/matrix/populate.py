@@ -176,15 +176,15 @@ def _minor(version: str) -> list[str]:
 
 def floors(trl: str, matrix: Matrix) -> dict[str, str]:
     """The lowest version of each package that ``trl`` itself declares a bound for, as uv resolves them."""
-    declared = [one for one in _declared(f"trl=={trl}") if re.search(r">=|~=|==|>", str(one.specifier))]
-    asked = [f"trl=={trl}", *(f"{one.name}{one.specifier}" for one in declared)]
+    bounded = [one for one in declared(f"trl=={trl}") if re.search(r">=|~=|==|>", str(one.specifier))]
+    asked = [f"trl=={trl}", *(f"{one.name}{one.specifier}" for one in bounded)]
     options = ["--quiet", "--python-version", matrix.python, "--no-header", "--no-annotate"]
     done = uv.compile(asked, [], [*options, "--resolution", "lowest-direct", *uv.torch_source()])
     found = lock.versions(uv.checked(done, UnresolvableError).stdout)
-    return {name: found[name] for name in lock.NEEDED if name in {one.name for one in declared}}
+    return {name: found[name] for name in lock.NEEDED if name in {one.name for one in bounded}}
 
 
-def _declared(release: str) -> list[Requirement]:
+def declared(release: str) -> list[Requirement]:
     """What a release says it needs, its ``peft`` extra included."""
     with tempfile.TemporaryDirectory() as scratch:
         done = uv.run("pip", "install", "--quiet", "--no-deps", "--target", scratch, release)

@@ -1,0 +1,15 @@
+"""Checkpoints of another cell, loaded and resumed here; collected only where there are such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunematrix.harness import exchange
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+def test_exchange(tmp_path: Path) -> None:
+    exchange.take(tmp_path)
