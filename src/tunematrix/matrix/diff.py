@@ -194,33 +194,35 @@ def _signatures(before: Record, after: Record) -> Iterator[Change]:
     """Arguments and public names that went: code that uses them fails, also where the pipeline does not."""
     if not all(_surveyed(record) for record in (before, after)):
         return
+    gone = before.signatures.keys() - after.signatures.keys()
     for call in sorted(before.signatures):
-        owner = call.rpartition(".")[2]
-        if call not in after.signatures:
+        if call in gone:
             yield Change(kind="signature", name=call, before="present", after=ABSENT)
-            continue
-        if owner in before.defaults and owner in after.defaults:
-            continue
-        renamed = _renames(before, after, owner)
-        for name in before.signatures[call]:
-            if name not in after.signatures[call]:
-                now = renamed.get(name, ABSENT)
-                yield Change(kind="signature", name=f"{call}({name})", before=name, after=now)
-    for owner, old in sorted(before.renames.items()):
-        # An old name that a decorator still took is no parameter, yet code that uses it ran.
-        calls = [call for call in after.signatures if call.rpartition(".")[2] == owner]
-        for name in sorted(old.keys() - after.renames.get(owner, {}).keys()):
-            if all(name not in one.signatures.get(call, []) for one in (before, after) for call in calls):
-                yield from (
-                    Change(kind="signature", name=f"{call}({name})", before=name, after=old[name])
-                    for call in calls
-                )
+        else:
+            yield from _arguments(call, before, after)
     for package in sorted(before.symbols.keys() & after.symbols.keys()):
-        gone = set(before.symbols[package]) - set(after.symbols[package])
-        known = {call for call in before.signatures if call not in after.signatures}
-        for name in sorted(f"{package}.{name}" for name in gone):
-            if name not in known:
+        names = sorted(set(before.symbols[package]) - set(after.symbols[package]))
+        for name in (f"{package}.{name}" for name in names):
+            if name not in gone:
                 yield Change(kind="signature", name=name, before="present", after=ABSENT)
+
+
+def _arguments(call: str, before: Record, after: Record) -> Iterator[Change]:
+    """Arguments of ``call`` that went; those of a configuration are told with its defaults.
+
+    An old name that only a decorator still took is no parameter, yet code that uses it ran.
+    """
+    owner = call.rpartition(".")[2]
+    if owner in before.defaults and owner in after.defaults:
+        return
+    renamed = _renames(before, after, owner)
+    taken, takes = (
+        [*record.signatures[call], *sorted(record.renames.get(owner, {}))] for record in (before, after)
+    )
+    for name in dict.fromkeys(taken):
+        if name not in takes:
+            now = renamed.get(name, ABSENT)
+            yield Change(kind="signature", name=f"{call}({name})", before=name, after=now)
 
 
 def _surveyed(record: Record) -> bool:

@@ -16,7 +16,7 @@ from tunematrix.matrix.candidate import Baseline, Candidate
 from tunematrix.matrix.diff import BAD, DECLARED, Change, Diff
 from tunematrix.matrix.errors import UnresolvableError
 from tunematrix.matrix.lock import TOOLS
-from tunematrix.matrix.record import UNTESTABLE, Record
+from tunematrix.matrix.record import UNTESTABLE, Failure, Record
 from tunematrix.matrix.store import Store
 
 SAFE: Final = "SAFE"
@@ -26,6 +26,7 @@ BREAKS: Final = "BREAKS"
 UNKNOWN: Final = "CANNOT TELL"
 BEST_FIRST: Final = (SAFE, EDITS, CHANGES, UNKNOWN, BREAKS)
 EXCHANGE: Final = "exchange:"
+SILENT: Final = ("Mismatch",)  # nothing crashed: what must be equal is not
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,7 @@ class Answer:
     after: Record | None = None
     diff: Diff = field(default_factory=lambda: Diff(verdict="unknown"))
     breaks: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     reason: str = ""
 
@@ -77,6 +79,7 @@ def ask(base: Baseline, requests: Sequence[str], options: cells.Options, store: 
         after=after,
         diff=found,
         breaks=tuple(broken(after, found)),
+        silent=tuple(silent(after, found)),
         advice=tuple(advise(base, candidate, after, found, issues)),
         reason=after.error.line if after.error else "",
     )
@@ -90,16 +93,37 @@ def judge(before: Record, after: Record, found: Diff) -> str:
         return UNKNOWN
     if any(one == "passed" and verdict == "unknown" for one, _, verdict in found.stages.values()):
         return UNKNOWN
-    if any(behaves(change) for change in found.changes):
+    if silent(after, found) or any(behaves(change) for change in found.changes):
         return CHANGES
     return EDITS if found.of("call_site") else SAFE
 
 
 def broken(after: Record, found: Diff) -> list[str]:
-    """The stages and probes that worked and no longer do, and what of the baseline's work is lost."""
-    stages = [name for name, (_, _, verdict) in found.stages.items() if verdict == "regressed"]
-    lost = [probe.name for probe in after.probes if probe.name.startswith(EXCHANGE) and probe.outcome in BAD]
-    return [*stages, *lost]
+    """The stages and probes that worked and no longer do, and what of the baseline's work is lost.
+
+    Where a stage broke, the fingerprint broke with it; that needs no telling.
+    """
+    lost = [name for name in _lost(after, found) if _error(after, name).type not in SILENT]
+    stages = [name for name in lost if not name.startswith("probe:fingerprint")]
+    return stages or lost
+
+
+def silent(after: Record, found: Diff) -> list[str]:
+    """What still runs and is wrong, such as a resume that goes on from another adapter."""
+    return [name for name in _lost(after, found) if _error(after, name).type in SILENT]
+
+
+def _lost(after: Record, found: Diff) -> list[str]:
+    regressed = [name for name, (_, _, verdict) in found.stages.items() if verdict == "regressed"]
+    exchanged = [
+        probe.name for probe in after.probes if probe.name.startswith(EXCHANGE) and probe.outcome in BAD
+    ]
+    return [*regressed, *exchanged]
+
+
+def _error(record: Record, name: str) -> Failure:
+    parts = {part.name: part.error for part in (*record.stages, *record.probes)}
+    return parts.get(name.removeprefix("probe:")) or Failure(type="", message="")
 
 
 def behaves(change: Change) -> bool:
@@ -124,7 +148,8 @@ def advise(
     explained = issues.known(after)
     for issue in dict.fromkeys(explained.values()):
         yield f"{issue.cause}; fix: {issue.fix}"
-    unexplained = [name for name in broken(after, found) if name not in explained]
+    told = {_error(after, part).line for part in explained}
+    unexplained = [name for name in broken(after, found) if _error(after, name).line not in told]
     if unexplained:
         held = ", ".join(f"{name}=={base.packages[name]}" for name in _requested(candidate, base))
         yield f"hold {held}: {', '.join(unexplained)} broke, and the ledger knows no fix"

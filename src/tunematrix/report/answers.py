@@ -17,6 +17,8 @@ def upgrade_lines(answer: Answer, most: int | None = 20) -> Iterator[str]:
         yield from (f"  {line}" for line in answer.reason.splitlines())
     if answer.breaks:
         yield f"  breaks: {', '.join(answer.breaks)}"
+    if answer.silent:
+        yield f"  runs, but is wrong: {', '.join(answer.silent)}"
     for line in answer.advice:
         yield f"  advice: {line}"
     if answer.candidate:
@@ -51,6 +53,7 @@ def upgrade_markdown(answer: Answer) -> str:
     lines = [f"# {answer.answer}: {answer.baseline} -> {', '.join(answer.requests)}", ""]
     lines += [f"> {line}" for line in answer.reason.splitlines()]
     lines += [f"- breaks: {', '.join(answer.breaks)}"] if answer.breaks else []
+    lines += [f"- runs, but is wrong: {', '.join(answer.silent)}"] if answer.silent else []
     lines += [f"- {line}" for line in answer.advice]
     lines += [f"- moves with it: {moved}"] if (moved := _moved(answer, None)) else []
     text = "\n".join(lines) + "\n"
@@ -70,6 +73,7 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         if answer.candidate
         else {},
         "breaks": list(answer.breaks),
+        "silent": list(answer.silent),
         "edits": answer.edits,
         "advice": list(answer.advice),
         "reason": answer.reason,
