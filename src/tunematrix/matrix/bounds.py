@@ -144,23 +144,14 @@ def _range(base: Baseline, package: str, prober: Prober) -> Range:
 
 
 def _edge(own: int, direction: int, count: int, wrong: Callable[[int], str]) -> int:
-    """The last place from ``own`` on that works: by doubling steps, then by halves."""
-    good, step, end = own, 1, 0 if direction < 0 else count - 1
-    bad = None
-    while good != end:
-        at = good + direction * step
-        at = max(at, end) if direction < 0 else min(at, end)
-        if wrong(at):
-            bad = at
-            break
-        good, step = at, step * 2
-    while bad is not None and abs(bad - good) > 1:
-        middle = (good + bad) // 2
-        if wrong(middle):
-            bad = middle
-        else:
-            good = middle
-    return good
+    """The last place from ``own`` on before one that does not work.
+
+    Step by step: a search by halves would leap over a hole, and a range with a hole in it is none.
+    """
+    at = own
+    while 0 <= at + direction < count and not wrong(at + direction):
+        at += direction
+    return at
 
 
 def _corner(

@@ -67,7 +67,8 @@ def baseline(name: str | None, store: Store) -> Baseline:
     cell = matrix.cell(chosen)
     if not matrix.lock(cell).is_file():
         lock.write(cell, matrix.lock(cell))
-    return _read(cell, matrix, store, [*cell.pins, *lock.NEEDED, *lock.TOOLS])
+    # Of a lock that was given nobody knows what was asked for by name: all of it stays.
+    return _read(cell, matrix, store, [] if cell.given else [*cell.pins, *lock.NEEDED, *lock.TOOLS])
 
 
 def _from_file(path: Path, store: Store) -> Baseline:
@@ -78,13 +79,12 @@ def _from_file(path: Path, store: Store) -> Baseline:
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-") or "file"
     cell = Cell(name=f"{name}-{digest}", why=f"brought from {path.name}", given=path.name)
     write_atomic(matrix.lock(cell), brought.text)
-    known = [package for package in brought.packages if package not in brought.added]
-    return _read(cell, matrix, Store(matrix.folder), [*known, *lock.NEEDED, *lock.TOOLS])
+    return _read(cell, matrix, Store(matrix.folder), [])
 
 
 def _read(cell: Cell, matrix: Matrix, store: Store, asked: Sequence[str]) -> Baseline:
     packages = lock.versions(matrix.lock(cell).read_text(), str(matrix.lock(cell)))
-    named = tuple(dict.fromkeys(name for name in asked if name in packages))
+    named = tuple(dict.fromkeys(name for name in asked or packages if name in packages))
     return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, asked=named)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ def _ends(question: Question, text: str) -> str:
     if not question.find_fix:
         return text
     swap = {GOOD: BAD_VERDICT, BAD_VERDICT: GOOD}
-    return " ".join(swap.get(word.rstrip(","), word) for word in text.split())
+    return re.sub(r"\b(good|bad)\b", lambda word: swap[word[0]], text)
 
 
 def _answer(bench: Bench, found: Found) -> Answer:
@@ -181,7 +182,7 @@ def _answer(bench: Bench, found: Found) -> Answer:
             for name in sorted(before.keys() | after.keys())
             if before.get(name) != after.get(name) and name != question.package
         }
-    bad = bench.records.get(found.last_good if question.find_fix else first)
+    bad = bench.record(found.last_good if question.find_fix else first)
     issues = ledger.load(bench.base.matrix.folder).known(bad) if bad else {}
     day = (
         datetime.date.fromisoformat(first)
