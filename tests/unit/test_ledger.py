@@ -120,6 +120,15 @@ def test_a_failure_that_fits_no_entry_is_never_known(tmp_path: Path, one: Record
     assert view.exit_code([row.state for row in found.rows]) == 1
 
 
+def test_a_probe_with_the_very_error_of_a_known_stage_has_its_cause(tmp_path: Path) -> None:
+    one = record()
+    same = Result(name="fingerprint:x", outcome="failed", error=one.stage("align-resume").error)
+    other = replace(same, error=Failure(type="UnpicklingError", message="another"))
+
+    assert summary(tmp_path, ENTRY, replace(one, probes=(same,))).rows[0].state == "known"
+    assert summary(tmp_path, ENTRY, replace(one, probes=(other,))).rows[0].state == "failed"
+
+
 def test_an_unexpected_pass_is_told_with_the_line_to_edit(tmp_path: Path) -> None:
     found = summary(tmp_path, ENTRY, record())
 

@@ -77,13 +77,20 @@ class Ledger:
     issues: tuple[Issue, ...] = ()
 
     def known(self, record: Record) -> dict[str, Issue]:
-        """The issue behind each failed stage, probe (``probe:NAME``) or outcome of ``record``, if any."""
-        return {
+        """The issue behind each failed stage, probe (``probe:NAME``) or outcome of ``record``, if any.
+
+        A probe that fails with the very error of a known stage has the same root cause.
+        """
+        parts = list(errors(record))
+        found = {
             part: issue
-            for part, error in errors(record)
+            for part, error in parts
             for issue in reversed(self.issues)  # of several that fit the first one counts
             if issue.explains(part, error, record.packages)
         }
+        causes = {(error.type, error.message): found[part] for part, error in parts if part in found}
+        probes = {part: causes.get((error.type, error.message)) for part, error in parts if PROBE in part}
+        return {part: issue for part, issue in probes.items() if issue} | found
 
     def annotate(self, record: Record) -> Record:
         """``record`` with the known issue beside each failure that has one."""
