@@ -22,7 +22,8 @@ nox.options.parallel = plan.parallel(sys.argv)
 CELLS = table.load().cells
 HOST = [sys.executable, "-m", "tunematrix"]
 
-if not os.environ.get("TUNEMATRIX_NOX"):  # set in nox's own children, which run the cells in parallel
+# The variable is set in nox's own children, which run the cells in parallel.
+if plan.asks_for_cells(sys.argv) and not os.environ.get("TUNEMATRIX_NOX"):
     os.environ["TUNEMATRIX_NOX"] = "1"
     STARTED = str(time.time())
 

@@ -141,6 +141,7 @@ def test_only_cells_run_in_parallel() -> None:
     assert plan.parallel(["nox", "-s", "e2e"]) is not None
     assert plan.parallel(["nox", "-t", "smoke"]) is not None
     assert plan.parallel(["nox", "-s", "tests"]) is None
+    assert plan.parallel(["nox", "-s", "tests", "--", "-k", "e2e"]) is None
 
 
 @pytest.mark.parametrize(

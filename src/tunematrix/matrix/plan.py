@@ -9,14 +9,23 @@ from typing import Final
 CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for its neighbours
 
 
+def asks_for_cells(arguments: Sequence[str]) -> bool:
+    """Whether a nox called with ``arguments`` may run cells: by name, by tag or by keyword."""
+    selectors = ("-t", "--tags", "-k", "--keywords")
+    return any(argument.startswith("e2e") or argument in selectors for argument in _own(arguments))
+
+
+def _own(arguments: Sequence[str]) -> Sequence[str]:
+    """nox's own arguments: what follows ``--`` is the session's."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
 def parallel(arguments: Sequence[str]) -> int | None:
     """The degree for a nox called with ``arguments``, where they ask for cells.
 
     Other sessions keep nox's own way: run in parallel, their output would only be shown at their end.
     """
-    selectors = ("-t", "--tags", "-k", "--keywords")
-    asked = any(argument.startswith("e2e") or argument in selectors for argument in arguments)
-    return degree(cores(), memory()) if asked else None
+    return degree(cores(), memory()) if asks_for_cells(arguments) else None
 
 
 def default_sessions(arguments: Sequence[str]) -> list[str] | None:

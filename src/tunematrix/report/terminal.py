@@ -42,7 +42,7 @@ HEADS: Final = {
 KINDS: Final = {
     "fingerprint": "number",
     "call_site": "edit",
-    "signature": "name gone",
+    "signature": "lost name",
     "warning": "new warning",
 }
 WIDTH: Final = 120  # without a terminal: CI logs
@@ -76,8 +76,8 @@ def show(found: Summary, out: Console | None = None) -> None:
         out.print(line)
     if missing := [row.cell for row in found.rows if not row.record]:
         out.print(Text(f"not run yet, or with another model: {', '.join(missing)}", style="yellow"))
-    if moved := [f"{row.cell}: {text}" for row in found.rows if (text := _moved(row))]:
-        out.print(Text("moved since the cell above it: " + "; ".join(moved)))
+    if moved := [f"  {row.cell}: {text}" for row in found.rows if (text := _moved(row))]:
+        out.print(Text("\n".join(["moved since the cell above it; tunematrix diff A B tells what:", *moved])))
     for problem in found.problems:
         out.print(Text(problem, style="bold red"))
     counts = Counter(row.state for row in found.rows)
