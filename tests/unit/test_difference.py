@@ -155,6 +155,18 @@ def test_json_is_the_contract(cells: Path, capsys: pytest.CaptureFixture[str]) -
     assert "## What broke" in run(capsys, "old", "new", "--markdown")[1]
 
 
+def test_one_record_is_shown_with_what_went_wrong(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["show", "old"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert caught.value.code == 0
+    assert lines[0].startswith("old: passed, tiny-gpt2")
+    assert "  generate                     failed      0.0 s" in lines
+    assert "  generate [other]: KeyError: 'x' (trl/x.py:1)" in lines
+    assert "  adapted: trl.SFTConfig(max_length) -> max_seq_length" in lines
+
+
 def test_what_cannot_be_compared_is_told(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Store().save(replace(AFTER, model={"name": "smollm2-135m"}))
 

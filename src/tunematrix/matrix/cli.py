@@ -180,6 +180,22 @@ def _show(matrix: table.Matrix, store: Store, ran: Sequence[str] | None = None) 
     return view.exit_code(judged, [*found.problems, *_say(_expired(found.ledger))])
 
 
+@cli.command()
+@click.argument("name", metavar="CELL|FILE")
+def show(name: str) -> None:
+    """Show one record: its stages, what went wrong, and what the pipeline had to adapt."""
+    record = _record(name)
+    click.echo(f"{record.cell}: {record.outcome}, {record.model.get('name', 'no model')}, {record.started}")
+    for part in (*record.stages, *record.probes):
+        tries = f", {part.attempts} attempts" if part.attempts > 1 else ""
+        click.echo(f"  {part.name:<28} {part.outcome:<8} {part.seconds:6.1f} s{tries}")
+    known_there = ledger.load(table.constraints_folder()).known(record)
+    for reason in view.reasons(record.cell, record, known_there):
+        click.echo(f"  {reason.line}")
+    for row in record.call_sites:
+        click.echo(f"  adapted: {row['call']}({row['argument']}) -> {row['use'] or 'dropped'}")
+
+
 @cli.command("diff")
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
