@@ -37,7 +37,7 @@ def test_a_cell_without_the_stack_fails_at_import_and_says_where(lab: Lab) -> No
     assert code == 1
     assert record["outcome"] == "failed"
     assert stages(record)["import"] == "failed"
-    assert "import [import]: ModuleNotFoundError: No module named 'torch'" in output
+    assert "import, fingerprint:surface [import]: ModuleNotFoundError: No module named 'torch'" in output
     assert lab.summary()["cells"][0]["stages"]["import"] == "failed"
     jsonschema.validate(record, schema())
 
