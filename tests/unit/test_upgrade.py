@@ -17,6 +17,7 @@ from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.record import STAGES, Failure, Record, Result
 from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import Cell, Matrix
+from tunematrix.matrix.upgrade import Answer
 from tunematrix.report import answers
 
 GOOD = Record(
@@ -161,6 +162,53 @@ def test_what_the_resolver_refuses_nobody_can_tell(base: Baseline, monkeypatch: 
 def test_a_request_that_is_none_is_told(base: Baseline, request_: str) -> None:
     with pytest.raises(UsageError, match="is not a request such as"):
         candidate.make(base, [request_], base.store)
+
+
+def test_the_plan_tells_what_each_takes_along_and_the_order(base: Baseline) -> None:
+    def answer(word: str, request: str, made: Candidate | None = None) -> Answer:
+        return Answer(answer=word, baseline="base", requests=(request,), candidate=made)
+
+    alone = {
+        "trl": answer(upgrade.BREAKS, "trl==2.0", moved(base)),
+        "peft": answer(upgrade.SAFE, "peft==2.0"),
+    }
+    alone["trl"] = replace(alone["trl"], breaks=("import",))
+    order = [("peft", alone["peft"])]
+    plan = upgrade.Plan(alone=alone, together=answer(upgrade.BREAKS, "all"), order=order, left=["trl"])
+
+    assert list(answers.plan_lines(plan)) == [
+        "BREAKS             trl==2.0 alone; takes along accelerate 1.0 -> 1.5",
+        "SAFE               peft==2.0 alone",
+        "BREAKS             all together",
+        "",
+        "1. peft==2.0 (SAFE)",
+        "-  trl: cannot follow; alone it breaks import",
+    ]
+    assert answers.plan_json(plan)["order"] == ["peft==2.0"]
+
+
+def test_each_bump_is_tried_and_ordered_so_that_every_step_is_green(
+    base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """accelerate only works once trl is bumped, which changes behaviour; peft never does."""
+    asked: list[tuple[str, ...]] = []
+
+    def ask(_: Baseline, requests: list[str], *__: Any) -> Answer:
+        asked.append(tuple(requests))
+        bad = "peft==2" in requests or ("accelerate==2" in requests and "trl==2" not in requests)
+        word = upgrade.BREAKS if bad else upgrade.CHANGES
+        return Answer(answer=word, baseline="base", requests=tuple(requests))
+
+    monkeypatch.setattr(upgrade, "ask", ask)
+    newest = {"accelerate": "2", "peft": "2", "trl": "2"}
+    monkeypatch.setattr(upgrade, "outdated", lambda _: newest)
+
+    plan = upgrade.plan(base, Options(), base.store, lambda _: None)
+
+    assert [name for name, _ in plan.order] == ["trl", "accelerate"]
+    assert plan.left == ["peft"]
+    assert plan.together.answer == upgrade.BREAKS
+    assert ("trl==2", "accelerate==2") in asked
 
 
 def test_bounds_read_as_a_fragment_of_pyproject() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunematrix.matrix import bisect, bounds, since, upgrade
+from tunematrix.matrix.lock import NEEDED
 from tunematrix.matrix.upgrade import Answer, Plan
 from tunematrix.report import difference
 
@@ -83,13 +84,25 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
 def plan_lines(plan: Plan) -> Iterator[str]:
     """Each package alone, all together, and the order that keeps every step green."""
     for answer in plan.alone.values():
-        yield f"{answer.answer:<18} {', '.join(answer.requests)} alone"
+        along = f"; takes along {moved}" if (moved := _along(answer)) else ""
+        yield f"{answer.answer:<18} {', '.join(answer.requests)} alone{along}"
     yield f"{plan.together.answer:<18} all together"
     yield ""
     for number, (_, answer) in enumerate(plan.order, start=1):
         yield f"{number}. {answer.requests[-1]} ({answer.answer})"
     for name in plan.left:
         yield f"-  {name}: cannot follow; {_why(plan.alone[name])}"
+
+
+def _along(answer: Answer) -> str:
+    """The packages of the stack that have to move with a request."""
+    made = answer.candidate
+    rows = made.moved.items() if made else ()
+    return ", ".join(
+        f"{name} {before} -> {after}"
+        for name, (before, after) in rows
+        if before and after and made and name in made.because and name in NEEDED
+    )
 
 
 def _why(answer: Answer) -> str:
