@@ -22,7 +22,7 @@ class Project:
 
     def __init__(self, lab: Lab, url: str, folder: Path) -> None:
         self.lab, self.folder = lab, folder
-        self.variables = {**lab.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": str(folder / "uv-cache")}
+        self.variables = {**lab.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": str(folder.parent / "uv")}
         lab.toy("base", "toy==1.0\ntoydep==1.0\n")
         toys.write_project(folder / "project")
 
@@ -41,13 +41,18 @@ class Project:
         return done.returncode, answer, done.stderr
 
 
-@pytest.fixture(name="project")
-def _project(lab: Lab, tmp_path: Path) -> Iterator[Project]:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
+@pytest.fixture(name="url", scope="module")
+def _url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One index for all tests here: uv keeps what it fetches by address."""
+    wheels = tmp_path_factory.mktemp("wheels")
     toys.write_wheels(wheels)
     with toys.index(wheels) as url:
-        yield Project(lab, url, tmp_path)
+        yield url
+
+
+@pytest.fixture(name="project")
+def _project(lab: Lab, tmp_path: Path, url: str) -> Project:
+    return Project(lab, url, tmp_path)
 
 
 def test_bisect_finds_what_was_planted(project: Project) -> None:
