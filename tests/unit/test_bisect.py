@@ -86,6 +86,11 @@ def test_an_interrupted_search_goes_on() -> None:
     assert not {"1.0", "1.11", "1.5"} & set(tested)
 
 
+def test_ends_that_an_earlier_search_found_the_same_are_told_again() -> None:
+    with pytest.raises(SameEndsError, match=r"1\.2 is good, where bad was expected"):
+        search([GOOD, GOOD, GOOD], {"1.0": GOOD, "1.2": GOOD})
+
+
 def test_what_may_come_next_is_told_before_each_test() -> None:
     points = [str(at) for at in range(9)]
     told: list[list[str]] = []

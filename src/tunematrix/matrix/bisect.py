@@ -95,16 +95,14 @@ def run(
 
     ``prepare`` is told the points that may come next before each test, ``note`` every verdict.
     """
+    _check_ends(search)
     while (place := search.next()) is not None:
         point = search.points[place]
         prepare([search.points[at] for at in search.ahead(place)])
         verdict = test(point)
         search.tell(place, verdict)
         note(search, point, verdict)
-        last = len(search.points) - 1
-        if (place, verdict) not in ((0, GOOD), (last, BAD)) and place in (0, last):
-            wanted = GOOD if place == 0 else BAD
-            raise SameEndsError(f"{point} is {verdict}, where {wanted} was expected")
+        _check_ends(search)
     good, _ = search.bounds
     return Found(
         suspects=search.suspects,
@@ -112,6 +110,14 @@ def run(
         untestable=[search.points[at] for at in search.order if search.verdicts[at] == UNTESTABLE],
         last_good=search.points[good],
     )
+
+
+def _check_ends(search: Search) -> None:
+    """Raise where an end is known not to be what a search needs, from this run or an earlier one."""
+    for place, wanted in ((0, GOOD), (len(search.points) - 1, BAD)):
+        verdict = search.verdicts.get(place, wanted)
+        if verdict != wanted:
+            raise SameEndsError(f"{search.points[place]} is {verdict}, where {wanted} was expected")
 
 
 def known(verdicts: Mapping[str, str], points: Sequence[str]) -> dict[int, str]:
