@@ -150,7 +150,7 @@ def test_a_cell_of_the_same_name_written_by_hand_is_left_alone(folder: Path) -> 
     ],
 )
 def test_yanked_young_and_pre_releases_do_not_count(policy: dict[str, object], expected: list[str]) -> None:
-    asked = Policy(**{"since": datetime.date(2025, 1, 1), **policy})  # type: ignore[arg-type]
+    asked = Policy(**{"since": datetime.date(2025, 1, 1), **policy})  # type: ignore[arg-type]  # options by name
 
     assert [str(one.version) for one in populate.minors(TRL, asked, TODAY)] == expected
 

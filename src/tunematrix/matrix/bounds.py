@@ -12,14 +12,13 @@ from packaging.version import Version
 
 from tunematrix.matrix import candidate as candidates
 from tunematrix.matrix import cell as cells
-from tunematrix.matrix import diff, populate, releases, upgrade
-from tunematrix.matrix.candidate import Baseline
+from tunematrix.matrix import diff, lock, populate, releases, upgrade
+from tunematrix.matrix.candidate import Baseline, Note
 from tunematrix.matrix.errors import UnresolvableError, UsageError
 from tunematrix.matrix.record import STAGES, Record
 from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import CORE
 
-Note = Callable[[str], None]
 REFUSED: Final = "the resolver refuses it"
 
 
@@ -114,16 +113,16 @@ def versions(package: str, own: str) -> list[str]:
     """The newest final release of each minor one, and the baseline's own, in order."""
     newest: dict[tuple[int, int], Version] = {}
     for one in releases.releases(package):
-        if not (one.version.is_prerelease or one.yanked):
+        if one.final:
             newest[one.version.major, one.version.minor] = one.version
-    current = Version(own.split("+", maxsplit=1)[0])
+    current = Version(lock.public(own))
     newest[current.major, current.minor] = current
     return [str(version) for version in sorted(newest.values())]
 
 
 def _range(base: Baseline, package: str, prober: Prober) -> Range:
     points = versions(package, base.packages[package])
-    own = points.index(str(Version(base.packages[package].split("+")[0])))
+    own = points.index(str(Version(lock.public(base.packages[package]))))
 
     def wrong(at: int) -> str:
         return prober.wrong({package: points[at]})
@@ -165,7 +164,7 @@ def _corner(
         first = first or wrong
         if not wrong:
             return Corner(pins=pins, wrong=first), ranges
-        wider = [one for one in ranges if pins[one.package] != base.packages[one.package].split("+")[0]]
+        wider = [one for one in ranges if pins[one.package] != lock.public(base.packages[one.package])]
         if not wider:
             return Corner(pins=pins, wrong=wrong), ranges
         widest = max(wider, key=lambda one: _distance(one, base, pins[one.package]))
@@ -174,7 +173,7 @@ def _corner(
 
 def _distance(one: Range, base: Baseline, end: str) -> int:
     points = versions(one.package, base.packages[one.package])
-    return abs(points.index(end) - points.index(base.packages[one.package].split("+")[0]))
+    return abs(points.index(end) - points.index(lock.public(base.packages[one.package])))
 
 
 def _narrowed(one: Range, base: Baseline, why: str, *, lowest: bool) -> Range:

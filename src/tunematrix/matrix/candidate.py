@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from tunematrix.matrix.record import Record
 from tunematrix.matrix.store import Store
 from tunematrix.matrix.table import Cell, Matrix
 
+Note = Callable[[str], None]  # told of progress, a line at a time
 FOLDER: Final = "candidates"  # below the results: locks, records and environments of what was tried
 
 
@@ -33,10 +33,6 @@ class Baseline:
     store: Store
     packages: Mapping[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
-
-    @property
-    def lock(self) -> Path:
-        return self.matrix.lock(self.cell)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +71,7 @@ def _from_file(path: Path, store: Store) -> Baseline:
     """A baseline of somebody's file, kept among the candidates: the matrix stays as it is."""
     matrix = Matrix(folder=_folder(store), cells=())
     brought = bring.bring(path, matrix.python)
-    digest = hashlib.sha256(brought.text.encode()).hexdigest()[:8]
+    digest = lock.digest(brought.text)[:8]
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-") or "file"
     cell = Cell(name=f"{name}-{digest}", why=f"brought from {path.name}", given=path.name)
     write_atomic(matrix.lock(cell), brought.text)
@@ -95,7 +91,7 @@ def make(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     """
     wanted = [_request(text) for text in requests]
     names = {canonicalize_name(one.name) for one in wanted}
-    torch = [f"torch=={base.packages['torch'].split('+')[0]}"] if "torch" in base.packages else []
+    torch = [f"torch=={lock.public(base.packages['torch'])}"] if "torch" in base.packages else []
     free = [name for name in base.asked if name not in names and name != "torch"]
     asked = [*map(str, wanted), *([] if "torch" in names else torch), *free]
     text = _resolved(asked, base)
@@ -151,12 +147,12 @@ def _users(text: str, name: str) -> tuple[str, ...]:
 
 
 def _plain(version: str | None) -> str | None:
-    return version.split("+")[0] if version else None
+    return lock.public(version) if version else None
 
 
 def _name(base: Baseline, requests: Sequence[str]) -> str:
     told = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("==", "-")) for text in requests)
-    digest = hashlib.sha256(repr((base.packages, tuple(requests))).encode()).hexdigest()[:6]
+    digest = lock.digest(repr((base.packages, tuple(requests))))[:6]
     return f"{base.cell.name}-{told}"[:80].strip(".-") + f"-{digest}"
 
 

@@ -80,7 +80,7 @@ def compare(before: Record | None, after: Record | None) -> Diff:
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
         stages=stages,
         changes=changes,
-        packages=_moved(before.packages, after.packages),
+        packages=moved(before.packages, after.packages),
     )
 
 
@@ -276,7 +276,8 @@ def removed_in(message: str) -> str | None:
     return None
 
 
-def _moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+def moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """The packages whose versions differ, with both; None where a side does not have one."""
     names = sorted(before.keys() | after.keys())
     return {
         name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)

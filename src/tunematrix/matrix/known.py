@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -14,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from tunematrix.matrix.diff import Change, Diff
 from tunematrix.matrix.errors import UsageError
-from tunematrix.matrix.table import check
+from tunematrix.matrix.table import check, check_schema, read
 
 FILE: Final = "known-changes.toml"
 SCHEMA: Final = 1
@@ -49,13 +48,9 @@ def load(folder: Path) -> tuple[KnownChange, ...]:
     path = folder / FILE
     if not path.is_file():
         return ()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
+    content = read(path)
     check({"schema": int, "change": list}, content, str(path))
-    if content.get("schema") != SCHEMA:
-        raise UsageError(f"{path}: schema is {content.get('schema')!r}; this release reads schema = {SCHEMA}")
+    check_schema(content, SCHEMA, path)
     return tuple(_change(row, f"{path}: [[change]]") for row in content.get("change", []))
 
 

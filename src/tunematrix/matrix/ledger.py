@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ from packaging.version import Version
 
 from tunematrix.matrix.errors import UsageError, nearest
 from tunematrix.matrix.record import STAGES, UNTESTABLE, Failure, Record, Result
-from tunematrix.matrix.table import check
+from tunematrix.matrix.table import check, check_schema, read
 
 FILE: Final = "known-issues.toml"
 SCHEMA: Final = 1
@@ -133,14 +132,10 @@ def load(folder: Path) -> Ledger:
     path = folder / FILE
     if not path.is_file():
         return Ledger(path=path)
-    text = path.read_text(encoding="utf-8")
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
+    content = read(path)
     check({"schema": int, "issue": list}, content, str(path))
-    if content.get("schema") != SCHEMA:
-        raise UsageError(f"{path}: schema is {content.get('schema')!r}; this release reads schema = {SCHEMA}")
+    check_schema(content, SCHEMA, path)
+    text = path.read_text(encoding="utf-8")
     issues = tuple(_issue(row, path, text) for row in content.get("issue", []))
     ids = [issue.id for issue in issues]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):

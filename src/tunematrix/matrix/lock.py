@@ -90,6 +90,11 @@ def inputs(cell: Cell) -> str:
     return digest(asked)
 
 
+def public(version: str) -> str:
+    """A version without its local part: ``2.13.0+cpu`` is a build of ``2.13.0``."""
+    return version.split("+", maxsplit=1)[0]
+
+
 def digest(text: str) -> str:
     """A short hash, for headers and names."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -105,7 +110,7 @@ def stale(cell: Cell, path: Path) -> str | None:
     text = path.read_text(encoding="utf-8")
     found = versions(text, str(path))
     for name, wanted in cell.pins.items():
-        if (has := found.get(name, "no version")).split("+")[0] != wanted.split("+")[0]:
+        if public(has := found.get(name, "no version")) != public(wanted):
             return f"{name} is {has} there, {wanted} in {FILE}"
     made = re.search(f"^{INPUTS}(.*)$", text, re.MULTILINE)
     return f"its row in {FILE} has changed since" if made and made[1] != inputs(cell) else None

@@ -27,6 +27,11 @@ class Release:
     day: datetime.date
     yanked: bool = False
 
+    @property
+    def final(self) -> bool:
+        """Neither a prerelease nor yanked."""
+        return not (self.version.is_prerelease or self.yanked)
+
 
 @functools.cache
 def releases(package: str) -> tuple[Release, ...]:

@@ -8,18 +8,18 @@ import datetime
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from packaging.version import InvalidVersion, Version
 
-from tunematrix.matrix import bisect, candidate, ledger, lock, numbers, releases
+from tunematrix.matrix import bisect, candidate, diff, ledger, lock, numbers, releases
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix.bisect import BAD as BAD_VERDICT
 from tunematrix.matrix.bisect import GOOD, UNTESTABLE, Found, Search
-from tunematrix.matrix.candidate import Baseline, Candidate
+from tunematrix.matrix.candidate import Baseline, Candidate, Note
 from tunematrix.matrix.diff import BAD
 from tunematrix.matrix.errors import UnresolvableError, UntestableError, UsageError
 from tunematrix.matrix.files import write_atomic
@@ -139,9 +139,6 @@ class Answer:
     culprits: tuple[str, ...] = ()
 
 
-Note = Callable[[str], None]
-
-
 def ask(base: Baseline, question: Question, options: cells.Options, store: Store, note: Note) -> Answer:
     """Search; an interrupted search goes on. Raises ``UsageError`` where there is nothing to find."""
     points = _days(question) if question.package == DAY else _versions(question)
@@ -176,12 +173,8 @@ def _answer(bench: Bench, found: Found) -> Answer:
     question, first = bench.question, found.suspects[-1]
     moved: dict[str, tuple[str | None, str | None]] = {}
     with contextlib.suppress(UntestableError):
-        before, after = (bench.candidate(point).packages for point in (found.last_good, first))
-        moved = {
-            name: (before.get(name), after.get(name))
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name) and name != question.package
-        }
+        moved = diff.moved(*(bench.candidate(point).packages for point in (found.last_good, first)))
+        moved.pop(question.package, None)
     bad = bench.record(found.last_good if question.find_fix else first)
     issues = ledger.load(bench.base.matrix.folder).known(bad) if bad else {}
     day = (
@@ -234,8 +227,7 @@ def _versions(question: Question) -> list[str]:
     between = [
         str(one.version)
         for one in known.values()
-        if low <= one.version <= high
-        and (one.version in ends or not (one.version.is_prerelease or one.yanked))
+        if low <= one.version <= high and (one.version in ends or one.final)
     ]
     ordered = sorted(between, key=Version)
     if len(ordered) < 2:

@@ -136,19 +136,28 @@ def load(folder: Path | None = None) -> Matrix:
             )
         cells = tuple(Cell(name=check_name(lock.stem, str(lock)), given=lock.name) for lock in locks)
         return Matrix(folder=folder, cells=cells)
+    return parse(read(path), folder)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; raises ``UsageError``."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
-    return parse(content, folder)
+
+
+def check_schema(content: Mapping[str, Any], wanted: int, path: Path | str) -> None:
+    """Raise ``UsageError`` for a file of another schema than ``wanted``."""
+    if content.get("schema") != wanted:
+        raise UsageError(f"{path}: schema is {content.get('schema')!r}; this release reads schema = {wanted}")
 
 
 def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
     """Check the content of a ``matrix.toml``."""
     path = str(folder / FILE)
     _check("", content, path)
-    if content.get("schema") != SCHEMA:
-        raise UsageError(f"{path}: schema is {content.get('schema')!r}; this release reads schema = {SCHEMA}")
+    check_schema(content, SCHEMA, path)
     defaults = content.get("defaults", {})
     _check("defaults", defaults, f"{path}: [defaults]")
     cells = tuple(_cell(row, defaults, path) for row in content.get("cell", []))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +12,7 @@ from packaging.version import Version
 from tunematrix.matrix import candidate as candidates
 from tunematrix.matrix import cell as cells
 from tunematrix.matrix import diff, known, ledger, numbers, releases
-from tunematrix.matrix.candidate import Baseline, Candidate
+from tunematrix.matrix.candidate import Baseline, Candidate, Note
 from tunematrix.matrix.diff import BAD, DECLARED, Change, Diff
 from tunematrix.matrix.errors import UnresolvableError
 from tunematrix.matrix.lock import TOOLS
@@ -48,9 +48,6 @@ class Answer:
     @property
     def edits(self) -> list[str]:
         return [diff.edit(change) for change in self.diff.of("call_site")]
-
-
-Note = Callable[[str], None]
 
 
 def ask(base: Baseline, requests: Sequence[str], options: cells.Options, store: Store, note: Note) -> Answer:
@@ -169,7 +166,7 @@ def outdated(base: Baseline) -> dict[str, str]:
     for name in base.asked:
         if name in TOOLS or name == "torch":
             continue
-        final = [one for one in releases.releases(name) if not one.version.is_prerelease and not one.yanked]
+        final = [one for one in releases.releases(name) if one.final]
         if final and final[-1].version > Version(base.packages[name]):
             found[name] = str(final[-1].version)
     return found

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from tunematrix.harness.measures.lab import LORA, SEED, Lab, distance, logits, lora_weights
+from tunematrix.harness.measures.lab import LORA, SEED, Lab, distance, fill, logits, lora_weights
 from tunematrix.pipeline import models
 
 PROMPT: Final = "The color of the sky is"
@@ -60,7 +60,6 @@ def generate(lab: Lab) -> None:
 
 def adapter(lab: Lab) -> None:
     """LoRA's first weights and names; a saved adapter reloads equal, merges and reloads equal."""
-    import torch
     from peft import PeftModel, get_peft_model
     from transformers import set_seed
 
@@ -70,10 +69,7 @@ def adapter(lab: Lab) -> None:
     lab.number("names", sorted(start))
     lab.number("dtypes", sorted({str(value.dtype) for value in start.values()}))
     lab.number("start_abs_sum", sum(float(value.abs().sum()) for value in start.values()))
-    with torch.no_grad():  # lora_B starts at zero: fill it, or nothing could get lost
-        for name, value in model.named_parameters():
-            if "lora_B" in name:
-                value.copy_(torch.linspace(-0.1, 0.1, value.numel()).reshape(value.shape))
+    fill(model)
     own = lab.tokenizer()
     before = logits(model, own)
     model.save_pretrained(str(lab.folder / "adapter"))

@@ -136,6 +136,16 @@ def lora_weights(model: Any) -> dict[str, Any]:
     return {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
 
 
+def fill(model: Any) -> None:
+    """Give ``lora_B``, which starts at zero, other numbers: or nothing could get lost."""
+    import torch
+
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "lora_B" in name:
+                value.copy_(torch.linspace(-0.1, 0.1, value.numel()).reshape(value.shape))
+
+
 def distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """The largest absolute difference of two sets of tensors; infinite where their names differ."""
     if one.keys() != other.keys():

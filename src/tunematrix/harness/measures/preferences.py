@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tunematrix.harness.measures.lab import LORA, SEED, Lab, Row
+from tunematrix.harness.measures.lab import LORA, SEED, Lab, Row, fill
 from tunematrix.harness.measures.texts import LONG, message
 from tunematrix.pipeline import models
 
@@ -25,16 +25,12 @@ LOGGED: Final = (
 
 def adapted(lab: Lab) -> Any:
     """A model with a LoRA adapter that has been trained: its ``lora_B`` is not zero."""
-    import torch
     from peft import get_peft_model
     from transformers import set_seed
 
     set_seed(SEED)
     model = get_peft_model(lab.load(), models.lora_config(LORA, "lora"))
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if "lora_B" in name:
-                value.copy_(torch.linspace(-0.1, 0.1, value.numel()).reshape(value.shape))
+    fill(model)
     # As a user has it who trained, saved and loads again.
     model.save_pretrained(str(lab.folder / lab.name / "start"))
     return models_loaded(lab)
