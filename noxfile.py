@@ -10,7 +10,8 @@ import time
 
 import nox
 
-from tunematrix.matrix import plan, table
+from tunematrix.cli import plan
+from tunematrix.locks import table
 
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"

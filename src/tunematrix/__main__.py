@@ -1,5 +1,5 @@
 """``python -m tunematrix``: the host's command line."""
 
-from tunematrix.matrix.cli import main
+from tunematrix.cli.main import main
 
 main()

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tunematrix.matrix import env, models
+from tunematrix.run import environment as env
+from tunematrix.run import models
 
 CELL: Final = "latest"
 MODEL: Final = "tiny-gpt2"

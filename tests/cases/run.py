@@ -25,9 +25,11 @@ from typing import Any, Final
 
 import tomlkit
 
-from tunematrix.matrix import diff, ledger, lock, plan, table
-from tunematrix.matrix.record import Record
-from tunematrix.matrix.store import Store
+from tunematrix.base.record import Record
+from tunematrix.base.store import Store
+from tunematrix.cli import plan
+from tunematrix.locks import lock, table
+from tunematrix.verdict import diff, ledger
 
 HERE: Final = Path(__file__).parent
 MODEL: Final = "tiny-gpt2"

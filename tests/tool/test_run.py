@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from tests.tool.conftest import Lab
-from tunematrix.matrix.record import schema
+from tunematrix.base.record import schema
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

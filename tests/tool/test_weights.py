@@ -11,7 +11,7 @@ from tests.tool.conftest import ROOT
 from tunematrix.hub import models
 from tunematrix.hub.models import smollm2
 from tunematrix.hub.store import index_root
-from tunematrix.matrix import uv
+from tunematrix.locks import uv
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
-from tunematrix.matrix import uv
+from tunematrix.locks import uv
 
 SIMPLE = "application/vnd.pypi.simple.v1+json"
 # Bad from 1.4 on and fixed in 1.7; its number moves in 1.2; 1.5 cannot be installed; 1.6 forces another dep.

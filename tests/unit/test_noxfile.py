@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunematrix.matrix import table
+from tunematrix.locks import table
 
 ROOT = Path(__file__).parents[2]
 

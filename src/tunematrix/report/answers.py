@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tunematrix.matrix import bisect, bounds, since, upgrade
-from tunematrix.matrix.lock import NEEDED
-from tunematrix.matrix.upgrade import Answer, Plan
+from tunematrix.locks.lock import NEEDED
+from tunematrix.questions import bisect as since
+from tunematrix.questions import bounds, upgrade
+from tunematrix.questions import search as bisect
+from tunematrix.questions.upgrade import Answer, Plan
 from tunematrix.report import difference
 
 

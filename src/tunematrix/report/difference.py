@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tunematrix.matrix.diff import ABSENT, Change, Diff, edit, removed_in
-from tunematrix.matrix.kinds import kind
-from tunematrix.matrix.numbers import tolerance
-from tunematrix.matrix.record import Failure, Record
+from tunematrix.base.record import Failure, Record
 from tunematrix.report.markdown import code, short
-from tunematrix.report.view import plain_change
+from tunematrix.report.summary import plain_change
+from tunematrix.verdict.diff import ABSENT, Change, Diff, edit, removed_in
+from tunematrix.verdict.failures import kind
+from tunematrix.verdict.tolerances import tolerance
 
 SAID: Final = {
     "regressed": "REGRESSED: something that worked does not",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tunematrix.matrix.diff import Change
-from tunematrix.matrix.record import STAGES
-from tunematrix.matrix.table import CORE
+from tunematrix.base.record import STAGES
+from tunematrix.locks.table import CORE
+from tunematrix.report.summary import Row, Summary, reasons
 from tunematrix.report.terminal import sign
-from tunematrix.report.view import Row, Summary, reasons
+from tunematrix.verdict.diff import Change
 
 
 def render(found: Summary) -> str:

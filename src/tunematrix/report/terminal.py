@@ -12,10 +12,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tunematrix.matrix.ledger import Issue
-from tunematrix.matrix.record import STAGES
-from tunematrix.matrix.table import CORE
-from tunematrix.report.view import Row, Summary, reasons
+from tunematrix.base.record import STAGES
+from tunematrix.locks.table import CORE
+from tunematrix.report.summary import Row, Summary, reasons
+from tunematrix.verdict.ledger import Issue
 
 SIGNS: Final = {
     "passed": ("ok", "green"),

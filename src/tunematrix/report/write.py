@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tunematrix.matrix import known, ledger
-from tunematrix.matrix.files import write_atomic
-from tunematrix.matrix.record import Record
-from tunematrix.matrix.store import Store
-from tunematrix.matrix.table import Matrix
-from tunematrix.report import markdown, view
+from tunematrix.base.files import write_atomic
+from tunematrix.base.record import Record
+from tunematrix.base.store import Store
+from tunematrix.locks.table import Matrix
+from tunematrix.report import markdown
+from tunematrix.report import summary as view
+from tunematrix.verdict import causes as known
+from tunematrix.verdict import ledger
 
 
 def load(matrix: Matrix, store: Store) -> dict[str, Record]:

@@ -1,0 +1,62 @@
+"""The results folder: every write atomic, every record kept until a newer one is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.files import write_atomic
+from tunematrix.base.record import Record, from_dict, to_dict
+
+
+def results_folder() -> Path:
+    """``TUNEMATRIX_RESULTS``, or ``results`` in the current folder."""
+    return Path(os.environ.get("TUNEMATRIX_RESULTS") or "results")
+
+
+class Store:
+    """The records of one results folder."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or results_folder()
+
+    def path(self, cell: str) -> Path:
+        return self.folder / f"{cell}.json"
+
+    def work(self, cell: str) -> Path:
+        """The folder of the cell's logs and kept artifacts."""
+        return self.folder / cell
+
+    def save(self, record: Record, path: Path | None = None) -> None:
+        text = json.dumps(to_dict(record), indent=1, ensure_ascii=False) + "\n"
+        write_atomic(path or self.path(record.cell), text)
+
+    def load(self, cell: str) -> Record | None:
+        """The cell's record; None without one, or where the file is no record."""
+        try:
+            return read(self.path(cell))
+        except UsageError:
+            return None
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold the lock called ``name``: a cell's while it runs, ``summary`` while it is rendered."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.folder / f".{name}.lock"):
+            yield
+
+
+def read(path: Path) -> Record:
+    """The record in the file ``path``; raises ``UsageError`` saying what is wrong with it."""
+    try:
+        return from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such record; run the cell first: nox -s 'e2e({path.stem})'") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path}: not a record: {error}") from None

@@ -1,0 +1,1 @@
+"""The commands, one module a group, and what nox and CI services call."""

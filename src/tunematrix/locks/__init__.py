@@ -1,0 +1,1 @@
+"""What is tested, exactly: the matrix, its locks, releases, and the resolver."""

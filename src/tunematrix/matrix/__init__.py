@@ -1,1 +1,0 @@
-"""The host: cells, locks, environments, runs and records. Never imports the stack under test."""

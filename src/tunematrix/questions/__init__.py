@@ -1,0 +1,1 @@
+"""Questions before a bump: upgrade, bisect, bounds."""

@@ -1,0 +1,1 @@
+"""One cell, from its lock to its record. Knows no verdicts."""

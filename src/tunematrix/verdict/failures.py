@@ -1,0 +1,52 @@
+"""What kind of failure it was, in a word: whose move it is.
+
+The first rule that fits decides; what fits none is ``other``, never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tunematrix.base.record import Failure
+
+KINDS: Final = {
+    "resolver": "the pins contradict each other",
+    "install": "a package cannot be installed here",
+    "infrastructure": "network, disk, memory or time: try again",
+    "import": "the packages do not import together",
+    "api": "a call that this release no longer takes: edit the code, or pin",
+    "artifact": "a checkpoint, tokenizer or configuration file that this release cannot read",
+    "numeric": "it ran, but the numbers are wrong",
+    "crash": "the process died",
+    "other": "none of these",
+}
+INFRASTRUCTURE: Final = {
+    "InfrastructureError", "HubError", "TimeoutError", "MemoryError", "SIGKILL", "ConnectionError",
+    "ConnectionRefusedError", "ConnectionResetError",
+}  # fmt: skip
+SHORT: Final = re.compile(r"No space left|Cannot allocate memory|can't allocate memory")
+ARTIFACT: Final = {"UnpicklingError", "SafetensorError", "JSONDecodeError", "UnicodeDecodeError", "EOFError"}
+API: Final = {"TypeError", "AttributeError", "ImportError", "ModuleNotFoundError", "NotImplementedError"}
+FILES: Final = re.compile(
+    r"(error\(s\) in loading state_dict|can't find a valid checkpoint|tokenizer\.json|tokenizer_config"
+    r"|adapter_config|merges|untagged enum|config\.json)",
+    re.IGNORECASE,
+)
+
+
+def kind(stages: tuple[str, ...], error: Failure) -> str:
+    """The word for ``error``, which brought down ``stages``."""
+    if error.type in ("UnresolvableError", "UninstallableError"):
+        return "resolver" if error.type == "UnresolvableError" else "install"
+    if error.type in INFRASTRUCTURE or SHORT.search(error.message):
+        return "infrastructure"
+    if "import" in stages:
+        return "import"
+    if error.type in ARTIFACT or FILES.search(error.message):
+        return "artifact"
+    if error.type in API:
+        return "api"
+    if error.type in ("Mismatch", "FloatingPointError", "AssertionError"):
+        return "numeric"
+    return "crash" if re.fullmatch(r"SIG[A-Z]+|Exit\d+|exit_code_\d+", error.type) else "other"

@@ -1,0 +1,110 @@
+"""Records: the file and the object are the same thing, old files still load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.record import STAGES, Failure, Record, Result, from_dict, outcome_of, schema, to_dict
+from tunematrix.base.store import Store, read
+from tunematrix.harness import stages
+
+GOLDEN = sorted((Path(__file__).parents[2] / "data").glob("record-*.json"))
+
+
+def full() -> Record:
+    error = Failure(type="KeyError", message="'x'", where="trl/a.py:1", traceback="...")
+    return Record(
+        cell="a",
+        outcome="failed",
+        key="k",
+        started="2026-11-22T12:00:00Z",
+        seconds=1.5,
+        peak_rss_mb=10,
+        lock={"path": "constraints/a.txt", "sha256": "0" * 64},
+        environment={"python": "3.11.7", "threads": 1, "packages": {"trl": "1.0"}},
+        model={"name": "tiny-gpt2"},
+        stages=(
+            Result(name="import", outcome="passed", seconds=0.5),
+            Result(name="align", outcome="failed", error=error),
+        ),
+        probes=(Result(name="program", outcome="passed"),),
+        fingerprint={"finetune.loss": [5.5]},
+        call_sites=({"call": "f", "argument": "a", "use": "b"},),
+    )
+
+
+def test_a_record_survives_being_written() -> None:
+    assert from_dict(json.loads(json.dumps(to_dict(full())))) == full()
+
+
+def test_what_is_written_follows_the_schema() -> None:
+    jsonschema.validate(to_dict(full()), schema())
+
+
+def test_the_schema_can_refuse() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**to_dict(full()), "outcome": "fine"}, schema())
+
+
+def test_unknown_keys_are_ignored() -> None:
+    content: dict[str, Any] = {**to_dict(full()), "new": 1}
+    content["stages"][0]["new"] = 2
+
+    assert from_dict(content) == full()
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
+def test_records_of_every_schema_ever_released_still_load(path: Path) -> None:
+    record = read(path)
+
+    assert record.stage("align-resume").outcome == "failed"
+    assert record.fingerprint["finetune.loss"]
+    jsonschema.validate(json.loads(path.read_text()), schema())
+
+
+def test_there_is_a_golden_record_of_this_schema() -> None:
+    assert any(path.name.startswith("record-1") for path in GOLDEN)
+
+
+def test_both_sides_of_the_wall_know_the_same_stages() -> None:
+    """A cell may not import the host, nor the host a cell: the list stands on both sides."""
+    assert STAGES == stages.STAGES
+
+
+def test_a_stage_without_a_trace_was_not_run() -> None:
+    assert full().stage("generate").outcome == "not_run"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (["passed", "passed"], "passed"),
+        (["passed", "unavailable"], "unavailable"),
+        (["passed", "skipped"], "skipped"),
+        (["failed", "not_run", "passed"], "failed"),
+        (["failed", "timed_out"], "timed_out"),
+        (["timed_out", "crashed"], "crashed"),
+        ([], "not_run"),
+    ],
+)
+def test_a_cell_is_as_good_as_its_worst_part(outcomes: list[str], expected: str) -> None:
+    assert outcome_of([Result(name="x", outcome=outcome) for outcome in outcomes]) == expected
+
+
+def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cut.json").write_text('{"schema": 1, "cell"')
+    (tmp_path / "newer.json").write_text('{"schema": 9}')
+    (tmp_path / "list.json").write_text("[]")
+
+    for name, expected in {"cut": "not a record", "newer": "its schema is 9", "list": "not a record"}.items():
+        with pytest.raises(UsageError, match=expected):
+            read(tmp_path / f"{name}.json")
+        assert Store(tmp_path).load(name) is None
+    with pytest.raises(UsageError, match=r"gone\.json: no such record; run the cell first"):
+        read(tmp_path / "gone.json")

@@ -1,0 +1,179 @@
+"""Cells by rule: which releases count, what is kept, and what is nobody's to touch."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from packaging.version import Version
+
+from tunematrix.base.errors import UnresolvableError, UsageError
+from tunematrix.cli import main as cli
+from tunematrix.locks import lock, populate, releases, table, uv
+from tunematrix.locks.releases import Release
+from tunematrix.locks.table import Cell, Policy
+
+TODAY = datetime.date(2026, 1, 31)
+TEXT = """# mine
+schema = 1
+baseline = "base"
+
+[policy]
+since = 2025-01-01
+cool_down = 7
+skews = ["peft"]
+
+[[cell]]
+name = "base"  # hand-written
+[cell.pins]
+transformers = "4.0.0"
+peft = "0.2.0"
+trl = "0.2.0"
+# the end
+"""
+
+
+def release(version: str, day: str, *, yanked: bool = False) -> Release:
+    return Release(Version(version), datetime.date.fromisoformat(day), yanked)
+
+
+TRL = (
+    release("0.0.9", "2024-12-31"),
+    release("0.1.0", "2025-01-10"),
+    release("0.1.1", "2025-02-10"),
+    release("0.1.2", "2025-02-11", yanked=True),
+    release("0.2.0", "2025-06-01"),
+    release("0.3.0rc1", "2025-09-01"),
+    release("0.4.0", "2025-12-01"),
+    release("0.5.0", "2026-01-30"),
+)
+PEFT = (release("0.1.0", "2025-01-01"), release("0.2.0", "2025-05-01"), release("0.3.0", "2025-11-01"))
+OTHER = (release("4.0.0", "2025-01-01"),)
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table, and a resolver that gives the newest release of a day."""
+    known = {"trl": TRL, "peft": PEFT, "transformers": OTHER}
+
+    def resolve(cell: Cell, today: datetime.date, *_: str) -> str:
+        day = cell.as_of or today
+        found = {
+            name: cell.pins.get(name)
+            or str(max(one.version for one in rows if one.day <= day and not one.version.is_prerelease))
+            for name, rows in known.items()
+        }
+        if found["peft"] == "0.1.0" and cell.name.startswith("base"):
+            raise UnresolvableError("no\nBecause peft is too old")
+        return "".join(f"{name}=={version}\n" for name, version in found.items())
+
+    monkeypatch.setattr(releases, "releases", known.__getitem__)
+    monkeypatch.setattr(lock, "resolve", resolve)
+    monkeypatch.setattr(populate, "floors", lambda trl, _: {"peft": "0.1.0", "transformers": "4.0.0"})
+    monkeypatch.setattr(uv, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "uv 1", ""))
+    (tmp_path / "matrix.toml").write_text(TEXT)
+    return tmp_path
+
+
+def told(cells: Iterable[Cell]) -> dict[str, str]:
+    return {
+        cell.name: " ".join(f"{name}{version}" for name, version in sorted(cell.pins.items()))
+        for cell in cells
+    }
+
+
+def test_each_rule_makes_its_cells(folder: Path) -> None:
+    found = populate.change(table.load(folder), TODAY)
+
+    assert told(cell for cell, _ in found.put) == {
+        "trl-0.1": "peft0.1.0 transformers4.0.0 trl0.1.1",
+        "trl-0.2": "peft0.2.0 transformers4.0.0 trl0.2.0",
+        "base-peft-ahead": "peft0.3.0 transformers4.0.0 trl0.2.0",
+        "trl-0.4": "peft0.3.0 transformers4.0.0 trl0.4.0",
+        "latest-floor": "peft0.1.0 transformers4.0.0 trl0.4.0",
+        "latest": "peft0.3.0 transformers4.0.0 trl0.4.0",
+    }
+    assert found.left_out == {"base-peft-behind": "the resolver refuses it: Because peft is too old"}
+
+
+def test_the_table_stays_in_order_of_time_and_its_comments_stay(folder: Path) -> None:
+    populate.apply(table.load(folder), populate.change(table.load(folder), TODAY))
+
+    text = (folder / "matrix.toml").read_text()
+    cells = table.load(folder).cells
+    assert [cell.name for cell in cells] == [
+        "trl-0.1", "base", "trl-0.2", "base-peft-ahead", "trl-0.4", "latest-floor", "latest",
+    ]  # fmt: skip
+    assert [cell.rule for cell in cells][:3] == ["diagonal", None, "diagonal"]
+    assert "# mine" in text
+    assert "# hand-written" in text
+    assert "# the end" in text
+    again = populate.change(table.load(folder), TODAY)
+    assert (again.put, again.drop) == ([], [])
+
+
+def test_what_the_policy_no_longer_asks_for_goes_and_hand_written_cells_never(folder: Path) -> None:
+    populate.apply(table.load(folder), populate.change(table.load(folder), TODAY))
+    (folder / "trl-0.1.txt").write_text("trl==0.1.1\n")
+    path = folder / "matrix.toml"
+    path.write_text(path.read_text().replace("since = 2025-01-01", "since = 2025-03-01"))
+
+    found = populate.change(table.load(folder), TODAY)
+    populate.apply(table.load(folder), found)
+
+    assert [cell.name for cell in found.drop] == ["trl-0.1"]
+    assert not (folder / "trl-0.1.txt").exists()
+    assert "base" in [cell.name for cell in table.load(folder).cells]
+
+
+def test_a_cell_of_the_same_name_written_by_hand_is_left_alone(folder: Path) -> None:
+    path = folder / "matrix.toml"
+    path.write_text(path.read_text().replace('"base"', '"trl-0.2"'))
+
+    found = populate.change(table.load(folder), TODAY)
+
+    assert "trl-0.2" not in told(cell for cell, _ in found.put)
+    assert "written by hand" in found.left_out["trl-0.2"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, ["0.1.1", "0.2.0", "0.4.0", "0.5.0"]),
+        ({"cool_down": 7}, ["0.1.1", "0.2.0", "0.4.0"]),
+        ({"prereleases": True}, ["0.1.1", "0.2.0", "0.3.0rc1", "0.4.0", "0.5.0"]),
+        ({"every": 200}, ["0.2.0", "0.5.0"]),
+        ({"since": datetime.date(2024, 1, 1)}, ["0.0.9", "0.1.1", "0.2.0", "0.4.0", "0.5.0"]),
+    ],
+)
+def test_yanked_young_and_pre_releases_do_not_count(policy: dict[str, object], expected: list[str]) -> None:
+    asked = Policy(**{"since": datetime.date(2025, 1, 1), **policy})  # type: ignore[arg-type]  # options by name
+
+    assert [str(one.version) for one in populate.minors(TRL, asked, TODAY)] == expected
+
+
+def test_without_a_policy_the_message_says_so(folder: Path) -> None:
+    (folder / "matrix.toml").write_text(
+        TEXT.split("[policy]", maxsplit=1)[0] + "[[cell]]" + TEXT.split("[[cell]]")[1]
+    )
+
+    with pytest.raises(UsageError, match=r"no \[policy\]"):
+        populate.change(table.load(folder), TODAY)
+
+
+def test_the_difference_is_printed_and_the_new_cells_locked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(folder))
+    monkeypatch.setattr(lock, "header", lambda *_: "# made\n")
+
+    out = CliRunner().invoke(cli.cli, ["lock", "--populate"]).output
+
+    assert "+ trl-0.1: transformers==4.0.0 peft==0.1.0 trl==0.1.1 as of 2025-02-10" in out
+    assert "base-peft-behind: left out, the resolver refuses it" in out
+    assert (folder / "trl-0.1.txt").read_text().startswith("# made")
+    assert "is as its policy asks" in CliRunner().invoke(cli.cli, ["lock", "--populate"]).output

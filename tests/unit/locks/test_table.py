@@ -1,0 +1,123 @@
+"""``matrix.toml``: what is read, and how wrong ones are told."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+
+import pytest
+
+from tunematrix.base.errors import UsageError
+from tunematrix.locks import table
+
+GOOD = """
+schema = 1
+baseline = "old"
+[defaults]
+python = "3.12"
+torch = "2.13.0"
+[[cell]]
+name = "old"
+why = "first"
+as_of = 2024-12-10
+tags = ["smoke"]
+[cell.pins]
+Transformers = "4.46.3"
+trl = "0.12.2"
+[[cell]]
+name = "new"
+torch = "2.14.0"
+[cell.pins]
+trl = "1.0.0"
+"""
+
+
+def load(tmp_path: Path, text: str) -> table.Matrix:
+    (tmp_path / "matrix.toml").write_text(text)
+    return table.load(tmp_path)
+
+
+def test_cells_come_in_order_with_defaults(tmp_path: Path) -> None:
+    matrix = load(tmp_path, GOOD)
+
+    assert matrix.baseline == "old"
+    assert matrix.cells == (
+        table.Cell(
+            name="old",
+            why="first",
+            python="3.12",
+            pins={"torch": "2.13.0", "transformers": "4.46.3", "trl": "0.12.2"},
+            as_of=datetime.date(2024, 12, 10),
+            tags=("smoke",),
+        ),
+        table.Cell(name="new", python="3.12", pins={"torch": "2.14.0", "trl": "1.0.0"}),
+    )
+    assert matrix.lock(matrix.cell("new")) == tmp_path / "new.txt"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("schema = 1", "schema = 2", "schema is 2; this release reads schema = 1"),
+        ('baseline = "old"', 'baseline = "odl"', "baseline: no cell 'odl'; did you mean 'old'?"),
+        ('tags = ["smoke"]', 'tag = ["smoke"]', "[[cell]] old: unknown key 'tag'; did you mean 'tags'?"),
+        ('tags = ["smoke"]', 'tags = "smoke"', "[[cell]] old: tags: must be a list"),
+        ("as_of = 2024-12-10", 'as_of = "today"', "as_of: must be a day such as 2024-12-10"),
+        ('python = "3.12"', "python = 3.12", "[defaults]: python: must be text"),
+        ('trl = "0.12.2"', 'trl = ">=0.12"', "pins.trl: '>=0.12' is not a version, such as '4.57.6'"),
+        ('trl = "0.12.2"', "trl = 0.12", "pins.trl: 0.12 is not a version"),
+        ('name = "new"', 'name = "old"', "the name 'old' is used twice"),
+        ('name = "new"', 'name = "a/b"', "the name 'a/b' must be letters, digits, dots and dashes"),
+        ('name = "new"', 'why = ""', "the name None must be letters"),
+        ("[defaults]", "[default]", "unknown key 'default'; did you mean 'defaults'?"),
+        ("schema = 1", "schema = ", "not TOML"),
+    ],
+)
+def test_a_wrong_table_is_told_with_file_key_and_cure(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in GOOD
+
+    with pytest.raises(UsageError, match=re.escape(expected)) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+
+    assert str(caught.value).startswith(f"{tmp_path}/matrix.toml: ")
+
+
+def test_a_cell_without_pins_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\[\[cell\]\] a: no pins; name at least transformers"):
+        load(tmp_path, 'schema = 1\n[[cell]]\nname = "a"\n')
+
+
+def test_an_unknown_cell_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no cell 'nwe' in .*; did you mean 'new'\?"):
+        load(tmp_path, GOOD).cell("nwe")
+
+
+def test_without_a_table_every_lock_is_a_cell(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.txt").write_text("trl==1.0.0\n")
+
+    assert [cell.name for cell in table.load(tmp_path).cells] == ["a", "b"]
+    assert [cell.given for cell in table.load(tmp_path).cells] == ["a.txt", "b.txt"], "never to be remade"
+
+
+def test_a_folder_with_neither_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no matrix\.toml and no locks"):
+        table.load(tmp_path)
+
+
+def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
+    (tmp_path / "matrix.toml").write_text(GOOD)
+
+    assert table.load().folder == tmp_path
+
+
+def test_every_row_of_the_shipped_table_says_why_it_is_there() -> None:
+    matrix = table.load(Path(__file__).parents[3] / "constraints")
+
+    assert len(matrix.cells) >= 6
+    assert all(len(cell.why) > 20 for cell in matrix.cells)
+    assert all(matrix.lock(cell).is_file() for cell in matrix.cells)

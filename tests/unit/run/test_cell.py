@@ -1,0 +1,169 @@
+"""Running a cell: what decides reuse, what its process inherits."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tunematrix.base.errors import InfrastructureError, UninstallableError, UnresolvableError, UsageError
+from tunematrix.base.record import Record
+from tunematrix.base.store import Store
+from tunematrix.cli import plan
+from tunematrix.locks.table import Cell, Matrix
+from tunematrix.run import cell as cells
+from tunematrix.run import environment as env
+from tunematrix.run import models
+
+RECORD = Record(
+    cell="a",
+    outcome="passed",
+    lock={"sha256": "0" * 64},
+    environment={"python": "3.11.7", "platform": "linux-x86_64"},
+    model={"name": "tiny-gpt2", "revision": "abc", "hub": "embedded"},
+)
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_real_e2e.py").write_text("one")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_key_changes_with_all_that_a_result_depends_on(project: Path) -> None:
+    first = cells.key(RECORD, cells.Options())
+    changed = {
+        "lock": dataclasses.replace(RECORD, lock={"sha256": "1" * 64}),
+        "python": dataclasses.replace(RECORD, environment={"python": "3.12.1", "platform": "linux-x86_64"}),
+        "platform": dataclasses.replace(RECORD, environment={"python": "3.11.7", "platform": "darwin-arm64"}),
+        "revision": dataclasses.replace(RECORD, model={**RECORD.model, "revision": "def"}),
+    }
+
+    assert cells.key(RECORD, cells.Options(rerun=True, keep=True)) == first
+    assert len({first, *(cells.key(record, cells.Options()) for record in changed.values())}) == 5
+    (project / "tests/test_real_e2e.py").write_text("two")
+    assert cells.key(RECORD, cells.Options()) != first
+
+
+def test_a_workload_is_part_of_the_key(project: Path) -> None:
+    (project / "own").mkdir()
+    (project / "own/finetune.yaml").write_text("training: {seed: 1}")
+    options = cells.Options(workload=project / "own")
+    first = cells.key(RECORD, options)
+    (project / "own/finetune.yaml").write_text("training: {seed: 2}")
+
+    assert cells.key(RECORD, options) != first
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        ("passed", True),
+        ("failed", True),
+        ("crashed", False),
+        ("timed_out", False),
+        ("unresolvable", False),
+        ("skipped", False),
+    ],
+)
+def test_only_evidence_about_the_combination_is_reused(outcome: str, expected: bool) -> None:
+    record = dataclasses.replace(RECORD, outcome=outcome, key="k")
+
+    assert cells.reusable(record, "k") == expected
+    assert not cells.reusable(record, "other")
+
+
+def test_outside_a_project_the_message_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(UsageError, match="run from the project's root"):
+        cells.suite()
+
+
+def test_nothing_that_could_change_a_result_is_inherited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaks = (
+        "HF_TOKEN",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_CACHE",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "HTTPS_PROXY",
+        "HF_HOME",
+    )
+    for name in leaks:
+        monkeypatch.setenv(name, "leak")
+
+    found = env.variables(tmp_path / "venv", tmp_path, {"HF_ENDPOINT": "http://x"}, real_hub=False)
+
+    assert "leak" not in found.values()
+    assert found["OMP_NUM_THREADS"] == "1"
+    assert found["HF_HOME"].startswith(str(tmp_path))
+    assert [path.name for path in Path(found["PYTHONPATH"]).iterdir()] == ["tunematrix"]
+
+
+def test_the_token_goes_to_the_real_hub_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+
+    assert env.variables(tmp_path, tmp_path, {}, real_hub=True)["HF_TOKEN"] == "hf_x"
+    assert "HF_TOKEN" not in env.variables(tmp_path, tmp_path, {}, real_hub=False)
+
+
+def test_a_model_is_chosen_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert models.choose("tiny-gpt2").repo == "tunematrix/tiny-gpt2"
+    assert models.choose("distilgpt2") == models.Choice(
+        name="distilgpt2", hub="huggingface", repo="distilgpt2"
+    )
+    with pytest.raises(UsageError, match="did you mean 'tiny-gpt2'"):
+        models.choose("tiny-gtp2")
+    monkeypatch.setenv("TUNEMATRIX_HUB", "huggingface")
+    assert models.choose("smollm2-135m").repo == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    with pytest.raises(UsageError, match="exists on the embedded Hub only"):
+        models.choose("tiny-gpt2")
+    monkeypatch.setenv("TUNEMATRIX_HUB", "ftp://x")
+    with pytest.raises(UsageError, match="must be embedded, huggingface, or a URL"):
+        models.choose("tiny-gpt2")
+
+
+def test_as_many_cells_at_once_as_cores_and_memory_allow() -> None:
+    assert plan.degree(8, 64 * 2**30) == 8
+    assert plan.degree(8, 10 * 2**30) == 2
+    assert plan.degree(1, 64 * 2**30) == 1
+    assert plan.degree(8, 2**30) == 1
+
+
+def test_only_cells_run_in_parallel() -> None:
+    assert plan.parallel(["nox", "-s", "e2e"]) is not None
+    assert plan.parallel(["nox", "-t", "smoke"]) is not None
+    assert plan.parallel(["nox", "-s", "tests"]) is None
+    assert plan.parallel(["nox", "-s", "tests", "--", "-k", "e2e"]) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(InfrastructureError("away"), 3), (UninstallableError("no wheel"), 1), (UnresolvableError("no"), 1)],
+)
+def test_an_environment_is_tried_again_for_infrastructure_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
+) -> None:
+    tried = []
+
+    def fail(*_: object) -> NoReturn:
+        tried.append(1)
+        raise error
+
+    monkeypatch.setattr(cells, "_run", fail)
+    matrix = Matrix(folder=project, cells=(Cell(name="old"),))
+    store = Store(project / "results")
+
+    record = cells.run(matrix, matrix.cells[0], cells.Options(model="tiny-gpt2"), store)
+
+    assert (len(tried), record.attempts) == (attempts, attempts)
+    assert store.load("old") == record

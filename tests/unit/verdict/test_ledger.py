@@ -1,0 +1,232 @@
+"""The ledger: what it explains, what it must not, and what makes it wrong."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.store import Store
+from tunematrix.cli import main as cli
+from tunematrix.locks.table import Cell, Matrix
+from tunematrix.report import markdown, terminal
+from tunematrix.report import summary as view
+from tunematrix.verdict import ledger
+
+ENTRY = """
+[[issue]]
+id = "resume"
+stages = ["finetune-resume", "align-resume"]
+when = ["transformers<4.47", "torch>=2.6"]
+error = "Weights only.*failed"
+cause = "torch reads weights only"
+link = "https://example.org/1"
+fix = "transformers>=4.47"
+expires = 2999-01-01
+"""
+OTHER = ENTRY.replace('"resume"', '"other"').replace("Weights only.*failed", "never")
+PACKAGES = {"transformers": "4.46.3", "torch": "2.13.0+cpu", "peft": "0.13.2", "trl": "0.12.2"}
+
+
+def load(folder: Path, entries: str) -> ledger.Ledger:
+    (folder / ledger.FILE).write_text(f"schema = 1\n{entries}")
+    return ledger.load(folder)
+
+
+def record(
+    *, message: str = "Weights only\nload failed", stage: str = "align-resume", cell: str = "old"
+) -> Record:
+    error = Failure(type="UnpicklingError", message=message)
+    stages = tuple(
+        Result(
+            name=name,
+            outcome="failed" if name == stage else "passed",
+            error=error if name == stage else None,
+        )
+        for name in STAGES
+    )
+    return Record(
+        cell=cell,
+        outcome="failed" if stage in STAGES else "passed",
+        model={"name": "tiny"},
+        stages=stages,
+        environment={"packages": PACKAGES},
+    )
+
+
+def summary(folder: Path, entries: str, *records: Record, cells: int | None = None) -> view.Summary:
+    known = load(folder, entries)
+    names = [one.cell for one in records] + [f"more-{at}" for at in range((cells or 0) - len(records))]
+    matrix = Matrix(folder=folder, cells=tuple(Cell(name=name, pins=PACKAGES) for name in names))
+    rows = view.rows(matrix, {one.cell: one for one in records}, known)
+    return view.Summary(model="tiny", rows=rows, ledger=known)
+
+
+def test_an_expected_failure_is_known_with_cause_and_fix(tmp_path: Path) -> None:
+    both = record(stage="align-resume")
+    stages = tuple(
+        Result(name=one.name, outcome="failed", error=both.stage("align-resume").error)
+        if one.name == "finetune-resume"
+        else one
+        for one in both.stages
+    )
+    found = summary(tmp_path, ENTRY, replace(both, stages=stages))
+
+    assert found.problems == []
+    assert found.rows[0].state == "known"
+    assert found.rows[0].shown == ["passed", "passed", "passed", "known", "passed", "known", "passed"]
+    [reason] = view.reasons("old", found.rows[0].record, found.rows[0].known)
+    assert reason.line == (
+        "finetune-resume, align-resume [known: resume]: torch reads weights only; fix: transformers>=4.47"
+    )
+    assert view.summary(found)["cells"][0]["known_issues"] == ["resume"]
+    assert view.summary(found)["counts"] == {"known": 1}
+    assert "([upstream](https://example.org/1))" in markdown.render(found)
+
+
+def test_on_the_terminal_one_issue_of_many_cells_is_told_once(tmp_path: Path) -> None:
+    narrow = ENTRY.replace('"finetune-resume", ', "")
+    console = Console(width=120, file=io.StringIO(), highlight=False)
+
+    terminal.show(summary(tmp_path, narrow, record(), record(cell="new")), console)
+
+    console.file.seek(0)
+    lines = console.file.read().splitlines()
+    at = lines.index("known resume: align-resume in old, new")
+    assert lines[at + 1] == "  torch reads weights only; fix: transformers>=4.47"
+    assert lines[-1] == "2 known"
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        record(message="something else"),
+        record(stage="align"),
+        replace(record(), environment={"packages": {**PACKAGES, "transformers": "4.47.0"}}),
+        replace(record(), environment={"packages": {"transformers": "4.46.3"}}),
+    ],
+    ids=["another error", "another stage", "another version", "a package that is not there"],
+)
+def test_a_failure_that_fits_no_entry_is_never_known(tmp_path: Path, one: Record) -> None:
+    found = summary(tmp_path, ENTRY, one)
+
+    assert found.rows[0].state == "failed"
+    assert found.rows[0].issues == []
+    assert view.exit_code([row.state for row in found.rows]) == 1
+
+
+def test_a_probe_with_the_very_error_of_a_known_stage_has_its_cause(tmp_path: Path) -> None:
+    one = record()
+    same = Result(name="fingerprint:x", outcome="failed", error=one.stage("align-resume").error)
+    other = replace(same, error=Failure(type="UnpicklingError", message="another"))
+
+    assert summary(tmp_path, ENTRY, replace(one, probes=(same,))).rows[0].state == "known"
+    assert summary(tmp_path, ENTRY, replace(one, probes=(other,))).rows[0].state == "failed"
+
+
+def test_an_unexpected_pass_is_told_with_the_line_to_edit(tmp_path: Path) -> None:
+    found = summary(tmp_path, ENTRY, record())
+
+    assert found.unexpected == [
+        (
+            f"{tmp_path / ledger.FILE}:4: resume: unexpected pass: finetune-resume passed in old; "
+            "narrow its 'when', or delete it"
+        )
+    ]
+    assert view.exit_code(["known"], found.problems) == 1
+
+
+def test_an_entry_that_matched_nothing_is_told_of_a_full_run_alone(tmp_path: Path) -> None:
+    narrow = ENTRY.replace('"finetune-resume", ', "")
+    other = OTHER.replace('"finetune-resume", ', "")
+
+    assert summary(tmp_path, narrow + other, record(), cells=2).problems == []
+    assert summary(tmp_path, narrow + other, record()).problems == [
+        f"{tmp_path / ledger.FILE}:14: other: matched nothing in a full run; delete it, or widen its 'when'"
+    ]
+
+
+def test_an_expired_entry_is_told(tmp_path: Path) -> None:
+    found = load(tmp_path, ENTRY.replace("2999-01-01", "2026-01-01"))
+
+    assert view.expired(found, datetime.date(2026, 1, 1)) == []
+    assert "resume: expired on 2026-01-01" in view.expired(found, datetime.date(2026, 1, 2))[0]
+
+
+def test_moved_numbers_can_be_known(tmp_path: Path) -> None:
+    entry = (
+        '[[issue]]\nid = "loss"\nwhen = ["trl>=0.12"]\nfingerprint = "finetune.*"\n'
+        'cause = "c"\nfix = "f"\nexpires = 2999-01-01\n'
+    )
+    first, second = record(stage="-"), record(stage="-", cell="new")
+    numbers = [{"finetune.loss": [1.0], "align.loss": [1.0]}, {"finetune.loss": [2.0], "align.loss": [1.0]}]
+    records = [replace(one, fingerprint=values) for one, values in zip((first, second), numbers, strict=True)]
+
+    found = summary(tmp_path, entry, *records)
+    assert [row.issues for row in found.rows] == [[], ["loss"]]
+    assert found.problems == []
+    assert summary(tmp_path, entry, first, second).problems != []
+
+
+def test_what_is_recorded_names_the_issue(tmp_path: Path) -> None:
+    marked = load(tmp_path, ENTRY).annotate(record())
+
+    assert marked.stage("align-resume").known_issue == "resume"
+    assert marked.stage("finetune-resume").known_issue is None
+    assert load(tmp_path, "").annotate(marked).stage("align-resume").known_issue is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('fix = "transformers>=4.47"', 'fixx = "x"', "unknown key 'fixx'; did you mean 'fix'?"),
+        ('cause = "torch reads weights only"\n', "", "needs cause"),
+        ("expires = 2999-01-01", 'expires = "later"', "expires: must be a day"),
+        ('"transformers<4.47"', '"transformers<"', "when: 'transformers<' is not a condition"),
+        ("Weights only.*failed", "Weights (only", "error: not a pattern"),
+        ('"align-resume"]', '"align-resum"]', "did you mean 'align-resume'?"),
+        ('stages = ["finetune-resume", "align-resume"]\n', "", "needs stages"),
+        ('error = "Weights only.*failed"\n', "", "needs either error"),
+        ("schema = 1", "schema = 2", "reads schema = 1"),
+        ("[[issue]]", "[[issue", "not TOML"),
+        ("[[issue]]", ENTRY + "[[issue]]", "is used twice"),
+    ],
+)
+def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = f"schema = 1\n{ENTRY}".replace(old, new, 1)
+    (tmp_path / ledger.FILE).write_text(text)
+
+    with pytest.raises(UsageError, match=r"known-issues\.toml") as caught:
+        ledger.load(tmp_path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("entries", "code"), [("known", 0), ("none", 1), ("expired", 1)])
+def test_the_report_exits_by_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: str, code: int
+) -> None:
+    narrow = ENTRY.replace('"finetune-resume", ', "")
+    texts = {"known": narrow, "none": "", "expired": narrow.replace("2999", "2025")}
+    load(tmp_path, texts[entries])
+    pins = "".join(f'{name} = "{version.split("+")[0]}"\n' for name, version in PACKAGES.items())
+    (tmp_path / "matrix.toml").write_text(f'schema = 1\n[[cell]]\nname = "old"\n[cell.pins]\n{pins}')
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
+    monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
+    Store(tmp_path / "results").save(record())
+
+    assert CliRunner().invoke(cli.cli, ["report"], standalone_mode=False).return_value == code
+    assert CliRunner().invoke(cli.cli, ["finish", "0"], standalone_mode=False).return_value == code
+
+
+def test_the_shipped_ledger_is_read() -> None:
+    shipped = ledger.load(Path(__file__).parents[3] / "constraints")
+
+    assert len(shipped.issues) >= 5
+    assert all(issue.link.startswith("https://github.com/") for issue in shipped.issues)

@@ -1,0 +1,52 @@
+"""Silent changes between real releases, from the records of real cells: each shows where one would look."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tunematrix.base.record import from_dict, schema
+from tunematrix.verdict import causes as known
+from tunematrix.verdict.diff import compare
+
+DATA = Path(__file__).parents[2] / "data/pairs"
+CONSTRAINTS = Path(__file__).parents[3] / "constraints"
+PAIRS = sorted(path.name.split(".")[0] for path in DATA.glob("*.json.gz"))
+
+
+def load(name: str) -> dict[str, Any]:
+    return dict(json.loads(gzip.decompress((DATA / f"{name}.json.gz").read_bytes())))
+
+
+def test_there_are_eight_pairs() -> None:
+    assert len(PAIRS) == 8
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_change_shows_in_its_field_and_nowhere_between_equals(name: str) -> None:
+    pair = load(name)
+    before, after = (from_dict(pair[side]) for side in ("before", "after"))
+    names = [change.name for change in compare(before, after).changes]
+
+    for pattern in pair["fields"]:
+        assert any(fnmatchcase(name, pattern) for name in names), f"{pattern} is not among {names}"
+    for one in (before, after):
+        assert compare(one, one).changes == ()
+    for side in ("before", "after"):
+        jsonschema.validate(pair[side], schema())
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if not name.startswith("a23")])
+def test_the_change_comes_with_its_cause(name: str) -> None:
+    pair = load(name)
+    before, after = (from_dict(pair[side]) for side in ("before", "after"))
+    found = known.annotate(compare(before, after), known.load(CONSTRAINTS))
+
+    shown = [change for change in found.changes if fnmatchcase(change.name, pair["fields"][0])]
+    assert all(change.why for change in shown), [change.name for change in shown if not change.why]
