@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tunematrix.run import environment as env
-from tunematrix.run import models
+from tunematrix.run import environment, models
 
 CELL: Final = "latest"
 MODEL: Final = "tiny-gpt2"
@@ -49,11 +48,11 @@ def main(venv: Path, rounds: int) -> int:
             "--rerun",
         ]
         own = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results")}
-        inside = env.variables(venv, work, hub.variables, real_hub=False)
+        inside = environment.variables(venv, work, hub.variables, real_hub=False)
         timed(whole, own)  # installs, and compiles byte code
         for number in range(rounds):
             bare = [
-                str(env.python_of(venv)),
+                str(environment.python_of(venv)),
                 str(HERE / "bare.py"),
                 f"tunematrix/{MODEL}",
                 str(work / f"b{number}"),

@@ -24,7 +24,9 @@ class Project:
         self.lab, self.folder = lab, folder
         self.variables = {**lab.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": str(folder.parent / "uv")}
         lab.toy("base", "toy==1.0\ntoydep==1.0\n")
-        toys.write_project(folder / "project")
+        toys.write_suite(folder / "suite")
+        (folder / "project").mkdir()
+        self.variables["TUNEMATRIX_SUITE"] = str(folder / "suite")
 
     def ask(self, *arguments: str) -> tuple[int, Any, str]:
         """The exit code, what ``--json`` printed, and what was told beside it."""

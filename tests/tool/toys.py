@@ -106,6 +106,7 @@ def index(folder: Path) -> Iterator[str]:
 SUITE = """
 import pytest
 from tunematrix.harness import stages
+from tunematrix.shared.stages import STAGES
 pytestmark = pytest.mark.integration
 
 def align(trace):
@@ -115,14 +116,12 @@ def align(trace):
     toy.align()
 
 def test_all():
-    for name in stages.STAGES:
+    for name in STAGES:
         stages.stage(name, align if name == "align" else lambda trace: None)
 """
 
 
-def write_project(folder: Path) -> None:
-    """A project whose stages all pass but ``align``, which asks the toy package."""
-    (folder / "tests").mkdir(parents=True)
-    (folder / "tests/test_real_e2e.py").write_text(SUITE)
-    (folder / "tests/conftest.py").write_text('pytest_plugins = ["tunematrix.harness.plugin"]\n')
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    integration: real\n")
+def write_suite(folder: Path) -> None:
+    """A suite whose stages all pass but ``align``, which calls the toy package."""
+    folder.mkdir(parents=True)
+    (folder / "test_real_e2e.py").write_text(SUITE)

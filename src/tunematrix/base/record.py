@@ -14,7 +14,6 @@ from importlib import resources
 from typing import Any, Final, TypeVar
 
 SCHEMA: Final = 1
-STAGES: Final = ("import", "download", "finetune", "finetune-resume", "align", "align-resume", "generate")
 # From bad to good: a cell's outcome is the first of these among its stages' and probes'.
 WORST_FIRST: Final = ("crashed", "timed_out", "failed", "skipped", "not_run", "unavailable", "passed")
 UNTESTABLE: Final = ("unresolvable", "uninstallable")

@@ -1,20 +1,24 @@
-"""The matrix as jobs of a CI: which to start, and their records brought together."""
+"""``jobs`` and ``merge``: the matrix as jobs of a CI service, and their records in one place."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import click
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store, read
+from tunematrix.locks import table
 from tunematrix.locks.table import Matrix
 
 JOB_LIMIT = 256  # GitHub's limit of jobs in one matrix
 
 
-def jobs(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]]:
+def job_matrix(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]]:
     """One job for each e2e session of ``nox -l --json``, as GitHub's ``strategy.matrix`` takes them.
 
     Raises ``UsageError`` where there are none, or more than a matrix can hold.
@@ -31,7 +35,7 @@ def jobs(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, str]
     return {"include": found}
 
 
-def merge(matrix: Matrix, folder: Path, store: Store) -> list[str]:
+def merge_records(matrix: Matrix, folder: Path, store: Store) -> list[str]:
     """Bring the records below ``folder`` into ``store``; returns what was wrong, a line each.
 
     Of several records of one cell the newest counts. What is not there is not made up: the summary shows
@@ -51,3 +55,24 @@ def merge(matrix: Matrix, folder: Path, store: Store) -> list[str]:
     for record in newest.values():
         store.save(record)
     return wrong
+
+
+@click.command()
+@click.argument("sessions", type=click.File(), default="-")
+def jobs(sessions: TextIO) -> None:
+    """Turn the output of 'nox -l --json' into a job matrix for GitHub."""
+    try:
+        listed = json.load(sessions)
+    except ValueError as error:
+        raise UsageError(f"not the output of 'nox -l --json': {error}") from None
+    click.echo(json.dumps(job_matrix(listed)))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def merge(folder: Path) -> int:
+    """Bring the records of several jobs, below FOLDER, into the results folder; then see 'report'."""
+    wrong = merge_records(table.load(), folder, Store())
+    for line in wrong:
+        click.echo(line, err=True)
+    return UsageError.exit_code if wrong else 0

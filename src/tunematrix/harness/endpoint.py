@@ -10,13 +10,11 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from tunematrix.harness.isolate import Skipped
 from tunematrix.pipeline.errors import HubError
 from tunematrix.pipeline.trace import Trace
-
-DEFAULT_MODEL: Final = "smollm2-135m"
+from tunematrix.shared.stages import DEFAULT_MODEL
 
 
 @contextmanager

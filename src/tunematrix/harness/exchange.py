@@ -30,7 +30,7 @@ def take(folder: Path) -> None:
             "TUNEMATRIX_ARTIFACTS names no checkpoints of another cell; 'tunematrix upgrade' keeps them"
         )
     flow = Workflow(folder, texts=(), preferences=())
-    if flow.download(told=False).outcome != "passed":
+    if flow.download(reported=False).outcome != "passed":
         raise AssertionError("the model could not be downloaded")
     kept = folder / "kept"
     shutil.copytree(os.environ["TUNEMATRIX_ARTIFACTS"], kept)

@@ -12,9 +12,6 @@ from tunematrix.pipeline.errors import PipelineError
 
 # Frames of these packages say where an upgrade broke; torch's own are below what users pin against.
 STACK: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface_hub", "tokenizers")
-# The machine's or the network's fault, not the stack's: worth another try.
-INFRASTRUCTURE: Final = {"HubError", "TimeoutError", "MemoryError", "SIGKILL", "ConnectionError"}
-SHORT: Final = re.compile(r"No space left|Cannot allocate memory|can't allocate memory")
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")  # torch prints some messages in bold
 OWN: Final = Path(tunematrix.__file__).parent
 
@@ -28,11 +25,6 @@ def describe(error: BaseException) -> dict[str, str]:
         "where": place(cause) or place(error),
         "traceback": "".join(traceback.format_exception(error)),
     }
-
-
-def infrastructure(error: dict[str, str] | None) -> bool:
-    """Whether an error, as ``describe`` tells it, is about network, disk, memory or time."""
-    return error is not None and (error["type"] in INFRASTRUCTURE or bool(SHORT.search(error["message"])))
 
 
 def deepest(error: BaseException) -> BaseException:

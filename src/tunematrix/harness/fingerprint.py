@@ -9,7 +9,7 @@ import pytest
 
 from tunematrix.harness import measures, surface
 from tunematrix.harness.isolate import Work, side_by_side
-from tunematrix.harness.stages import import_stack, limit, tell_end
+from tunematrix.harness.stages import import_stack, limit, report_end
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
 
@@ -25,7 +25,7 @@ def take(folder: Path) -> None:
         for path in os.environ.get("TUNEMATRIX_TINY", "").split(os.pathsep)
         if path
     }
-    known = flow.download(told=False)
+    known = flow.download(reported=False)
     chosen = flow.model if known.outcome == "passed" and flow.model.name not in tiny else None
     works: dict[str, Work] = {"surface": survey}
     for group in measures.plan(tiny, chosen):
@@ -33,7 +33,7 @@ def take(folder: Path) -> None:
     names = list(works)
     wrong = []
     for place, ended in side_by_side(list(works.values()), limit(), at_once=cores()):
-        tell_end(f"fingerprint:{names[place]}", ended)
+        report_end(f"fingerprint:{names[place]}", ended)
         if ended.outcome != "passed":
             wrong.append(f"{names[place]} {ended.outcome}: {(ended.error or {}).get('message', '')}")
     assert not wrong, "\n".join(wrong)

@@ -21,9 +21,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, Final, cast
 
-from tunematrix.harness.failure import describe, infrastructure
-from tunematrix.harness.warned import gathered
+from tunematrix.harness.deprecations import collected
+from tunematrix.harness.failure import describe
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.stages import is_infrastructure, memory_hint
 
 Work = Callable[[Trace], None]
 ATTEMPTS: Final = 3
@@ -87,7 +88,9 @@ def side_by_side(works: Sequence[Work], limit: float, at_once: int) -> Iterator[
 
 def _again(work: Work, limit: float, ended: Ended) -> Ended:
     """``ended``, or how another attempt ended where trouble of the infrastructure asks for one."""
-    if ended.outcome not in ("failed", "crashed", "timed_out") or not infrastructure(ended.error):
+    if ended.outcome not in ("failed", "crashed", "timed_out") or ended.error is None:
+        return ended
+    if not is_infrastructure(ended.error["type"], ended.error["message"]):
         return ended
     if ended.attempts == (2 if ended.outcome == "timed_out" else ATTEMPTS):
         return ended
@@ -100,7 +103,7 @@ def attempt(work: Work) -> Ended:
     outcome, error = "passed", None
     start = time.perf_counter()
     try:
-        with gathered(trace.warnings):
+        with collected(trace.warnings):
             work(trace)
     except (Skipped, Unavailable) as reason:
         outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
@@ -177,7 +180,6 @@ def _end(child: ForkProcess) -> None:
 
 def _died(code: int, seconds: float) -> Ended:
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    hint = ", which the kernel also sends when memory is short" if name == "SIGKILL" else ""
-    message = f"the process ended by {name}{hint}"
+    message = f"the process ended by {name}{memory_hint(name)}"
     error = {"type": name.replace(" ", "_"), "message": message, "where": "", "traceback": ""}
     return Ended(outcome="crashed", seconds=seconds, error=error)

@@ -11,7 +11,6 @@ from typing import Any, Final
 from tunematrix.harness.isolate import Ended, isolated
 from tunematrix.pipeline.trace import Trace
 
-STAGES: Final = ("import", "download", "finetune", "finetune-resume", "align", "align-resume", "generate")
 # In the order of a normal user script: trl patches peft when it is imported.
 SCRIPT: Final = {
     "torch": (),
@@ -33,23 +32,23 @@ def limit() -> float:
 
 def stage(name: str, work: Callable[[Trace], None]) -> Ended:
     """Run ``work`` as the stage ``name`` in a child of its own; returns how it ended, never raises for it."""
-    tell("began", name)
-    return tell_end(name, isolated(work, limit()))
+    notify("began", name)
+    return report_end(name, isolated(work, limit()))
 
 
-def not_run(name: str, reason: str, *, told: bool) -> Ended:
+def not_run(name: str, reason: str, *, reported: bool) -> Ended:
     """A stage that could not be tried because something before it failed."""
     error = {"type": "NotRun", "message": reason, "where": "", "traceback": ""}
     ended = Ended(outcome="not_run", error=error)
-    return tell_end(name, ended) if told else ended
+    return report_end(name, ended) if reported else ended
 
 
-def tell_end(name: str, ended: Ended) -> Ended:
-    tell("ended", name, {"name": name, **asdict(ended)})
+def report_end(name: str, ended: Ended) -> Ended:
+    notify("ended", name, {"name": name, **asdict(ended)})
     return ended
 
 
-def tell(event: str, name: str, fact: dict[str, Any] | None = None) -> None:
+def notify(event: str, name: str, fact: dict[str, Any] | None = None) -> None:
     for listener in listeners:
         listener(event, name, fact)
 

@@ -123,13 +123,13 @@ def renames() -> dict[str, dict[str, str]]:
     found = {}
     for path in (*CONFIGS, *CALLS):
         target = resolve(path)
-        told = dict(_told_renames(target)) if target is not None else {}
-        if told:
-            found[path.rpartition(".")[2]] = told
+        names = dict(_stated_renames(target)) if target is not None else {}
+        if names:
+            found[path.rpartition(".")[2]] = names
     return found
 
 
-def _told_renames(target: Any) -> Iterator[tuple[str, str]]:
+def _stated_renames(target: Any) -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(target):
         for item in dataclasses.fields(target):
             text = str(item.metadata.get("help", ""))

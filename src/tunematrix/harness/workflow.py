@@ -17,11 +17,12 @@ import pytest
 import yaml
 
 from tunematrix.harness.checkpoint import WEIGHTS, differences
-from tunematrix.harness.endpoint import DEFAULT_MODEL, hub, hub_trouble, own_hub
+from tunematrix.harness.endpoint import hub, hub_trouble, own_hub
 from tunematrix.harness.isolate import Ended, Skipped, attempt, isolated
-from tunematrix.harness.stages import import_stack, limit, not_run, stage, tell, tell_end
+from tunematrix.harness.stages import import_stack, limit, not_run, notify, report_end, stage
 from tunematrix.pipeline import cli
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.stages import DEFAULT_MODEL
 
 PROMPT: Final = "The color of the sky is"
 # High enough that one step on one sample changes the greedy answer of every model, the real one
@@ -58,8 +59,8 @@ def ready() -> None:
     except Skipped as reason:
         pytest.skip(str(reason))
     _ready.append(True)
-    tell("began", "import")
-    tell_end("import", attempt(import_stack))
+    notify("began", "import")
+    report_end("import", attempt(import_stack))
     settle()
 
 
@@ -88,10 +89,10 @@ class Workflow:
 
     # The commands and their configurations
 
-    def download(self, *, told: bool = True) -> Ended:
+    def download(self, *, reported: bool = True) -> Ended:
         """Fetch the model into ``models/``; untold, an earlier test's copy will do."""
-        if _downloaded and not told:
-            return self.run("download", lambda _: None, told=False)
+        if _downloaded and not reported:
+            return self.run("download", lambda _: None, reported=False)
         output = self.folder / "models" / self.repo.split("/")[-1]
         entry: dict[str, Any] = {"repo": self.repo, "output_dir": str(output)}
         if not own_hub():
@@ -105,7 +106,7 @@ class Workflow:
             if "config.json" not in there or not any(name.startswith(WEIGHTS) for name in there):
                 raise Mismatch(f"the download ended well, but {output} holds only {', '.join(there)}")
 
-        ended = self.run("download", work, told=told)
+        ended = self.run("download", work, reported=reported)
         if ended.outcome == "passed":
             _downloaded[:] = [output]
             preload(output)
@@ -201,14 +202,14 @@ class Workflow:
         return work
 
     def run(
-        self, name: str, work: Callable[[Trace], None], *, after: Sequence[str] = (), told: bool = True
+        self, name: str, work: Callable[[Trace], None], *, after: Sequence[str] = (), reported: bool = True
     ) -> Ended:
-        """Run ``work`` in a child, unless one of those it builds on did not pass; as a stage if ``told``."""
+        """Run ``work`` in a child, unless one of those it builds on did not pass; a stage if ``reported``."""
         missing = [before for before in after if self.ended[before].outcome != "passed"]
         if missing:
-            ended = not_run(name, f"{missing[0]} did not pass", told=told)
+            ended = not_run(name, f"{missing[0]} did not pass", reported=reported)
         else:
-            ended = stage(name, work) if told else isolated(work, limit())
+            ended = stage(name, work) if reported else isolated(work, limit())
         self.ended[name] = ended
         return ended
 

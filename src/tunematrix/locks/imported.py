@@ -26,7 +26,7 @@ CUDA: Final = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-|$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Brought:
+class ImportedLock:
     """A lock made of somebody's file: ``moved`` maps a package to (theirs, ours)."""
 
     packages: Mapping[str, str]
@@ -39,7 +39,7 @@ class Brought:
         return "".join(f"{name}=={version}\n" for name, version in sorted(self.packages.items()))
 
 
-def bring(path: Path, python: str) -> Brought:
+def import_lock(path: Path, python: str) -> ImportedLock:
     """Read ``path`` and complete it to a lock for ``python``.
 
     Raises ``UsageError`` for a file that is none of the known kinds, ``UnresolvableError`` where what it asks
@@ -60,29 +60,31 @@ def bring(path: Path, python: str) -> Brought:
         if packages[name].split("+")[0] != version
     }
     added = tuple(sorted(packages.keys() - {canonicalize_name(one.name) for one in theirs}))
-    return Brought(packages=packages, added=added, moved=moved, left_out=left_out)
+    return ImportedLock(packages=packages, added=added, moved=moved, left_out=left_out)
 
 
-def cell_of(matrix: Matrix, source: Path, name: str) -> tuple[Cell, Brought]:
+def import_cell(matrix: Matrix, source: Path, name: str) -> tuple[Cell, ImportedLock]:
     """Make the cell ``name`` of ``source``: its lock, and a row in ``matrix.toml`` if it has none.
 
     Raises ``UsageError`` where the name belongs to a cell that is made from its row.
     """
     check_name(name, "--name")
     known = next((cell for cell in matrix.cells if cell.name == name), None)
-    if known and not known.given:
+    if known and not known.imported_from:
         raise UsageError(f"'{name}' is a cell of {FILE} already; choose another name with --name")
     python = known.python if known else matrix.python
-    brought = bring(source, python)
-    shown = {package: brought.packages[package] for package in CORE if package in brought.packages}
-    cell = Cell(name=name, why=f"brought from {source.name}", python=python, given=source.name, pins=shown)
+    lock_made = import_lock(source, python)
+    shown = {package: lock_made.packages[package] for package in CORE if package in lock_made.packages}
+    cell = Cell(
+        name=name, why=f"lock_made from {source.name}", python=python, imported_from=source.name, pins=shown
+    )
     write_atomic(
         matrix.lock(cell),
-        f"# Given: brought from {source.name}; installed exactly as written.\n{brought.text}",
+        f"# Given: lock_made from {source.name}; installed exactly as written.\n{lock_made.text}",
     )
     if not known and (matrix.folder / FILE).is_file():
         table.edit(matrix.folder, put=[(cell, None)])
-    return cell, brought
+    return cell, lock_made
 
 
 def _complete(theirs: list[Requirement], pins: Mapping[str, str], python: str) -> dict[str, str]:

@@ -127,9 +127,9 @@ def write(cell: Cell, path: Path, today: datetime.date | None = None) -> bool:
     A lock whose packages come out the same keeps every byte, its days included. An unresolvable cell
     leaves what is there as it was.
     """
-    if cell.given:
+    if cell.imported_from:
         raise UsageError(
-            f"{cell.name} has a lock that was given, from {cell.given}; "
+            f"{cell.name} has a lock that was given, from {cell.imported_from}; "
             f"bring a newer one: nox -s lock -- --from FILE --name {cell.name}"
         )
     today = today or datetime.datetime.now(datetime.UTC).date()

@@ -40,7 +40,8 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "pins": dict,
         "python": str,
         "torch": str,
-        "given": str,
+        "imported_from": str,
+        "given": str,  # its name in files of before 2026-11-24
         "rule": str,
     },
 }
@@ -78,7 +79,7 @@ class Policy:
 class Cell:
     """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included.
 
-    ``given`` names the file that its lock was brought from; such a lock is never remade from the pins.
+    ``imported_from`` names the file that its lock was imported from; it is never remade from the pins.
     ``rule`` is the rule of the policy that made the cell; None for one that somebody wrote.
     """
 
@@ -88,7 +89,7 @@ class Cell:
     pins: Mapping[str, str] = field(default_factory=dict)
     as_of: datetime.date | None = None
     tags: tuple[str, ...] = ()
-    given: str | None = None
+    imported_from: str | None = None
     rule: str | None = None
 
 
@@ -134,7 +135,7 @@ def load(folder: Path | None = None) -> Matrix:
                 f"{folder}: no {FILE} and no locks (*.txt) there; "
                 "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder with either"
             )
-        cells = tuple(Cell(name=check_name(lock.stem, str(lock)), given=lock.name) for lock in locks)
+        cells = tuple(Cell(name=check_name(lock.stem, str(lock)), imported_from=lock.name) for lock in locks)
         return Matrix(folder=folder, cells=cells)
     return parse(read(path), folder)
 
@@ -220,7 +221,7 @@ def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
         pins=dict(sorted(pins.items())),
         as_of=row.get("as_of"),
         tags=tuple(row.get("tags", [])),
-        given=row.get("given"),
+        imported_from=row.get("imported_from") or row.get("given"),
         rule=row.get("rule"),
     )
 
@@ -275,7 +276,7 @@ def _table(cell: Cell, python: str | None) -> Any:
     for key, value in {
         **keys,
         "rule": cell.rule,
-        "given": cell.given,
+        "imported_from": cell.imported_from,
         "tags": list(cell.tags) or None,
     }.items():
         if value is not None:

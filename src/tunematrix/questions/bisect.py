@@ -17,18 +17,18 @@ from packaging.version import InvalidVersion, Version
 
 from tunematrix.base.errors import UnresolvableError, UntestableError, UsageError
 from tunematrix.base.files import write_atomic
-from tunematrix.base.record import STAGES, Record
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock, releases
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import candidate
-from tunematrix.questions import search as bisect
-from tunematrix.questions.candidate import Baseline, Candidate, Note
+from tunematrix.questions import candidate, search
+from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.search import BAD as BAD_VERDICT
-from tunematrix.questions.search import GOOD, UNTESTABLE, Found, Search
-from tunematrix.run import cell as cells
-from tunematrix.verdict import diff, ledger
-from tunematrix.verdict import tolerances as numbers
+from tunematrix.questions.search import GOOD, UNTESTABLE, Search, SearchResult
+from tunematrix.run import keys
+from tunematrix.run.options import Options
+from tunematrix.shared.stages import STAGES
+from tunematrix.verdict import diff, ledger, tolerances
 from tunematrix.verdict.diff import BAD
 
 DAY: Final = "as of"  # what stands for the package where days are searched
@@ -55,12 +55,12 @@ class Question:
 
 
 @dataclass(kw_only=True, slots=True)
-class Bench:
+class Trials:
     """Candidates of one baseline, run or taken as recorded, and their records by point."""
 
     base: Baseline
     question: Question
-    options: cells.Options
+    options: Options
     store: Store
     made: dict[str, Candidate] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Bench:
             self.made[point] = (
                 _of_day(self.base, point, self.store)
                 if self.question.package == DAY
-                else candidate.make(self.base, [f"{self.question.package}=={point}"], self.store)
+                else candidate.resolve(self.base, [f"{self.question.package}=={point}"], self.store)
             )
         return self.made[point]
 
@@ -109,17 +109,17 @@ class Bench:
         record, reference = self.record(point), self.record(good_end)
         if record is None or reference is None:
             return UNTESTABLE
-        same = alike(self.question, record, reference)
+        same = matches(self.question, record, reference)
         if same is None:
             return UNTESTABLE
         return GOOD if same is not self.question.find_fix else BAD_VERDICT
 
 
-def alike(question: Question, record: Record, reference: Record) -> bool | None:
+def matches(question: Question, record: Record, reference: Record) -> bool | None:
     """Whether a record is as the good end in what is asked; None where that was not tested."""
     if question.metric:
         values = [one.fingerprint.get(question.metric) for one in (reference, record)]
-        return None if None in values else numbers.close(values[0], values[1], question.metric)
+        return None if None in values else tolerances.close(values[0], values[1], question.metric)
     stages = (
         [question.stage]
         if question.stage
@@ -136,34 +136,37 @@ class Answer:
     """What a bisection found, and what else is known of it."""
 
     question: Question
-    found: Found
+    result: SearchResult
     day: datetime.date | None = None
     changed_with_it: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
     known_issues: tuple[str, ...] = ()
     culprits: tuple[str, ...] = ()
 
 
-def ask(base: Baseline, question: Question, options: cells.Options, store: Store, note: Note) -> Answer:
+def find_first(
+    base: Baseline, question: Question, options: Options, store: Store, progress: Progress
+) -> Answer:
     """Search; an interrupted search goes on. Raises ``UsageError`` where there is nothing to find."""
     points = _days(question) if question.package == DAY else _versions(question)
-    bench = Bench(base=base, question=question, options=options, store=store)
-    state = _State(base, question, options, store)
-    search = Search(points=points, verdicts=bisect.known(state.verdicts, points))
-    runs = search.left + 2
-    note(f"{question.package}: {len(points)} from {points[0]} to {points[-1]}; at most {runs} runs")
+    trials = Trials(base=base, question=question, options=options, store=store)
+    saved = _SavedVerdicts(base, question, options, store)
+    state = Search(points=points, verdicts=search.restore(saved.verdicts, points))
+    progress(
+        f"{question.package}: {len(points)} from {points[0]} to {points[-1]}; at most {state.left + 2} runs"
+    )
 
-    def told(search: Search, point: str, verdict: str) -> None:
-        state.keep(point, verdict)
+    def on_verdict(state: Search, point: str, verdict: str) -> None:
+        saved.keep(point, verdict)
         shown = {GOOD: BAD_VERDICT, BAD_VERDICT: GOOD} if question.find_fix else {}
-        note(f"{point}: {shown.get(verdict, verdict)}; at most {search.left} to go")
+        progress(f"{point}: {shown.get(verdict, verdict)}; at most {state.left} to go")
 
     try:
-        found = bisect.run(search, bench.test, prepare=bench.prepare, note=told)
-    except bisect.SameEndsError as error:
+        result = search.run(state, trials.test, prepare=trials.prepare, on_verdict=on_verdict)
+    except search.SameEndsError as error:
         raise UsageError(f"nothing to bisect: {_ends(question, str(error))}") from None
     finally:
-        bench.wait()
-    return _answer(bench, found)
+        trials.wait()
+    return _answer(trials, result)
 
 
 def _ends(question: Question, text: str) -> str:
@@ -173,14 +176,14 @@ def _ends(question: Question, text: str) -> str:
     return re.sub(r"\b(good|bad)\b", lambda word: swap[word[0]], text)
 
 
-def _answer(bench: Bench, found: Found) -> Answer:
-    question, first = bench.question, found.suspects[-1]
+def _answer(trials: Trials, result: SearchResult) -> Answer:
+    question, first = trials.question, result.suspects[-1]
     moved: dict[str, tuple[str | None, str | None]] = {}
     with contextlib.suppress(UntestableError):
-        moved = diff.moved(*(bench.candidate(point).packages for point in (found.last_good, first)))
+        moved = diff.moved(*(trials.candidate(point).packages for point in (result.last_good, first)))
         moved.pop(question.package, None)
-    bad = bench.record(found.last_good if question.find_fix else first)
-    issues = ledger.load(bench.base.matrix.folder).known(bad) if bad else {}
+    bad = trials.record(result.last_good if question.find_fix else first)
+    issues = ledger.load(trials.base.matrix.folder).known(bad) if bad else {}
     day = (
         datetime.date.fromisoformat(first)
         if question.package == DAY
@@ -188,30 +191,30 @@ def _answer(bench: Bench, found: Found) -> Answer:
     )
     return Answer(
         question=question,
-        found=found,
+        result=result,
         day=day,
         changed_with_it=moved,
         known_issues=tuple(dict.fromkeys(issue.id for issue in issues.values())),
-        culprits=_culprits(bench, found, moved) if question.package == DAY else (),
+        culprits=_culprits(trials, result, moved) if question.package == DAY else (),
     )
 
 
 def _culprits(
-    bench: Bench, found: Found, moved: Mapping[str, tuple[str | None, str | None]]
+    trials: Trials, result: SearchResult, moved: Mapping[str, tuple[str | None, str | None]]
 ) -> tuple[str, ...]:
     """Of the packages that moved on a day, those that alone, put over the day before, make it bad."""
     if len(moved) <= 1:
         return tuple(moved)
-    before = bench.candidate(found.last_good)
-    reference = bench.record(found.last_good)
+    before = trials.candidate(result.last_good)
+    reference = trials.record(result.last_good)
     guilty = []
     for name, (_, version) in moved.items():
         if version is None or reference is None:
             continue
         packages = {**before.packages, name: version}
-        made = _written(bench.base, f"{found.last_good}-{name}-{version}", packages, bench.store)
-        record = candidate.run(made, bench.options, bench.store)
-        if alike(bench.question, record, reference) is False:
+        made = _written(trials.base, f"{result.last_good}-{name}-{version}", packages, trials.store)
+        record = candidate.run(made, trials.options, trials.store)
+        if matches(trials.question, record, reference) is False:
             guilty.append(name)
     return tuple(guilty)
 
@@ -251,7 +254,7 @@ def _days(question: Question) -> list[str]:
 
 def _of_day(base: Baseline, day: str, store: Store) -> Candidate:
     """The baseline's row, resolved as of a day."""
-    if base.cell.given:
+    if base.cell.imported_from:
         raise UsageError(f"{base.cell.name} was brought as a file; --by-date needs a cell with pins")
     cell = dataclasses.replace(base.cell, as_of=datetime.date.fromisoformat(day))
     today = datetime.datetime.now(datetime.UTC).date()
@@ -269,15 +272,15 @@ def _written(base: Baseline, name: str, packages: Mapping[str, str], store: Stor
     return Candidate(cell=cell, matrix=matrix, requests=(name,), packages=packages, moved={})
 
 
-class _State:
+class _SavedVerdicts:
     """Verdicts of a search, kept as they come; a search for something else has a file of its own."""
 
-    def __init__(self, base: Baseline, question: Question, options: cells.Options, store: Store) -> None:
+    def __init__(self, base: Baseline, question: Question, options: Options, store: Store) -> None:
         asked: dict[str, Any] = {
             **dataclasses.asdict(question),
             "packages": dict(base.packages),
             "model": options.model,
-            "sources": [cells.hash_tree(folder) for folder in cells.sources(options)],
+            "sources": [keys.hash_tree(folder) for folder in keys.sources(options)],
         }
         key = lock.digest(json.dumps(asked, sort_keys=True))
         self.path: Path = candidate.candidates(store).folder / f"bisect-{key}.state"

@@ -11,14 +11,15 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tunematrix.base.errors import UnresolvableError, UsageError
-from tunematrix.base.record import STAGES, Record
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock, populate, releases
 from tunematrix.locks.table import CORE
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions import upgrade
-from tunematrix.questions.candidate import Baseline, Note
-from tunematrix.run import cell as cells
+from tunematrix.questions.candidate import Baseline, Progress
+from tunematrix.run.options import Options
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff
 
 REFUSED: Final = "the resolver refuses it"
@@ -65,9 +66,9 @@ class Prober:
     """Tries pins over the baseline; each combination once."""
 
     base: Baseline
-    options: cells.Options
+    options: Options
     store: Store
-    note: Note
+    note: Progress
     drift: bool = True  # whether numbers and defaults may move
     seen: dict[tuple[str, ...], str] = field(default_factory=dict)
     reference: Record | None = None
@@ -84,7 +85,7 @@ class Prober:
         if self.reference is None:
             self.reference = candidates.run_baseline(self.base, self.options)
         try:
-            made = candidates.make(self.base, requests, self.store)
+            made = candidates.resolve(self.base, requests, self.store)
         except UnresolvableError:
             return REFUSED
         record = candidates.run(made, self.options, self.store)
@@ -95,7 +96,7 @@ class Prober:
             if self.reference.stage(name).outcome == "passed" and stage.outcome != "passed":
                 return f"{name}: {stage.error.line if stage.error else stage.outcome}"
         found = diff.compare(self.reference, record)
-        moved = [change.name for change in found.changes if upgrade.behaves(change)]
+        moved = [change.name for change in found.changes if upgrade.changes_behaviour(change)]
         return f"{len(moved)} moved, {moved[0]} among them" if moved and not self.drift else ""
 
 

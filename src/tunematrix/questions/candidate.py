@@ -16,13 +16,14 @@ from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
-from tunematrix.locks import imported as bring
-from tunematrix.locks import lock, table, uv
+from tunematrix.locks import imported, lock, table, uv
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
-from tunematrix.run import environment as env
+from tunematrix.run import environment
+from tunematrix.run.options import Options
+from tunematrix.verdict import ledger
 
-Note = Callable[[str], None]  # told of progress, a line at a time
+Progress = Callable[[str], None]  # told of progress, a line at a time
 FOLDER: Final = "candidates"  # below the results: locks, records and environments of what was tried
 
 
@@ -34,14 +35,14 @@ class Baseline:
     matrix: Matrix
     store: Store
     packages: Mapping[str, str] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
+    direct: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """The baseline as a resolver changes it for ``requests``; ``moved`` maps a package to (before, after).
 
-    ``because`` names, for each package that had to move along, those that need it to.
+    ``required_by`` names, for each package that had to move along, those that need it to.
     """
 
     cell: Cell
@@ -49,7 +50,7 @@ class Candidate:
     requests: tuple[str, ...]
     packages: Mapping[str, str]
     moved: Mapping[str, tuple[str | None, str | None]]
-    because: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    required_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def baseline(name: str | None, store: Store) -> Baseline:
@@ -66,16 +67,16 @@ def baseline(name: str | None, store: Store) -> Baseline:
     if not matrix.lock(cell).is_file():
         lock.write(cell, matrix.lock(cell))
     # Of a lock that was given nobody knows what was asked for by name: all of it stays.
-    return _read(cell, matrix, store, [] if cell.given else [*cell.pins, *lock.NEEDED, *lock.TOOLS])
+    return _read(cell, matrix, store, [] if cell.imported_from else [*cell.pins, *lock.NEEDED, *lock.TOOLS])
 
 
 def _from_file(path: Path, store: Store) -> Baseline:
     """A baseline of somebody's file, kept among the candidates: the matrix stays as it is."""
     matrix = Matrix(folder=_folder(store), cells=())
-    brought = bring.bring(path, matrix.python)
+    brought = imported.import_lock(path, matrix.python)
     digest = lock.digest(brought.text)[:8]
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-") or "file"
-    cell = Cell(name=f"{name}-{digest}", why=f"brought from {path.name}", given=path.name)
+    cell = Cell(name=f"{name}-{digest}", why=f"brought from {path.name}", imported_from=path.name)
     write_atomic(matrix.lock(cell), brought.text)
     return _read(cell, matrix, Store(matrix.folder), [])
 
@@ -83,10 +84,10 @@ def _from_file(path: Path, store: Store) -> Baseline:
 def _read(cell: Cell, matrix: Matrix, store: Store, asked: Sequence[str]) -> Baseline:
     packages = lock.versions(matrix.lock(cell).read_text(), str(matrix.lock(cell)))
     named = tuple(dict.fromkeys(name for name in asked or packages if name in packages))
-    return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, asked=named)
+    return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, direct=named)
 
 
-def make(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
+def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     """Resolve ``requests`` over the baseline: everything else stays where a resolver can leave it.
 
     Raises ``UsageError`` for a request that is none, ``UnresolvableError`` with uv's own explanation.
@@ -94,7 +95,7 @@ def make(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     wanted = [_request(text) for text in requests]
     names = {canonicalize_name(one.name) for one in wanted}
     torch = [f"torch=={lock.public(base.packages['torch'])}"] if "torch" in base.packages else []
-    free = [name for name in base.asked if name not in names and name != "torch"]
+    free = [name for name in base.direct if name not in names and name != "torch"]
     asked = [*map(str, wanted), *([] if "torch" in names else torch), *free]
     text = _resolved(asked, base)
     packages = lock.versions(text)
@@ -117,7 +118,7 @@ def make(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
         requests=tuple(requests),
         packages=packages,
         moved=moved,
-        because=needed,
+        required_by=needed,
     )
 
 
@@ -167,17 +168,18 @@ def candidates(store: Store) -> Store:
     return Store(_folder(store))
 
 
-def run(candidate: Candidate, options: cells.Options, store: Store) -> Record:
+def run(candidate: Candidate, options: Options, store: Store) -> Record:
     """Run the candidate, or take its record when nothing has changed."""
-    return cells.run(candidate.matrix, candidate.cell, options, candidates(store))
+    annotate = ledger.load(table.constraints_folder()).annotate
+    return cells.run(candidate.matrix, candidate.cell, options, candidates(store), annotate)
 
 
 def install(candidate: Candidate, store: Store) -> None:
     """Have the candidate's environment ready before it is run."""
     venv = candidates(store).work(candidate.cell.name) / "venv"
     with candidates(store).locked(candidate.cell.name):
-        env.sync(venv, candidate.matrix.lock(candidate.cell), candidate.cell)
+        environment.sync(venv, candidate.matrix.lock(candidate.cell), candidate.cell)
 
 
-def run_baseline(base: Baseline, options: cells.Options) -> Record:
-    return cells.run(base.matrix, base.cell, options, base.store)
+def run_baseline(base: Baseline, options: Options) -> Record:
+    return cells.run(base.matrix, base.cell, options, base.store, ledger.load(base.matrix.folder).annotate)

@@ -51,7 +51,7 @@ class Search:
         good, bad = self.bounds
         return [at for at in (self._middle(place, bad), self._middle(good, place)) if at is not None]
 
-    def tell(self, place: int, verdict: str) -> None:
+    def record(self, place: int, verdict: str) -> None:
         self.verdicts[place] = verdict
         self.order.append(place)
 
@@ -71,7 +71,7 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class SearchResult:
     """What a search found. ``suspects`` is one point, or several where those between are untestable."""
 
     suspects: list[str]
@@ -89,22 +89,22 @@ def run(
     test: Callable[[str], str],
     *,
     prepare: Callable[[list[str]], None] = lambda _: None,
-    note: Callable[[Search, str, str], None] = lambda *_: None,
-) -> Found:
+    on_verdict: Callable[[Search, str, str], None] = lambda *_: None,
+) -> SearchResult:
     """Search with ``test``, which gives a verdict for a point; raises ``SameEndsError``.
 
-    ``prepare`` is told the points that may come next before each test, ``note`` every verdict.
+    ``prepare`` is told the points that may come next before each test, ``on_verdict`` every verdict.
     """
     _check_ends(search)
     while (place := search.next()) is not None:
         point = search.points[place]
         prepare([search.points[at] for at in search.ahead(place)])
         verdict = test(point)
-        search.tell(place, verdict)
-        note(search, point, verdict)
+        search.record(place, verdict)
+        on_verdict(search, point, verdict)
         _check_ends(search)
     good, _ = search.bounds
-    return Found(
+    return SearchResult(
         suspects=search.suspects,
         steps=[(search.points[at], search.verdicts[at]) for at in search.order],
         untestable=[search.points[at] for at in search.order if search.verdicts[at] == UNTESTABLE],
@@ -120,6 +120,6 @@ def _check_ends(search: Search) -> None:
             raise SameEndsError(f"{search.points[place]} is {verdict}, where {wanted} was expected")
 
 
-def known(verdicts: Mapping[str, str], points: Sequence[str]) -> dict[int, str]:
+def restore(verdicts: Mapping[str, str], points: Sequence[str]) -> dict[int, str]:
     """Verdicts by place, of an interrupted search; untestable ones are tried again."""
     return {at: verdicts[point] for at, point in enumerate(points) if verdicts.get(point) in (GOOD, BAD)}

@@ -15,11 +15,10 @@ from tunematrix.base.store import Store
 from tunematrix.locks import releases
 from tunematrix.locks.lock import TOOLS
 from tunematrix.questions import candidate as candidates
-from tunematrix.questions.candidate import Baseline, Candidate, Note
-from tunematrix.run import cell as cells
-from tunematrix.verdict import causes as known
-from tunematrix.verdict import diff, ledger
-from tunematrix.verdict import tolerances as numbers
+from tunematrix.questions.candidate import Baseline, Candidate, Progress
+from tunematrix.run import artifacts
+from tunematrix.run.options import Options
+from tunematrix.verdict import causes, diff, ledger, tolerances
 from tunematrix.verdict.diff import BAD, DECLARED, Change, Diff
 
 SAFE: Final = "SAFE"
@@ -53,22 +52,24 @@ class Answer:
         return [diff.edit(change) for change in self.diff.of("call_site")]
 
 
-def ask(base: Baseline, requests: Sequence[str], options: cells.Options, store: Store, note: Note) -> Answer:
+def evaluate(
+    base: Baseline, requests: Sequence[str], options: Options, store: Store, note: Progress
+) -> Answer:
     """Run baseline and candidate, load the one's checkpoints in the other, compare, and answer."""
     asked = tuple(requests)
     try:
-        candidate = candidates.make(base, requests, store)
+        candidate = candidates.resolve(base, requests, store)
     except UnresolvableError as error:
         return Answer(answer=UNKNOWN, baseline=base.cell.name, requests=asked, reason=str(error))
     note(f"baseline {base.cell.name}: running, or taken as recorded")
-    before = candidates.run_baseline(base, dataclasses.replace(options, keeps=True))
+    before = candidates.run_baseline(base, dataclasses.replace(options, keep_artifacts=True))
     note(f"candidate {candidate.cell.name}: running, or taken as recorded")
-    kept = cells.artifacts(base.store, base.cell.name)
+    kept = artifacts.folder_of(base.store, base.cell.name)
     after = candidates.run(
         candidate, dataclasses.replace(options, exchange=kept if kept.is_dir() else None), store
     )
     diff.check_comparable(before, after)
-    found = known.annotate(diff.compare(before, after), known.load(base.matrix.folder))
+    found = causes.annotate(diff.compare(before, after), causes.load(base.matrix.folder))
     issues = ledger.load(base.matrix.folder)
     return Answer(
         answer=judge(before, after, found),
@@ -93,7 +94,7 @@ def judge(before: Record, after: Record, found: Diff) -> str:
         return UNKNOWN
     if any(one == "passed" and verdict == "unknown" for one, _, verdict in found.stages.values()):
         return UNKNOWN
-    if silent(after, found) or any(behaves(change) for change in found.changes):
+    if silent(after, found) or any(changes_behaviour(change) for change in found.changes):
         return CHANGES
     return EDITS if found.of("call_site") else SAFE
 
@@ -126,16 +127,16 @@ def _error(record: Record, name: str) -> Failure:
     return parts.get(name.removeprefix("probe:")) or Failure(type="", message="")
 
 
-def behaves(change: Change) -> bool:
+def changes_behaviour(change: Change) -> bool:
     """Whether a change is one of behaviour: a number that ought not to move, or another default."""
     if change.kind == "fingerprint":
         gone = diff.ABSENT in (change.before, change.after)
         raised = change.name.endswith(".error")
         return (
-            numbers.gated(change.name)
+            tolerances.measures_behaviour(change.name)
             and not (gone and not raised and not change.name.endswith("loss"))
             and not (raised and change.after == diff.ABSENT)
-            and (gone or not numbers.mended(change.name, change.before, change.after))
+            and (gone or not tolerances.corrected(change.name, change.before, change.after))
         )
     values = change.before, change.after
     return change.kind == "default" and diff.ABSENT not in values and DECLARED not in change.name
@@ -154,19 +155,19 @@ def advise(
         held = ", ".join(f"{name}=={base.packages[name]}" for name in _requested(candidate, base))
         yield f"hold {held}: {', '.join(unexplained)} broke, and the ledger knows no fix"
     for name, (_, version) in candidate.moved.items():
-        users = candidate.because.get(name, ())
-        if name in base.asked and users and name not in TOOLS:
+        users = candidate.required_by.get(name, ())
+        if name in base.direct and users and name not in TOOLS:
             yield f"bump {name} to {version} in the same change: {', '.join(users)} asks for it"
 
 
 def _requested(candidate: Candidate, base: Baseline) -> list[str]:
-    return [name for name in candidate.moved if name in base.packages and name not in candidate.because]
+    return [name for name in candidate.moved if name in base.packages and name not in candidate.required_by]
 
 
 def outdated(base: Baseline) -> dict[str, str]:
     """The newest final release of each package its owner asks for, where the baseline has an older one."""
     found = {}
-    for name in base.asked:
+    for name in base.direct:
         if name in TOOLS or name == "torch":
             continue
         final = [one for one in releases.releases(name) if one.final]
@@ -185,17 +186,17 @@ class Plan:
     left: list[str]
 
 
-def plan(base: Baseline, options: cells.Options, store: Store, note: Note) -> Plan:
+def plan(base: Baseline, options: Options, store: Store, note: Progress) -> Plan:
     """Answer for every outdated package, and find the order of bumps that keeps each step green."""
     wanted = {name: f"{name}=={version}" for name, version in outdated(base).items()}
-    alone = {name: ask(base, [request], options, store, note) for name, request in wanted.items()}
-    together = ask(base, list(wanted.values()), options, store, note)
+    alone = {name: evaluate(base, [request], options, store, note) for name, request in wanted.items()}
+    together = evaluate(base, list(wanted.values()), options, store, note)
     order: list[tuple[str, Answer]] = []
     left = sorted(wanted, key=lambda name: BEST_FIRST.index(alone[name].answer))
     while left:
         for name in left:
             done = [wanted[earlier] for earlier, _ in order]
-            answer = ask(base, [*done, wanted[name]], options, store, note) if done else alone[name]
+            answer = evaluate(base, [*done, wanted[name]], options, store, note) if done else alone[name]
             if answer.answer not in (BREAKS, UNKNOWN):
                 order.append((name, answer))
                 left.remove(name)

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunematrix.locks.lock import NEEDED
-from tunematrix.questions import bisect as since
-from tunematrix.questions import bounds, upgrade
-from tunematrix.questions import search as bisect
+from tunematrix.questions import bisect, bounds, search, upgrade
 from tunematrix.questions.upgrade import Answer, Plan
 from tunematrix.report import difference
 
@@ -41,7 +39,7 @@ def _moved(answer: Answer, most: int | None) -> str:
         return ""
     rows = []
     for name, (before, after) in answer.candidate.moved.items():
-        users = answer.candidate.because.get(name, ())
+        users = answer.candidate.required_by.get(name, ())
         why = f" (for {', '.join(users)})" if users else ""
         if before and after and users:
             rows.append(f"{name} {before} -> {after}{why}")
@@ -103,7 +101,7 @@ def _along(answer: Answer) -> str:
     return ", ".join(
         f"{name} {before} -> {after}"
         for name, (before, after) in rows
-        if before and after and made and name in made.because and name in NEEDED
+        if before and after and made and name in made.required_by and name in NEEDED
     )
 
 
@@ -128,17 +126,17 @@ def upgrade_code(answer: str) -> int:
     return {upgrade.BREAKS: 1, upgrade.UNKNOWN: 3}.get(answer, 0)
 
 
-def bisect_lines(answer: since.Answer) -> Iterator[str]:
+def bisect_lines(answer: bisect.Answer) -> Iterator[str]:
     """The first release or day, when it came, and what moved with it."""
-    question, found = answer.question, answer.found
+    question, result = answer.question, answer.result
     what = "fixed" if question.find_fix else "bad"
-    head = f"{question.package} {found.suspects[-1]}"
-    if len(found.suspects) > 1:
-        yield f"first {what}: one of {question.package} {', '.join(found.suspects)}"
-        yield f"  those between cannot be tested here; {found.suspects[-1]} is {what} for certain"
+    head = f"{question.package} {result.suspects[-1]}"
+    if len(result.suspects) > 1:
+        yield f"first {what}: one of {question.package} {', '.join(result.suspects)}"
+        yield f"  those between cannot be tested here; {result.suspects[-1]} is {what} for certain"
     else:
         yield f"first {what}: {head}" + (f", released {answer.day}" if _dated(answer) else "")
-    yield f"  last {'bad' if question.find_fix else 'good'}: {found.last_good}"
+    yield f"  last {'bad' if question.find_fix else 'good'}: {result.last_good}"
     for package in answer.culprits:
         before, after = answer.changed_with_it[package]
         yield f"  by {package} {before or '(not there)'} -> {after or '(not there)'}"
@@ -147,20 +145,20 @@ def bisect_lines(answer: since.Answer) -> Iterator[str]:
             yield f"  moved with it: {package} {before or '(not there)'} -> {after or '(not there)'}"
     for issue in answer.known_issues:
         yield f"  known issue: {issue}"
-    yield f"  {len(found.steps)} runs" + (
-        f"; untestable: {', '.join(found.untestable)}" if found.untestable else ""
+    yield f"  {len(result.steps)} runs" + (
+        f"; untestable: {', '.join(result.untestable)}" if result.untestable else ""
     )
 
 
-def _dated(answer: since.Answer) -> bool:
-    return answer.day is not None and answer.question.package != since.DAY
+def _dated(answer: bisect.Answer) -> bool:
+    return answer.day is not None and answer.question.package != bisect.DAY
 
 
-def bisect_json(answer: since.Answer) -> dict[str, Any]:
+def bisect_json(answer: bisect.Answer) -> dict[str, Any]:
     """The contract of ``bisect --json``; ``first_bad`` is a list where it is one of several."""
-    question, found = answer.question, answer.found
-    shown = {bisect.GOOD: bisect.BAD, bisect.BAD: bisect.GOOD} if question.find_fix else {}
-    first: Any = found.suspects[0] if len(found.suspects) == 1 else found.suspects
+    question, result = answer.question, answer.result
+    shown = {search.GOOD: search.BAD, search.BAD: search.GOOD} if question.find_fix else {}
+    first: Any = result.suspects[0] if len(result.suspects) == 1 else result.suspects
     return {
         "package": question.package,
         "good": question.last if question.find_fix else question.first,
@@ -168,9 +166,9 @@ def bisect_json(answer: since.Answer) -> dict[str, Any]:
         "first_good" if question.find_fix else "first_bad": first,
         "date": str(answer.day) if answer.day else None,
         "steps": [
-            {"version": point, "verdict": shown.get(verdict, verdict)} for point, verdict in found.steps
+            {"version": point, "verdict": shown.get(verdict, verdict)} for point, verdict in result.steps
         ],
-        "untestable": found.untestable,
+        "untestable": result.untestable,
         "changed_with_it": {name: list(pair) for name, pair in answer.changed_with_it.items()},
         "known_issues": list(answer.known_issues),
         "culprits": list(answer.culprits),

@@ -10,7 +10,7 @@ from tunematrix.base.record import Failure, Record
 from tunematrix.report.markdown import code, short
 from tunematrix.report.summary import plain_change
 from tunematrix.verdict.diff import ABSENT, Change, Diff, edit, removed_in
-from tunematrix.verdict.failures import kind
+from tunematrix.verdict.failures import kind_of
 from tunematrix.verdict.tolerances import tolerance
 
 SAID: Final = {
@@ -70,7 +70,7 @@ def _stages(record: Record, diff: Diff, verdict: str) -> Iterator[tuple[str, str
     for name, (one, other, found) in diff.stages.items():
         if found == verdict and not (verdict == "unknown" and one == other):
             error = _error(record, name)
-            told = f" [{kind((name,), error)}] {error.line}" if error else ""
+            told = f" [{kind_of((name,), error)}] {error.line}" if error else ""
             yield f"{name}: {one} -> {other}{told}", "", ""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tunematrix.base.record import STAGES
 from tunematrix.locks.table import CORE
 from tunematrix.report.summary import Row, Summary, reasons
 from tunematrix.report.terminal import sign
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.diff import Change
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import STAGES, UNTESTABLE, Failure, Record
+from tunematrix.base.record import UNTESTABLE, Failure, Record
 from tunematrix.locks.table import CORE, Matrix
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff
 from tunematrix.verdict.causes import KnownChange, annotate
-from tunematrix.verdict.failures import kind
+from tunematrix.verdict.failures import kind_of
 from tunematrix.verdict.ledger import PROBE, Issue, Ledger, errors
 
 SCHEMA: Final = 1
@@ -82,8 +83,8 @@ class Reason:
 
     @property
     def kind(self) -> str:
-        """The word of ``matrix.kinds``; none where there is no record to judge."""
-        return kind(self.stages, self.error) if self.error.type != NO_RECORD else ""
+        """The word of ``verdict.failures``; none where there is no record to judge."""
+        return kind_of(self.stages, self.error) if self.error.type != NO_RECORD else ""
 
     @property
     def line(self) -> str:

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tunematrix.base.record import STAGES
 from tunematrix.locks.table import CORE
 from tunematrix.report.summary import Row, Summary, reasons
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Issue
 
 SIGNS: Final = {

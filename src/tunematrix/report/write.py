@@ -10,8 +10,7 @@ from tunematrix.base.store import Store
 from tunematrix.locks.table import Matrix
 from tunematrix.report import markdown
 from tunematrix.report import summary as view
-from tunematrix.verdict import causes as known
-from tunematrix.verdict import ledger
+from tunematrix.verdict import causes, ledger
 
 
 def load(matrix: Matrix, store: Store) -> dict[str, Record]:
@@ -25,7 +24,7 @@ def refresh(matrix: Matrix, store: Store) -> view.Summary:
     with store.locked("summary"):
         model, records = view.one_model(load(matrix, store))
         issues = ledger.load(matrix.folder)
-        rows = view.rows(matrix, records, issues, known.load(matrix.folder))
+        rows = view.rows(matrix, records, issues, causes.load(matrix.folder))
         found = view.Summary(model=model, rows=rows, ledger=issues)
         content = json.dumps(view.summary(found), indent=1, ensure_ascii=False) + "\n"
         write_atomic(store.folder / "summary.json", content)

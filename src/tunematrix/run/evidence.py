@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.base.record import STAGES, Failure, Result, outcome_of
+from tunematrix.base.record import Failure, Result, outcome_of
+from tunematrix.shared.stages import STAGES, memory_hint
 
 TAIL: Final = 40  # lines of the log that a crash is shown with
 SEED: Final = "test_real_e2e.py"
@@ -180,8 +181,7 @@ def _message(code: int | None, running: str | None) -> str:
     if code is None:
         return f"the cell did not end in time{during}; killed"
     how = f"by {_name(code)}" if code < 0 else f"with exit code {code}"
-    hint = ", which the kernel also sends when memory is short" if _name(code) == "SIGKILL" else ""
-    return f"the cell's process ended {how}{during}{hint}"
+    return f"the cell's process ended {how}{during}{memory_hint(_name(code))}"
 
 
 def tail(log: Path) -> str:

@@ -6,13 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from tunematrix.base.errors import InfrastructureError, UsageError, nearest
 from tunematrix.hub.models import MODELS, prepare, tiny_folders
 from tunematrix.hub.server import serving
-
-DEFAULT: Final = "smollm2-135m"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

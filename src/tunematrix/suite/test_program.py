@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tunematrix.harness.endpoint import DEFAULT_MODEL, own_hub
+from tunematrix.harness.endpoint import own_hub
 from tunematrix.harness.workflow import ready
+from tunematrix.shared.stages import DEFAULT_MODEL
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 

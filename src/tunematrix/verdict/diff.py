@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import STAGES, Record, Result
-from tunematrix.verdict import tolerances as numbers
+from tunematrix.base.record import Record, Result
+from tunematrix.shared.stages import STAGES
+from tunematrix.verdict import tolerances
 
 BAD: Final = ("failed", "crashed", "timed_out", "unresolvable", "uninstallable")
 WORST_FIRST: Final = ("regressed", "unknown", "fixed", "changed", "same")
@@ -33,9 +34,9 @@ class Change:
     link: str = ""
 
     @property
-    def shift(self) -> numbers.Shift | None:
+    def shift(self) -> tolerances.Shift | None:
         """How far a number moved; None for what is no number on both sides."""
-        return numbers.shift(self.before, self.after) if self.kind == "fingerprint" else None
+        return tolerances.shift(self.before, self.after) if self.kind == "fingerprint" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +122,7 @@ def _fingerprints(before: Record, after: Record) -> Iterator[Change]:
     for name in sorted(sides[0].keys() | sides[1].keys()):
         left, right = (side.get(name, ABSENT) for side in sides)
         if left is not ABSENT and right is not ABSENT:
-            if not numbers.close(left, right, name):
+            if not tolerances.close(left, right, name):
                 yield Change(kind="fingerprint", name=name, before=left, after=right)
         elif _owned(name, before, after) and all(_measure(name) in side for side in measured):
             other = sides[0] if left is ABSENT else sides[1]

@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from tunematrix.base.record import Failure
+from tunematrix.shared.stages import is_infrastructure
 
 KINDS: Final = {
     "resolver": "the pins contradict each other",
@@ -21,11 +22,6 @@ KINDS: Final = {
     "crash": "the process died",
     "other": "none of these",
 }
-INFRASTRUCTURE: Final = {
-    "InfrastructureError", "HubError", "TimeoutError", "MemoryError", "SIGKILL", "ConnectionError",
-    "ConnectionRefusedError", "ConnectionResetError",
-}  # fmt: skip
-SHORT: Final = re.compile(r"No space left|Cannot allocate memory|can't allocate memory")
 ARTIFACT: Final = {"UnpicklingError", "SafetensorError", "JSONDecodeError", "UnicodeDecodeError", "EOFError"}
 API: Final = {"TypeError", "AttributeError", "ImportError", "ModuleNotFoundError", "NotImplementedError"}
 FILES: Final = re.compile(
@@ -35,11 +31,11 @@ FILES: Final = re.compile(
 )
 
 
-def kind(stages: tuple[str, ...], error: Failure) -> str:
+def kind_of(stages: tuple[str, ...], error: Failure) -> str:
     """The word for ``error``, which brought down ``stages``."""
     if error.type in ("UnresolvableError", "UninstallableError"):
         return "resolver" if error.type == "UnresolvableError" else "install"
-    if error.type in INFRASTRUCTURE or SHORT.search(error.message):
+    if is_infrastructure(error.type, error.message):
         return "infrastructure"
     if "import" in stages:
         return "import"

@@ -15,8 +15,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tunematrix.base.errors import UsageError, nearest
-from tunematrix.base.record import STAGES, UNTESTABLE, Failure, Record, Result
+from tunematrix.base.record import UNTESTABLE, Failure, Record, Result
 from tunematrix.locks.table import check, check_schema, read
+from tunematrix.shared.stages import STAGES
 
 FILE: Final = "known-issues.toml"
 SCHEMA: Final = 1

@@ -56,12 +56,12 @@ def tolerance(name: str) -> float:
     return next((value for pattern, value in TOLERANCES.items() if fnmatchcase(last, pattern)), 0.0)
 
 
-def gated(name: str) -> bool:
+def measures_behaviour(name: str) -> bool:
     """Whether a number of this name ought not to move."""
     return not any(fnmatchcase(name, pattern) for pattern in INFORMATIVE)
 
 
-def mended(name: str, before: Any, after: Any) -> bool:
+def corrected(name: str, before: Any, after: Any) -> bool:
     """Whether a value that must be true, one or zero was not, and is now."""
     last = name.rsplit(".", 1)[-1]
     if "ratio_" in last:
@@ -84,24 +84,24 @@ def close(left: Any, right: Any, name: str) -> bool:
         return bool(left == right) or _both_nan(left, right)
     if name.rsplit(".", 1)[-1] == "loss" and _rounded(left, right):
         return True
-    biased = len(list(numbers(left))) >= MANY and abs(found.bias) > allowed / 2
+    biased = len(list(flatten(left))) >= MANY and abs(found.bias) > allowed / 2
     return found.size <= allowed and not biased
 
 
 def shift(left: Any, right: Any) -> Shift | None:
     """How far numbers of one shape moved; None where they are not numbers of one shape."""
-    pairs = list(zip(numbers(left), numbers(right), strict=False))
+    pairs = list(zip(flatten(left), flatten(right), strict=False))
     if not pairs or _shape(left) != _shape(right):
         return None
     moved = [_relative(one, other) for one, other in pairs]
     return Shift(size=max(abs(one) for one in moved), bias=sum(moved) / len(moved))
 
 
-def numbers(value: Any) -> Iterator[float]:
+def flatten(value: Any) -> Iterator[float]:
     """All numbers in a value, in order."""
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from numbers(item)
+            yield from flatten(item)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield float(value)
 
@@ -120,7 +120,7 @@ def _shape(value: Any) -> Any:
 
 def _rounded(left: Any, right: Any) -> bool:
     """Equal but for the rounding of a log, where either side is rounded."""
-    pairs = list(zip(numbers(left), numbers(right), strict=True))
+    pairs = list(zip(flatten(left), flatten(right), strict=True))
     return all(
         any(number == round(number, 4) for number in pair) and abs(pair[0] - pair[1]) <= ROUNDED
         for pair in pairs

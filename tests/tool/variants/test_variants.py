@@ -38,7 +38,7 @@ KINDS = {
 @pytest.fixture(name="flow")
 def _flow(tmp_path: Path) -> Workflow:
     flow = Workflow(tmp_path, texts=TEXTS, preferences=PAIRS)
-    assert flow.download(told=False).outcome == "passed"
+    assert flow.download(reported=False).outcome == "passed"
     return flow
 
 
@@ -48,7 +48,7 @@ def finetune(flow: Workflow, dataset: dict[str, Any] | None = None, **sections: 
         config["dataset"] = dataset
     for section, values in sections.items():
         config[section] = {**config.get(section, {}), **values}
-    ended = flow.run("finetune", flow.command("finetune", config), told=False)
+    ended = flow.run("finetune", flow.command("finetune", config), reported=False)
     flow.finish()
     return ended
 
@@ -88,7 +88,7 @@ def test_method(flow: Workflow, method: str) -> None:
     if method == "full":
         assert (saved / "model.safetensors").is_file()
         align = flow.align_config("aligned", start="tuned", steps=1)
-        flow.run("align", flow.command("align", align), told=False)
+        flow.run("align", flow.command("align", align), reported=False)
         flow.finish()
     else:
         adapter = json.loads((saved / "adapter_config.json").read_text())
@@ -126,7 +126,7 @@ def test_reference(flow: Workflow, reference: str) -> None:
     config = flow.align_config("aligned", start="tuned", steps=1)
     config["alignment"]["reference"] = reference
 
-    ended = flow.run("align", flow.command("align", config), told=False)
+    ended = flow.run("align", flow.command("align", config), reported=False)
 
     flow.finish()
     # Before the first step the policy is the start: against itself the loss is ln 2, against another not.
@@ -139,7 +139,7 @@ def test_loss(flow: Workflow) -> None:
     config["alignment"] |= {"loss_type": "ipo", "beta": 0.3, "gradient_checkpointing": True}
     config["dataset"]["eval_split"] = 0.25
 
-    ended = flow.run("align", flow.command("align", config), told=False)
+    ended = flow.run("align", flow.command("align", config), reported=False)
 
     flow.finish()
     assert ended.numbers["align.training_loss"] > 0

@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import STAGES, Failure, Record, Result, from_dict, outcome_of, schema, to_dict
+from tunematrix.base.record import Failure, Record, Result, from_dict, outcome_of, schema, to_dict
 from tunematrix.base.store import Store, read
-from tunematrix.harness import stages
 
 GOLDEN = sorted((Path(__file__).parents[2] / "data").glob("record-*.json"))
 
@@ -70,11 +69,6 @@ def test_records_of_every_schema_ever_released_still_load(path: Path) -> None:
 
 def test_there_is_a_golden_record_of_this_schema() -> None:
     assert any(path.name.startswith("record-1") for path in GOLDEN)
-
-
-def test_both_sides_of_the_wall_know_the_same_stages() -> None:
-    """A cell may not import the host, nor the host a cell: the list stands on both sides."""
-    assert STAGES == stages.STAGES
 
 
 def test_a_stage_without_a_trace_was_not_run() -> None:

@@ -21,7 +21,7 @@ def session(cell: str, name: str = "e2e") -> dict[str, Any]:
 
 
 def test_each_cell_is_a_job_and_nothing_else_is() -> None:
-    found = ci.jobs([session("old"), session("x", "clients"), session("new")])
+    found = ci.job_matrix([session("old"), session("x", "clients"), session("new")])
 
     assert found == {
         "include": [
@@ -33,9 +33,9 @@ def test_each_cell_is_a_job_and_nothing_else_is() -> None:
 
 def test_no_cells_or_too_many_are_told() -> None:
     with pytest.raises(UsageError, match="no e2e sessions"):
-        ci.jobs([session("x", "tests")])
+        ci.job_matrix([session("x", "tests")])
     with pytest.raises(UsageError, match="300 cells, but one job matrix holds 256"):
-        ci.jobs([session(f"c{number}") for number in range(300)])
+        ci.job_matrix([session(f"c{number}") for number in range(300)])
 
 
 @pytest.fixture(name="matrix")
@@ -56,7 +56,7 @@ def test_records_of_all_jobs_come_together_the_newest_of_each_cell(matrix: Matri
         put(tmp_path / "artifacts" / job, Record(cell=cell, outcome="passed", started=started))
     store = Store(tmp_path / "results")
 
-    assert ci.merge(matrix, tmp_path / "artifacts", store) == []
+    assert ci.merge_records(matrix, tmp_path / "artifacts", store) == []
     old = store.load("old")
     assert old is not None
     assert old.started == "2026-01-02"
@@ -69,7 +69,7 @@ def test_a_broken_record_is_told_and_not_taken(matrix: Matrix, tmp_path: Path) -
     (tmp_path / "artifacts/2/new.json").write_text(json.dumps({"schema": 1})[:-2])
     store = Store(tmp_path / "results")
 
-    wrong = ci.merge(matrix, tmp_path / "artifacts", store)
+    wrong = ci.merge_records(matrix, tmp_path / "artifacts", store)
 
     assert len(wrong) == 1
     assert "new.json: not a record" in wrong[0]

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tunematrix.base.record import Failure
-from tunematrix.harness.failure import INFRASTRUCTURE
 from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, isolated
 from tunematrix.pipeline.trace import Trace
-from tunematrix.verdict.failures import kind
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="needs fork; elsewhere stages run unforked")
 
@@ -175,8 +172,3 @@ def test_nothing_else_is_tried_again(tmp_path: Path, error: str) -> None:
     outcome, tried = attempts(tmp_path, error, 9)
 
     assert (outcome in ("failed", "crashed"), tried) == (True, 1)
-
-
-def test_what_is_tried_again_is_what_the_host_calls_infrastructure() -> None:
-    for name in INFRASTRUCTURE:
-        assert kind(("align",), Failure(type=name, message="")) == "infrastructure"

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tunematrix.harness import surface
+from tunematrix.harness.deprecations import collected
 from tunematrix.harness.isolate import CAN_FORK, attempt, side_by_side
 from tunematrix.harness.measures.resumes import pickled_names
-from tunematrix.harness.warned import gathered
 from tunematrix.pipeline.trace import Trace
 
 
@@ -118,7 +118,7 @@ def warn(module: str, message: str, category: type[Warning] = FutureWarning) -> 
 
 def test_deprecations_are_gathered_once_with_origin_and_count() -> None:
     rows: list[dict[str, Any]] = []
-    with warnings.catch_warnings(), gathered(rows):
+    with warnings.catch_warnings(), collected(rows):
         warnings.simplefilter("default", UserWarning)  # as in a cell
         warn("trl.trainer", "a is  deprecated")
         warn("trl.trainer", "a is deprecated")

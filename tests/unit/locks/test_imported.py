@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
-from tunematrix.locks import imported as bring
-from tunematrix.locks import lock, table, uv
+from tunematrix.locks import imported, lock, table, uv
 
 Answer = tuple[int, str, str]
 MATRIX = 'schema = 1\n# a comment\n[[cell]]\nname = "old"\n[cell.pins]\ntrl = "1.0"\n'
@@ -61,7 +60,7 @@ def test_requirements_are_read_with_markers_hashes_and_builds(
 ) -> None:
     asked = answers((0, f"trl==1.0\ntransformers==4.9\ntorch==2.8.0+cpu\nnumpy==2\n{TOOLS}", ""))
 
-    found = bring.bring(put(tmp_path, "requirements.txt", REQUIREMENTS), "3.11")
+    found = imported.import_lock(put(tmp_path, "requirements.txt", REQUIREMENTS), "3.11")
 
     assert asked[0][:3] == ["trl==1.0", "transformers[torch]<5,>=4", "torch==2.8.0"]
     assert asked[0][3:] == list(lock.TOOLS)
@@ -76,7 +75,7 @@ def test_an_environment_no_resolver_would_make_is_taken_as_it_is(
 ) -> None:
     asked = answers((1, "", "No solution"), (0, TOOLS, ""))
 
-    found = bring.bring(put(tmp_path, "freeze.txt", "trl==1.0\ntransformers==4.9\n"), "3.11")
+    found = imported.import_lock(put(tmp_path, "freeze.txt", "trl==1.0\ntransformers==4.9\n"), "3.11")
 
     assert asked[1][-2:] == ["<trl==1.0>", "<transformers==4.9>"]
     assert found.packages["trl"] == "1.0"
@@ -88,7 +87,7 @@ def test_a_pin_the_tools_force_to_move_is_told(
 ) -> None:
     answers((1, "", "No solution"), (1, "", "No solution"), (0, f"{TOOLS}pluggy==1.6\n", ""))
 
-    found = bring.bring(put(tmp_path, "freeze.txt", "trl==1.0\npluggy==0.13\n"), "3.11")
+    found = imported.import_lock(put(tmp_path, "freeze.txt", "trl==1.0\npluggy==0.13\n"), "3.11")
 
     assert found.moved == {"pluggy": ("0.13", "1.6")}
     assert found.packages["pluggy"] == "1.6"
@@ -100,7 +99,7 @@ def test_ranges_that_do_not_resolve_are_told_with_uvs_words(
     answers((1, "", "because trl needs transformers>=5"))
 
     with pytest.raises(UnresolvableError, match="because trl needs transformers>=5"):
-        bring.bring(put(tmp_path, "requirements.txt", "trl==1.0\ntransformers<5\n"), "3.11")
+        imported.import_lock(put(tmp_path, "requirements.txt", "trl==1.0\ntransformers<5\n"), "3.11")
 
 
 def test_a_broken_network_is_not_an_unresolvable_file(
@@ -109,7 +108,7 @@ def test_a_broken_network_is_not_an_unresolvable_file(
     answers((1, "", "error: Failed to fetch: dns error"))
 
     with pytest.raises(InfrastructureError):
-        bring.bring(put(tmp_path, "requirements.txt", "trl==1.0\n"), "3.11")
+        imported.import_lock(put(tmp_path, "requirements.txt", "trl==1.0\n"), "3.11")
 
 
 UV_LOCK = """
@@ -162,7 +161,7 @@ def test_lock_files_of_others_are_read_for_the_cells_python(
 ) -> None:
     asked = answers((0, f"trl==1.0\nnumpy==2.0\n{TOOLS}", ""))
 
-    found = bring.bring(put(tmp_path, name, text), "3.11")
+    found = imported.import_lock(put(tmp_path, name, text), "3.11")
 
     assert asked[0][:2] == ["trl==1.0", "numpy==2.0"]
     assert found.left_out == ("fork",)
@@ -179,7 +178,7 @@ def test_lock_files_of_others_are_read_for_the_cells_python(
 )
 def test_what_is_no_list_of_packages_is_told(tmp_path: Path, name: str, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=r".") as told:
-        bring.bring(put(tmp_path, name, text), "3.11")
+        imported.import_lock(put(tmp_path, name, text), "3.11")
 
     assert words in str(told.value)
 
@@ -191,16 +190,16 @@ def test_a_row_is_added_and_the_comments_stay(
     put(tmp_path, "matrix.toml", MATRIX)
     source = put(tmp_path, "ours.txt", "trl==1.0\n")
 
-    cell, _ = bring.cell_of(table.load(tmp_path), source, "ours")
+    cell, _ = imported.import_cell(table.load(tmp_path), source, "ours")
 
     matrix = table.load(tmp_path)
     assert matrix.cells[-1] == cell
-    assert cell.given == "ours.txt"
+    assert cell.imported_from == "ours.txt"
     assert (tmp_path / "matrix.toml").read_text().startswith(MATRIX)
     assert lock.stale(cell, matrix.lock(cell)) is None
     with pytest.raises(UsageError, match=r"has a lock that was given, from ours\.txt"):
         lock.write(cell, matrix.lock(cell))
-    bring.cell_of(matrix, source, "ours")
+    imported.import_cell(matrix, source, "ours")
     assert len(table.load(tmp_path).cells) == 2
 
 
@@ -208,6 +207,6 @@ def test_a_cell_made_from_its_row_is_not_overwritten(tmp_path: Path) -> None:
     put(tmp_path, "matrix.toml", MATRIX)
 
     with pytest.raises(UsageError, match=r"'old' is a cell of matrix\.toml already"):
-        bring.cell_of(table.load(tmp_path), tmp_path / "x.txt", "old")
+        imported.import_cell(table.load(tmp_path), tmp_path / "x.txt", "old")
     with pytest.raises(UsageError, match="the name 'a b' must be letters"):
-        bring.cell_of(table.load(tmp_path), tmp_path / "x.txt", "a b")
+        imported.import_cell(table.load(tmp_path), tmp_path / "x.txt", "a b")

@@ -100,7 +100,9 @@ def test_without_a_table_every_lock_is_a_cell(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text("trl==1.0.0\n")
 
     assert [cell.name for cell in table.load(tmp_path).cells] == ["a", "b"]
-    assert [cell.given for cell in table.load(tmp_path).cells] == ["a.txt", "b.txt"], "never to be remade"
+    assert [cell.imported_from for cell in table.load(tmp_path).cells] == ["a.txt", "b.txt"], (
+        "never to be remade"
+    )
 
 
 def test_a_folder_with_neither_is_told(tmp_path: Path) -> None:

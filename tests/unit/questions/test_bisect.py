@@ -11,17 +11,18 @@ import pytest
 from packaging.version import Version
 
 from tunematrix.base.errors import UnresolvableError, UsageError
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.locks import releases
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import bisect as since
-from tunematrix.questions import candidate
+from tunematrix.questions import bisect, candidate
 from tunematrix.questions.bisect import DAY, Question
 from tunematrix.questions.candidate import Baseline, Candidate
 from tunematrix.report import answers
-from tunematrix.run import cell as cells
+from tunematrix.run import keys
+from tunematrix.run.options import Options
+from tunematrix.shared.stages import STAGES
 
 DAY_ONE = datetime.date(2026, 1, 1)
 TOY = tuple(
@@ -65,7 +66,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
         return Candidate(cell=cell, matrix=base.matrix, requests=tuple(requests), packages=packages, moved={})
 
     monkeypatch.setattr(releases, "releases", lambda _: TOY)
-    monkeypatch.setattr(candidate, "make", make)
+    monkeypatch.setattr(candidate, "resolve", make)
     monkeypatch.setattr(candidate, "install", lambda *_: None)
 
     def run(made: Candidate, *_: object) -> Record:
@@ -73,7 +74,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
         return outcome(made.cell.name)
 
     monkeypatch.setattr(candidate, "run", run)
-    monkeypatch.setattr(cells, "sources", lambda _: [])
+    monkeypatch.setattr(keys, "sources", lambda _: [])
     RUNS.clear()
     matrix = Matrix(folder=tmp_path, cells=())
     return Baseline(cell=Cell(name="base"), matrix=matrix, store=Store(tmp_path), packages={"toy": "1.0"})
@@ -82,16 +83,16 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
 RUNS: list[str] = []
 
 
-def ask(base: Baseline, *ends: str, **options: Any) -> since.Answer:
+def ask(base: Baseline, *ends: str, **options: Any) -> bisect.Answer:
     question = Question(package="toy", first=ends[0], last=ends[1], **options)
-    return since.ask(base, question, cells.Options(model="tiny-gpt2"), base.store, lambda _: None)
+    return bisect.find_first(base, question, Options(model="tiny-gpt2"), base.store, lambda _: None)
 
 
 def test_the_first_bad_release_comes_with_what_else_is_known(base: Baseline) -> None:
     found = ask(base, "1.0", "1.5")
 
-    assert found.found.suspects == ["1.3", "1.4"]  # 1.3 cannot be resolved: it may be the one
-    assert found.found.untestable == ["1.3"]
+    assert found.result.suspects == ["1.3", "1.4"]  # 1.3 cannot be resolved: it may be the one
+    assert found.result.untestable == ["1.3"]
     assert found.day == datetime.date(2026, 1, 5)
     assert found.changed_with_it == {"dep": ("1", "2")}
     lines = "\n".join(answers.bisect_lines(found))
@@ -103,7 +104,7 @@ def test_the_first_bad_release_comes_with_what_else_is_known(base: Baseline) -> 
 def test_a_metric_is_followed_with_its_tolerance(base: Baseline) -> None:
     found = ask(base, "1.0", "1.8", metric="align.loss")
 
-    assert found.found.suspects == ["1.2"]
+    assert found.result.suspects == ["1.2"]
     assert answers.bisect_json(found)["first_bad"] == "1.2"
     assert {step["version"]: step["verdict"] for step in answers.bisect_json(found)["steps"]}["1.8"] == "bad"
 
@@ -111,7 +112,7 @@ def test_a_metric_is_followed_with_its_tolerance(base: Baseline) -> None:
 def test_the_release_that_mends_is_found(base: Baseline) -> None:
     found = ask(base, "1.4", "1.8", find_fix=True, stage="align")
 
-    assert found.found.suspects == ["1.7"]
+    assert found.result.suspects == ["1.7"]
     shown = answers.bisect_json(found)
     assert (shown["first_good"], shown["good"], shown["bad"]) == ("1.7", "1.8", "1.4")
     assert "first fixed: toy 1.7, released 2026-01-09" in "\n".join(answers.bisect_lines(found))
@@ -129,7 +130,7 @@ def test_an_interrupted_search_goes_on(base: Baseline) -> None:
     RUNS.clear()
     found = ask(base, "1.0", "1.5")
 
-    assert found.found.suspects == ["1.3", "1.4"]
+    assert found.result.suspects == ["1.3", "1.4"]
     assert set(RUNS) <= {"1.0", "1.2", "1.4", "1.5"}
     assert found.known_issues == ()
 
@@ -159,10 +160,10 @@ def test_a_stage_that_was_not_reached_is_untestable_not_bad() -> None:
         replace(one, outcome="not_run") if one.name == "align-resume" else one for one in reference.stages
     )
 
-    assert since.alike(question, replace(reference, stages=stages), reference) is None
-    assert since.alike(question, reference, reference) is True
+    assert bisect.matches(question, replace(reference, stages=stages), reference) is None
+    assert bisect.matches(question, reference, reference) is True
     metric = Question(package="toy", first="1.0", last="1.8", metric="align.loss")
-    assert since.alike(metric, replace(reference, fingerprint={}), reference) is None
+    assert bisect.matches(metric, replace(reference, fingerprint={}), reference) is None
 
 
 def test_days_name_the_package_that_did_it(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,17 +181,17 @@ def test_days_name_the_package_that_did_it(base: Baseline, monkeypatch: pytest.M
     monkeypatch.setattr("tunematrix.locks.lock.resolve", resolve)
     monkeypatch.setattr(candidate, "run", run)
     question = Question(package=DAY, first="2026-01-01", last="2026-03-01")
-    found = since.ask(base, question, cells.Options(model="tiny-gpt2"), base.store, lambda _: None)
+    found = bisect.find_first(base, question, Options(model="tiny-gpt2"), base.store, lambda _: None)
 
-    assert found.found.suspects == ["2026-01-20"]
+    assert found.result.suspects == ["2026-01-20"]
     assert found.culprits == ("guilty",)
     assert "  by guilty 1 -> 2" in list(answers.bisect_lines(found))
     for ends in (("2026-03-01", "2026-01-01"), ("yesterday", "2026-01-01")):
         with pytest.raises(UsageError, match="--by-date"):
-            since.ask(
+            bisect.find_first(
                 base,
                 Question(package=DAY, first=ends[0], last=ends[1]),
-                cells.Options(),
+                Options(),
                 base.store,
                 lambda _: None,
             )

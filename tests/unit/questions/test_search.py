@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from tunematrix.questions import search as bisect
-from tunematrix.questions.search import BAD, GOOD, UNTESTABLE, Found, SameEndsError, Search
+from tunematrix.questions import search
+from tunematrix.questions.search import BAD, GOOD, UNTESTABLE, SameEndsError, Search, SearchResult
 
 
-def search(verdicts: list[str], known: dict[str, str] | None = None) -> tuple[Found, list[str]]:
+def searched(verdicts: list[str], known: dict[str, str] | None = None) -> tuple[SearchResult, list[str]]:
     points = [f"1.{at}" for at in range(len(verdicts))]
     tested: list[str] = []
 
@@ -19,13 +19,13 @@ def search(verdicts: list[str], known: dict[str, str] | None = None) -> tuple[Fo
         tested.append(point)
         return verdicts[points.index(point)]
 
-    return bisect.run(Search(points=points, verdicts=bisect.known(known or {}, points)), test), tested
+    return search.run(Search(points=points, verdicts=search.restore(known or {}, points)), test), tested
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 10, 33, 100])
 def test_every_place_is_found_with_few_tests(count: int) -> None:
     for first in range(1, count):
-        found, tested = search([GOOD] * first + [BAD] * (count - first))
+        found, tested = searched([GOOD] * first + [BAD] * (count - first))
 
         assert found.suspects == [f"1.{first}"]
         assert found.last_good == f"1.{first - 1}"
@@ -35,7 +35,7 @@ def test_every_place_is_found_with_few_tests(count: int) -> None:
 
 def test_untestable_releases_are_stepped_round() -> None:
     rows = [GOOD, GOOD, GOOD, GOOD, UNTESTABLE, BAD, BAD, BAD]
-    found, tested = search(rows)
+    found, tested = searched(rows)
 
     assert found.suspects == ["1.4", "1.5"]  # either may be the first bad one: never guessed
     assert found.untestable == ["1.4"]
@@ -43,7 +43,7 @@ def test_untestable_releases_are_stepped_round() -> None:
 
 
 def test_untestable_releases_away_from_the_edge_do_not_matter() -> None:
-    found, _ = search([GOOD, UNTESTABLE, GOOD, BAD, UNTESTABLE, BAD, UNTESTABLE, BAD])
+    found, _ = searched([GOOD, UNTESTABLE, GOOD, BAD, UNTESTABLE, BAD, UNTESTABLE, BAD])
 
     assert found.suspects == ["1.3"]
 
@@ -55,7 +55,7 @@ def test_random_rows_with_gaps_never_name_an_innocent() -> None:
         first = draw.randint(1, count - 1)
         rows = [BAD if at >= first else GOOD for at in range(count)]
         gaps = {at for at in range(1, count - 1) if draw.random() < 0.3}
-        found, tested = search([UNTESTABLE if at in gaps else row for at, row in enumerate(rows)])
+        found, tested = searched([UNTESTABLE if at in gaps else row for at, row in enumerate(rows)])
 
         assert f"1.{first}" in found.suspects
         assert all(int(point[2:]) in gaps for point in found.suspects[:-1])
@@ -73,14 +73,14 @@ def test_random_rows_with_gaps_never_name_an_innocent() -> None:
 )
 def test_both_ends_are_verified_first(rows: list[str], message: str) -> None:
     with pytest.raises(SameEndsError, match=message):
-        search(rows)
+        searched(rows)
 
 
 def test_an_interrupted_search_goes_on() -> None:
     rows = [GOOD] * 6 + [BAD] * 6
     known = {"1.0": GOOD, "1.11": BAD, "1.5": GOOD, "1.8": UNTESTABLE}
 
-    found, tested = search(rows, known)
+    found, tested = searched(rows, known)
 
     assert found.suspects == ["1.6"]
     assert not {"1.0", "1.11", "1.5"} & set(tested)
@@ -88,7 +88,7 @@ def test_an_interrupted_search_goes_on() -> None:
 
 def test_ends_that_an_earlier_search_found_the_same_are_told_again() -> None:
     with pytest.raises(SameEndsError, match=r"1\.2 is good, where bad was expected"):
-        search([GOOD, GOOD, GOOD], {"1.0": GOOD, "1.2": GOOD})
+        searched([GOOD, GOOD, GOOD], {"1.0": GOOD, "1.2": GOOD})
 
 
 def test_what_may_come_next_is_told_before_each_test() -> None:
@@ -100,7 +100,7 @@ def test_what_may_come_next_is_told_before_each_test() -> None:
         tested.append(point)
         return GOOD if int(point) < 6 else BAD
 
-    bisect.run(Search(points=points), test, prepare=told.append)
+    search.run(Search(points=points), test, prepare=told.append)
 
     for at, point in enumerate(tested[2:-1], start=2):
         assert tested[at + 1] in told[at], (point, told)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunematrix.base.errors import UnresolvableError, UsageError
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import bounds, candidate, upgrade
@@ -17,7 +17,8 @@ from tunematrix.questions.bounds import Bounds, Corner, Range
 from tunematrix.questions.candidate import Baseline, Candidate
 from tunematrix.questions.upgrade import Answer
 from tunematrix.report import answers
-from tunematrix.run.cell import Options
+from tunematrix.run.options import Options
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import ledger
 from tunematrix.verdict.diff import ABSENT, Change, compare
 
@@ -85,7 +86,7 @@ def test_the_answer_is_the_worst_that_holds(before: Record, after: Record, expec
 def test_what_came_went_or_was_mended_is_no_change_of_behaviour(
     kind: str, name: str, before: Any, after: Any, expected: bool
 ) -> None:
-    assert upgrade.behaves(Change(kind=kind, name=name, before=before, after=after)) is expected
+    assert upgrade.changes_behaviour(Change(kind=kind, name=name, before=before, after=after)) is expected
 
 
 @pytest.fixture(name="base")
@@ -97,7 +98,7 @@ def _base(tmp_path: Path) -> Baseline:
         matrix=matrix,
         store=Store(tmp_path),
         packages=packages,
-        asked=("trl", "accelerate", "pytest"),
+        direct=("trl", "accelerate", "pytest"),
     )
 
 
@@ -113,7 +114,7 @@ def moved(base: Baseline) -> Candidate:
             "pytest": ("9.0", "8.0"),
             "rich": (None, "1"),
         },
-        because={"accelerate": ("trl",), "pytest": ("trl",), "rich": ("trl",)},
+        required_by={"accelerate": ("trl",), "pytest": ("trl",), "rich": ("trl",)},
     )
 
 
@@ -149,8 +150,8 @@ def test_what_the_resolver_refuses_nobody_can_tell(base: Baseline, monkeypatch: 
     def refuse(*_: object) -> Candidate:
         raise UnresolvableError("Because trl 2 wants the moon")
 
-    monkeypatch.setattr(candidate, "make", refuse)
-    answer = upgrade.ask(base, ["trl==2.0"], Options(), base.store, lambda _: None)
+    monkeypatch.setattr(candidate, "resolve", refuse)
+    answer = upgrade.evaluate(base, ["trl==2.0"], Options(), base.store, lambda _: None)
 
     assert list(answers.upgrade_lines(answer)) == [
         "CANNOT TELL: base -> trl==2.0", "  Because trl 2 wants the moon",
@@ -162,7 +163,7 @@ def test_what_the_resolver_refuses_nobody_can_tell(base: Baseline, monkeypatch: 
 @pytest.mark.parametrize("request_", ["trl=1", "", "trl==1==2"])
 def test_a_request_that_is_none_is_told(base: Baseline, request_: str) -> None:
     with pytest.raises(UsageError, match="is not a request such as"):
-        candidate.make(base, [request_], base.store)
+        candidate.resolve(base, [request_], base.store)
 
 
 def test_the_plan_tells_what_each_takes_along_and_the_order(base: Baseline) -> None:
@@ -200,7 +201,7 @@ def test_each_bump_is_tried_and_ordered_so_that_every_step_is_green(
         word = upgrade.BREAKS if bad else upgrade.CHANGES
         return Answer(answer=word, baseline="base", requests=tuple(requests))
 
-    monkeypatch.setattr(upgrade, "ask", ask)
+    monkeypatch.setattr(upgrade, "evaluate", ask)
     newest = {"accelerate": "2", "peft": "2", "trl": "2"}
     monkeypatch.setattr(upgrade, "outdated", lambda _: newest)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
 from tunematrix.report import difference
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.diff import SURVEY, compare
 
 WARNING = {

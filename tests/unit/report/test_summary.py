@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, terminal, write
 from tunematrix.report import summary as view
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Ledger
 
 NO_LEDGER = Ledger(path=Path("known-issues.toml"))

@@ -14,8 +14,8 @@ from tunematrix.base.store import Store
 from tunematrix.cli import plan
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
-from tunematrix.run import environment as env
-from tunematrix.run import models
+from tunematrix.run import environment, keys, models
+from tunematrix.run.options import Options
 
 RECORD = Record(
     cell="a",
@@ -28,14 +28,14 @@ RECORD = Record(
 
 @pytest.fixture(name="project")
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests/test_real_e2e.py").write_text("one")
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite/test_real_e2e.py").write_text("one")
+    monkeypatch.setenv("TUNEMATRIX_SUITE", str(tmp_path / "suite"))
     return tmp_path
 
 
 def test_the_key_changes_with_all_that_a_result_depends_on(project: Path) -> None:
-    first = cells.key(RECORD, cells.Options())
+    first = keys.key(RECORD, Options())
     changed = {
         "lock": dataclasses.replace(RECORD, lock={"sha256": "1" * 64}),
         "python": dataclasses.replace(RECORD, environment={"python": "3.12.1", "platform": "linux-x86_64"}),
@@ -43,20 +43,20 @@ def test_the_key_changes_with_all_that_a_result_depends_on(project: Path) -> Non
         "revision": dataclasses.replace(RECORD, model={**RECORD.model, "revision": "def"}),
     }
 
-    assert cells.key(RECORD, cells.Options(rerun=True, keep=True)) == first
-    assert len({first, *(cells.key(record, cells.Options()) for record in changed.values())}) == 5
-    (project / "tests/test_real_e2e.py").write_text("two")
-    assert cells.key(RECORD, cells.Options()) != first
+    assert keys.key(RECORD, Options(rerun=True, keep=True)) == first
+    assert len({first, *(keys.key(record, Options()) for record in changed.values())}) == 5
+    (project / "suite/test_real_e2e.py").write_text("two")
+    assert keys.key(RECORD, Options()) != first
 
 
 def test_a_workload_is_part_of_the_key(project: Path) -> None:
     (project / "own").mkdir()
     (project / "own/finetune.yaml").write_text("training: {seed: 1}")
-    options = cells.Options(workload=project / "own")
-    first = cells.key(RECORD, options)
+    options = Options(workload=project / "own")
+    first = keys.key(RECORD, options)
     (project / "own/finetune.yaml").write_text("training: {seed: 2}")
 
-    assert cells.key(RECORD, options) != first
+    assert keys.key(RECORD, options) != first
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,8 @@ def test_a_workload_is_part_of_the_key(project: Path) -> None:
 def test_only_evidence_about_the_combination_is_reused(outcome: str, expected: bool) -> None:
     record = dataclasses.replace(RECORD, outcome=outcome, key="k")
 
-    assert cells.reusable(record, "k") == expected
-    assert not cells.reusable(record, "other")
-
-
-def test_outside_a_project_the_message_says_where_to_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(UsageError, match="run from the project's root"):
-        cells.suite()
+    assert keys.reusable(record, "k") == expected
+    assert not keys.reusable(record, "other")
 
 
 def test_nothing_that_could_change_a_result_is_inherited(
@@ -101,7 +92,7 @@ def test_nothing_that_could_change_a_result_is_inherited(
     for name in leaks:
         monkeypatch.setenv(name, "leak")
 
-    found = env.variables(tmp_path / "venv", tmp_path, {"HF_ENDPOINT": "http://x"}, real_hub=False)
+    found = environment.variables(tmp_path / "venv", tmp_path, {"HF_ENDPOINT": "http://x"}, real_hub=False)
 
     assert "leak" not in found.values()
     assert found["OMP_NUM_THREADS"] == "1"
@@ -112,8 +103,8 @@ def test_nothing_that_could_change_a_result_is_inherited(
 def test_the_token_goes_to_the_real_hub_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
 
-    assert env.variables(tmp_path, tmp_path, {}, real_hub=True)["HF_TOKEN"] == "hf_x"
-    assert "HF_TOKEN" not in env.variables(tmp_path, tmp_path, {}, real_hub=False)
+    assert environment.variables(tmp_path, tmp_path, {}, real_hub=True)["HF_TOKEN"] == "hf_x"
+    assert "HF_TOKEN" not in environment.variables(tmp_path, tmp_path, {}, real_hub=False)
 
 
 def test_a_model_is_chosen_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +154,7 @@ def test_an_environment_is_tried_again_for_infrastructure_alone(
     matrix = Matrix(folder=project, cells=(Cell(name="old"),))
     store = Store(project / "results")
 
-    record = cells.run(matrix, matrix.cells[0], cells.Options(model="tiny-gpt2"), store)
+    record = cells.run(matrix, matrix.cells[0], Options(model="tiny-gpt2"), store)
 
     assert (len(tried), record.attempts) == (attempts, attempts)
     assert store.load("old") == record

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.verdict import causes as known
+from tunematrix.verdict import causes
 from tunematrix.verdict.diff import Change, Diff
 
 ENTRY = """
@@ -20,9 +20,9 @@ link = "https://example.org/3906"
 """
 
 
-def load(folder: Path, text: str) -> tuple[known.KnownChange, ...]:
-    (folder / known.FILE).write_text(f"schema = 1\n{text}")
-    return known.load(folder)
+def load(folder: Path, text: str) -> tuple[causes.KnownChange, ...]:
+    (folder / causes.FILE).write_text(f"schema = 1\n{text}")
+    return causes.load(folder)
 
 
 def diff(name: str = "align.loss", before: str | None = "0.28.0", after: str | None = "0.29.1") -> Diff:
@@ -34,7 +34,7 @@ def test_a_change_across_the_release_comes_with_its_cause(tmp_path: Path) -> Non
     table = load(tmp_path, ENTRY)
 
     for found in (diff(), diff(before="0.29.1", after="0.28.0"), diff(after="0.29.0")):
-        [change] = known.annotate(found, table).changes
+        [change] = causes.annotate(found, table).changes
         assert change.why == "the reference is a copy of the start adapter (trl 0.29.0)"
         assert change.link == "https://example.org/3906"
         assert (change.before, change.after) == (1.0, 2.0)
@@ -51,7 +51,7 @@ def test_a_change_across_the_release_comes_with_its_cause(tmp_path: Path) -> Non
     ],
 )
 def test_nothing_else_is_explained_and_nothing_is_hidden(tmp_path: Path, found: Diff) -> None:
-    assert known.annotate(found, load(tmp_path, ENTRY)) == found
+    assert causes.annotate(found, load(tmp_path, ENTRY)) == found
 
 
 @pytest.mark.parametrize(
@@ -65,19 +65,19 @@ def test_nothing_else_is_explained_and_nothing_is_hidden(tmp_path: Path, found: 
     ],
 )
 def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
-    (tmp_path / known.FILE).write_text(f"schema = 1\n{ENTRY}".replace(old, new, 1))
+    (tmp_path / causes.FILE).write_text(f"schema = 1\n{ENTRY}".replace(old, new, 1))
 
     with pytest.raises(UsageError) as caught:
-        known.load(tmp_path)
+        causes.load(tmp_path)
     assert message in str(caught.value)
 
 
 def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
-    assert known.load(tmp_path) == ()
+    assert causes.load(tmp_path) == ()
 
 
 def test_the_shipped_table_is_read() -> None:
-    shipped = known.load(Path(__file__).parents[3] / "constraints")
+    shipped = causes.load(Path(__file__).parents[3] / "constraints")
 
     assert len(shipped) > 40
     assert all(one.link.startswith("https://github.com/") for one in shipped if one.link)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.diff import ABSENT, SURVEY, Change, check_comparable, compare, edit, removed_in
 from tunematrix.verdict.tolerances import close
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunematrix.base.record import Failure
-from tunematrix.verdict.failures import KINDS, kind
+from tunematrix.verdict.failures import KINDS, kind_of
 
 SEEN = [
     ("finetune", "UnresolvableError", "No solution found when resolving dependencies", "resolver"),
@@ -30,7 +30,7 @@ SEEN = [
 def test_a_failure_gets_the_word_for_whose_move_it_is(
     stage: str, name: str, message: str, expected: str
 ) -> None:
-    assert kind((stage,), Failure(type=name, message=message)) == expected
+    assert kind_of((stage,), Failure(type=name, message=message)) == expected
 
 
 def test_every_word_has_an_example_and_a_meaning() -> None:

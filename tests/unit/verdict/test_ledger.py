@@ -12,12 +12,13 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import STAGES, Failure, Record, Result
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, terminal
 from tunematrix.report import summary as view
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import ledger
 
 ENTRY = """

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from tunematrix.base.record import from_dict, schema
-from tunematrix.verdict import causes as known
+from tunematrix.verdict import causes
 from tunematrix.verdict.diff import compare
 
 DATA = Path(__file__).parents[2] / "data/pairs"
@@ -46,7 +46,7 @@ def test_the_change_shows_in_its_field_and_nowhere_between_equals(name: str) -> 
 def test_the_change_comes_with_its_cause(name: str) -> None:
     pair = load(name)
     before, after = (from_dict(pair[side]) for side in ("before", "after"))
-    found = known.annotate(compare(before, after), known.load(CONSTRAINTS))
+    found = causes.annotate(compare(before, after), causes.load(CONSTRAINTS))
 
     shown = [change for change in found.changes if fnmatchcase(change.name, pair["fields"][0])]
     assert all(change.why for change in shown), [change.name for change in shown if not change.why]

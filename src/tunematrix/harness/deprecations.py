@@ -19,7 +19,7 @@ LONGEST: Final = 400
 
 
 @contextmanager
-def gathered(rows: list[dict[str, Any]]) -> Iterator[None]:
+def collected(rows: list[dict[str, Any]]) -> Iterator[None]:
     """Append each announcement of the block to ``rows`` once: category, message, module and count."""
     seen: dict[tuple[str, str, str], dict[str, Any]] = {}
 
