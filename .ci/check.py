@@ -1,6 +1,6 @@
-"""``check.py SUMMARY EXPECTED``: is the summary what CI knows to be true of a few cells?
+"""``check.py SUMMARY EXPECTED``: check that a few cells have the outcomes that CI expects.
 
-EXPECTED maps a cell to the stages that do not pass there; every other stage must have passed.
+EXPECTED maps a cell to the outcomes of its stages and probes that do not pass; all others must pass.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 
 def differences(summary: Mapping[str, Any], expected: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """One line for each cell or stage that is not as expected; an absent cell is one too."""
-    found = {cell["cell"]: cell for cell in summary["cells"]}
+    """A line for each missing cell, and for each stage or probe with an unexpected outcome."""
+    cells = {cell["cell"]: cell for cell in summary["cells"]}
     for name, exceptions in expected.items():
-        if name not in found:
+        if name not in cells:
             yield f"{name}: not in the summary"
             continue
-        for stage, outcome in {**found[name]["stages"], **found[name]["probes"]}.items():
-            if outcome != (wanted := exceptions.get(stage, "passed")):
-                yield f"{name} {stage}: {outcome}, expected {wanted}"
+        for stage, outcome in {**cells[name]["stages"], **cells[name]["probes"]}.items():
+            if outcome != (expected_outcome := exceptions.get(stage, "passed")):
+                yield f"{name} {stage}: {outcome}, expected {expected_outcome}"
 
 
 def main(summary: Path, expected: Path) -> int:

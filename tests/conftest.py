@@ -1,4 +1,4 @@
-"""Shared by all tests. The cell's plugin only acts on tests marked ``integration``."""
+"""Shared by all tests. The plugin only has an effect on tests that run stages."""
 
 import pytest
 

@@ -52,7 +52,7 @@ def main(venv: Path, rounds: int) -> int:
         timed(whole, own)  # installs, and compiles byte code
         for number in range(rounds):
             bare = [
-                str(environment.python_of(venv)),
+                str(environment.interpreter(venv)),
                 str(HERE / "bare.py"),
                 f"tunematrix/{MODEL}",
                 str(work / f"b{number}"),

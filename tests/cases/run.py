@@ -79,7 +79,7 @@ def prepare(folder: Path, breakages: list[Case], pairs: list[Case]) -> list[str]
     matrix = table.load(folder)
     forced = {case["id"]: case.get("forced", {}) for case in breakages}
     for cell in matrix.cells:
-        path = matrix.lock(cell)
+        path = matrix.lock_path(cell)
         if not path.is_file():
             lock.write(cell, path)
         for name, version in forced.get(cell.name, {}).items():
@@ -104,14 +104,14 @@ def broken(case: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
         return
     errors = dict(ledger.errors(record))
     if "stage" not in case:
-        yield from (f"{part}: {error.line}" for part, error in errors.items())
+        yield from (f"{part}: {error.one_line}" for part, error in errors.items())
     elif case["stage"] not in errors:
         yield f"{case['stage']} did not fail; failed: {', '.join(errors) or 'nothing'}"
     else:
         error = errors[case["stage"]]
         told = f"{error.type}: {error.message}\n{error.traceback}"
         if not re.search(case["error"], told, re.DOTALL):
-            yield f"{case['stage']}: {error.line}, expected {case['error']}"
+            yield f"{case['stage']}: {error.one_line}, expected {case['error']}"
 
 
 def unseen(pair: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
@@ -150,7 +150,7 @@ def main() -> int:
         scratch = (arguments.into or Path(temporary)).resolve()
         scratch.mkdir(parents=True, exist_ok=True)
         names = prepare(scratch, breakages, pairs)
-        with ThreadPoolExecutor(plan.degree(plan.cores(), plan.memory())) as pool:
+        with ThreadPoolExecutor(plan.parallel_cells(plan.available_cores(), plan.total_memory())) as pool:
             records = dict(zip(names, pool.map(lambda name: run(name, scratch), names), strict=True))
         bad = told(breakages, broken, records) + told(pairs, unseen, records)
     total = len(breakages) + len(pairs)

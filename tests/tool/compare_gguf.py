@@ -1,7 +1,7 @@
-"""Compare a made SmolLM2 with what transformers' own GGUF loader reads; run under a real stack.
+"""Compare the converted SmolLM2 with what transformers' own GGUF loader reads; run under a real stack.
 
 ``python compare_gguf.py MODEL_FOLDER GGUF_FILE`` prints JSON: the largest differences of the logits, and
-the tokens of the seed's prompt.
+the tokens of the workflow's prompt.
 """
 
 from __future__ import annotations
@@ -15,27 +15,25 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PROMPT = "The color of the sky is"
 
-made, source = Path(sys.argv[1]), Path(sys.argv[2])
-tokenizer = AutoTokenizer.from_pretrained(made)
+converted, gguf = Path(sys.argv[1]), Path(sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(converted)
 ids = tokenizer(PROMPT, return_tensors="pt").input_ids
 with torch.no_grad():
-    reference = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.float32
-    )
+    reference = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     exact = reference(ids).logits
-    # What rounding the very same weights to bfloat16, as upstream stores them, does to the logits. Only
-    # the weights: a model cast as a whole also rounds its rotary frequencies, which no checkpoint holds.
+    # The logits of the same weights rounded to bfloat16, as upstream stores them. Only the weights are
+    # rounded: casting the whole model would also round its rotary frequencies, which no checkpoint holds.
     for weight in reference.parameters():
         weight.copy_(weight.to(torch.bfloat16))
     rounded = reference(ids).logits
-    ours = AutoModelForCausalLM.from_pretrained(made, dtype=torch.float32)(ids).logits
+    actual = AutoModelForCausalLM.from_pretrained(converted, dtype=torch.float32)(ids).logits
 print(
     json.dumps(
         {
             "tokens": ids[0].tolist(),
             "decoded": tokenizer.decode(ids[0]),
-            "to_rounded": float((ours - rounded).abs().max()),
-            "to_exact": float((ours - exact).abs().max()),
+            "to_rounded": float((actual - rounded).abs().max()),
+            "to_exact": float((actual - exact).abs().max()),
             "scale": float(exact.abs().max()),
         }
     )

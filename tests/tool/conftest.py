@@ -1,7 +1,7 @@
 """Tests of the installed program: real uv, real processes, nothing mocked.
 
-The cells are toys: the in-cell test tools without a stack, so that ``import`` fails at once and the rest
-of the machinery is seen in a second.
+The cells are toys: their locks hold the test tools but no stack, so the stage ``import`` fails at once and
+a whole run takes a second.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from typing import Any
 
 import pytest
 
-collect_ignore = ["variants"]  # run in cells, as a workload
+collect_ignore = ["variants"]  # runs in cells, as a workload
 ROOT = Path(__file__).parents[2]
 TOOLS = "pytest==9.0.2\npytest-timeout==2.4.0\npytest-reportlog==1.0.0\nclick==8.3.1\npyyaml==6.0.3\n"
-NEEDS = "iniconfig==2.3.0\npackaging==25.0\npluggy==1.6.0\npygments==2.19.2\n"
+TOOL_DEPENDENCIES = "iniconfig==2.3.0\npackaging==25.0\npluggy==1.6.0\npygments==2.19.2\n"
 
 
-class Lab:
-    """A scratch folder of cells and results, and the program run on it."""
+class Sandbox:
+    """A temporary folder of cells, results and a workload, and the program run on it."""
 
     def __init__(self, folder: Path) -> None:
         self.constraints = folder / "constraints"
         self.results = folder / "results"
         self.workload = folder / "workload"
-        for made in (self.constraints, self.workload):
-            made.mkdir()
+        for path in (self.constraints, self.workload):
+            path.mkdir()
         settings = {
             "TUNEMATRIX_CONSTRAINTS": str(self.constraints),
             "TUNEMATRIX_RESULTS": str(self.results),
             "TUNEMATRIX_CACHE": str(folder.parent / "cache"),
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TUNEMATRIX_")}
-        self.variables = {**kept, **settings}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEMATRIX_")}
+        self.variables = {**inherited, **settings}
 
-    def toy(self, name: str = "toy", extra: str = "") -> None:
-        (self.constraints / f"{name}.txt").write_text(TOOLS + NEEDS + extra)
+    def add_cell(self, name: str = "toy", extra: str = "") -> None:
+        """Write the lock of a cell: the test tools and the ``extra`` pins."""
+        (self.constraints / f"{name}.txt").write_text(TOOLS + TOOL_DEPENDENCIES + extra)
 
-    def test(self, source: str) -> None:
-        """Give the cells one further test."""
+    def set_test(self, source: str) -> None:
+        """Make ``source`` the test of the workload, which every cell runs."""
         text = f"import os, signal, time, pytest\npytestmark = pytest.mark.integration\n{source}\n"
-        (self.workload / "test_own.py").write_text(text)
+        (self.workload / "test_workload.py").write_text(text)
 
     def command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "tunematrix", *arguments]
@@ -74,6 +75,6 @@ class Lab:
         return dict(json.loads((self.results / "summary.json").read_text()))
 
 
-@pytest.fixture(name="lab")
-def _lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+@pytest.fixture(name="sandbox")
+def _sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)

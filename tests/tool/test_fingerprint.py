@@ -1,4 +1,4 @@
-"""The fingerprint in a real cell: the same lock twice gives the same numbers, another release others."""
+"""The fingerprint in a real cell: running the same lock twice gives the same numbers."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def run(results: Path, venv: Path) -> Path:
         "--model",
         "tiny-gpt2",
     ]
-    own = {**os.environ, "TUNEMATRIX_RESULTS": str(results)}
-    subprocess.run(command, cwd=ROOT, env=own, check=True)
+    variables = {**os.environ, "TUNEMATRIX_RESULTS": str(results)}
+    subprocess.run(command, cwd=ROOT, env=variables, check=True)
     return results / "latest.json"
 
 
 def test_the_same_lock_twice_gives_the_same_fingerprint(tmp_path: Path) -> None:
-    records = [run(tmp_path / name, tmp_path / "venv") for name in ("one", "two")]
+    records = [run(tmp_path / name, tmp_path / "venv") for name in ("first", "second")]
 
     command = [sys.executable, "-m", "tunematrix", "diff", *map(str, records), "--json"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert found.returncode == 0, found.stderr
-    difference = json.loads(found.stdout)
+    assert process.returncode == 0, process.stderr
+    difference = json.loads(process.stdout)
     assert (difference["verdict"], difference["changes"]) == ("same", [])
-    measured: dict[str, Any] = json.loads(records[0].read_text())["fingerprint"]
-    for name in MEASURED:
-        assert name in measured, f"{name} is not in the fingerprint"
-    # bit for bit, more than the tolerances ask for
-    assert measured == json.loads(records[1].read_text())["fingerprint"]
+    fingerprint: dict[str, Any] = json.loads(records[0].read_text())["fingerprint"]
+    for name in EXPECTED_NUMBERS:
+        assert name in fingerprint, f"{name} is not in the fingerprint"
+    # bit for bit, which is stricter than the tolerances
+    assert fingerprint == json.loads(records[1].read_text())["fingerprint"]
 
 
-MEASURED = (
+EXPECTED_NUMBERS = (
     "finetune.loss",
     "align.loss",
     "tiny-gpt2.tokenizer.round_trip",

@@ -1,4 +1,4 @@
-"""The questions before a bump, asked of toy releases with planted faults: real uv, real processes."""
+"""``upgrade``, ``bisect`` and ``bounds`` on toy releases with known faults: real uv, real processes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from typing import Any
 import pytest
 
 from tests.tool import toys
-from tests.tool.conftest import NEEDS, TOOLS, Lab
+from tests.tool.conftest import TOOL_DEPENDENCIES, TOOLS, Sandbox
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 class Project:
-    """A toy project on an index of its own."""
+    """A toy project whose packages come from a toy index."""
 
-    def __init__(self, lab: Lab, url: str, folder: Path) -> None:
-        self.lab, self.folder = lab, folder
-        self.variables = {**lab.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": str(folder.parent / "uv")}
-        lab.toy("base", "toy==1.0\ntoydep==1.0\n")
+    def __init__(self, sandbox: Sandbox, url: str, folder: Path) -> None:
+        self.sandbox, self.folder = sandbox, folder
+        cache = str(folder.parent / "uv")
+        self.variables = {**sandbox.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": cache}
+        sandbox.add_cell("base", "toy==1.0\ntoydep==1.0\n")
         toys.write_suite(folder / "suite")
         (folder / "project").mkdir()
         self.variables["TUNEMATRIX_SUITE"] = str(folder / "suite")
 
-    def ask(self, *arguments: str) -> tuple[int, Any, str]:
-        """The exit code, what ``--json`` printed, and what was told beside it."""
-        command = self.lab.command(*arguments, "--model", "tiny-gpt2")
-        done = subprocess.run(
+    def run(self, *arguments: str) -> tuple[int, Any, str]:
+        """Run the program; returns the exit code, standard output (parsed if JSON) and standard error."""
+        command = self.sandbox.command(*arguments, "--model", "tiny-gpt2")
+        process = subprocess.run(
             command,
             cwd=self.folder / "project",
             env=self.variables,
@@ -39,13 +40,13 @@ class Project:
             text=True,
             check=False,
         )
-        answer = json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
-        return done.returncode, answer, done.stderr
+        output = process.stdout
+        return process.returncode, json.loads(output) if output.startswith("{") else output, process.stderr
 
 
 @pytest.fixture(name="url", scope="module")
 def _url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One index for all tests here: uv keeps what it fetches by address."""
+    """One index for all tests of this module, because uv caches packages by URL."""
     wheels = tmp_path_factory.mktemp("wheels")
     toys.write_wheels(wheels)
     with toys.index(wheels) as url:
@@ -53,80 +54,84 @@ def _url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(name="project")
-def _project(lab: Lab, tmp_path: Path, url: str) -> Project:
-    return Project(lab, url, tmp_path)
+def _project(sandbox: Sandbox, tmp_path: Path, url: str) -> Project:
+    return Project(sandbox, url, tmp_path)
 
 
-def test_bisect_finds_what_was_planted(project: Project) -> None:
-    code, found, told = project.ask(
+def test_bisect_finds_the_planted_faults(project: Project) -> None:
+    code, answer, stderr = project.run(
         "bisect", "toy", "1.0", "1.8", "--metric", "align.loss", "--cell", "base", "--json"
     )
-    assert (code, found["first_bad"]) == (0, "1.2"), told
+    assert (code, answer["first_bad"]) == (0, "1.2"), stderr
     assert (
-        len([step for step in found["steps"] if step["verdict"] != "untestable"])
+        len([step for step in answer["steps"] if step["verdict"] != "untestable"])
         <= math.ceil(math.log2(9)) + 2
     )
 
-    code, found, told = project.ask("bisect", "toy", "1.0", "1.6", "--cell", "base", "--json")
-    assert (code, found["first_bad"], found["date"]) == (0, "1.4", "2026-01-05"), told
+    code, answer, stderr = project.run("bisect", "toy", "1.0", "1.6", "--cell", "base", "--json")
+    assert (code, answer["first_bad"], answer["date"]) == (0, "1.4", "2026-01-05"), stderr
 
-    code, found, told = project.ask("bisect", "toy", "1.4", "1.8", "--find-fix", "--cell", "base", "--json")
-    assert (code, found["first_good"]) == (0, "1.7"), told
-    code, shown, _ = project.ask("bisect", "toy", "1.4", "1.8", "--find-fix", "--cell", "base")
-    assert "first fixed: toy 1.7, released 2026-01-08" in shown
+    code, answer, stderr = project.run(
+        "bisect", "toy", "1.4", "1.8", "--find-fix", "--cell", "base", "--json"
+    )
+    assert (code, answer["first_good"]) == (0, "1.7"), stderr
+    code, output, _ = project.run("bisect", "toy", "1.4", "1.8", "--find-fix", "--cell", "base")
+    assert "first fixed: toy 1.7, released 2026-01-08" in output
 
-    code, _, told = project.ask("bisect", "toy", "1.0", "1.1", "--cell", "base")
-    assert (code, "nothing to bisect: 1.1 is good" in told) == (2, True)
-
-
-def test_what_cannot_be_installed_is_untestable_and_the_answer_a_range(project: Project) -> None:
-    code, found, told = project.ask("bisect", "toy", "1.5", "1.8", "--find-fix", "--cell", "base", "--json")
-    assert (code, "1.5 is untestable" in told) == (2, True), found
-
-    code, found, told = project.ask("bisect", "toy", "1.3", "1.6", "--cell", "base", "--json")
-    assert (code, found["first_bad"]) == (0, "1.4"), told
+    code, _, stderr = project.run("bisect", "toy", "1.0", "1.1", "--cell", "base")
+    assert (code, "nothing to bisect: 1.1 is good" in stderr) == (2, True)
 
 
-def test_upgrade_has_one_answer_and_says_what_moves_along(project: Project) -> None:
+def test_bisect_treats_uninstallable_releases_as_untestable(project: Project) -> None:
+    code, answer, stderr = project.run(
+        "bisect", "toy", "1.5", "1.8", "--find-fix", "--cell", "base", "--json"
+    )
+    assert (code, "1.5 is untestable" in stderr) == (2, True), answer
+
+    code, answer, stderr = project.run("bisect", "toy", "1.3", "1.6", "--cell", "base", "--json")
+    assert (code, answer["first_bad"]) == (0, "1.4"), stderr
+
+
+def test_upgrade_answers_and_lists_the_packages_that_move(project: Project) -> None:
     base = ("--baseline", "base", "--json")
-    code, found, told = project.ask("upgrade", "toy==1.1", *base)
-    assert (code, found["answer"], found["moved"]) == (0, "SAFE", {"toy": ["1.0", "1.1"]}), told
+    code, answer, stderr = project.run("upgrade", "toy==1.1", *base)
+    assert (code, answer["answer"], answer["moved"]) == (0, "SAFE", {"toy": ["1.0", "1.1"]}), stderr
 
-    code, found, _ = project.ask("upgrade", "toy==1.3", *base)
-    assert (code, found["answer"]) == (0, "BEHAVIOUR CHANGES")
-    assert [row["name"] for row in found["changes"]] == ["align.loss"]
+    code, answer, _ = project.run("upgrade", "toy==1.3", *base)
+    assert (code, answer["answer"]) == (0, "BEHAVIOUR CHANGES")
+    assert [change["name"] for change in answer["changes"]] == ["align.loss"]
 
-    code, found, _ = project.ask("upgrade", "toy==1.6", *base)
-    assert (code, found["answer"], found["breaks"]) == (1, "BREAKS", ["align"])
-    assert found["moved"]["toydep"] == ["1.0", "2.0"]
-    assert "bump toydep to 2.0 in the same change: toy asks for it" in found["advice"]
+    code, answer, _ = project.run("upgrade", "toy==1.6", *base)
+    assert (code, answer["answer"], answer["breaks"]) == (1, "BREAKS", ["align"])
+    assert answer["moved"]["toydep"] == ["1.0", "2.0"]
+    assert "bump toydep to 2.0 in the same change: required by toy" in answer["advice"]
 
-    code, found, _ = project.ask("upgrade", "toy==1.5", *base)
-    assert (code, found["answer"]) == (3, "CANNOT TELL")
-    code, found, _ = project.ask("upgrade", "toy==7", *base)
-    assert (code, found["answer"], "toy==7" in found["reason"]) == (3, "CANNOT TELL", True)
-    for wrong in (("toy=1",), (), ("toy==1.1", "--all")):
-        code, _, told = project.ask("upgrade", *wrong, "--baseline", "base")
-        assert (code, told.startswith("error:")) == (2, True), told
+    code, answer, _ = project.run("upgrade", "toy==1.5", *base)
+    assert (code, answer["answer"]) == (3, "CANNOT TELL")
+    code, answer, _ = project.run("upgrade", "toy==7", *base)
+    assert (code, answer["answer"], "toy==7" in answer["reason"]) == (3, "CANNOT TELL", True)
+    for arguments in (("toy=1",), (), ("toy==1.1", "--all")):
+        code, _, stderr = project.run("upgrade", *arguments, "--baseline", "base")
+        assert (code, stderr.startswith("error:")) == (2, True), stderr
 
 
 def test_upgrade_reads_a_lock_file_as_baseline(project: Project) -> None:
     lock = project.folder / "ours.txt"
-    lock.write_text(TOOLS + NEEDS + "toy==1.2\ntoydep==2.0\n")
+    lock.write_text(TOOLS + TOOL_DEPENDENCIES + "toy==1.2\ntoydep==2.0\n")
 
-    code, found, told = project.ask("upgrade", "toy==1.3", "--baseline", str(lock), "--json")
+    code, answer, stderr = project.run("upgrade", "toy==1.3", "--baseline", str(lock), "--json")
 
-    assert (code, found["answer"]) == (0, "SAFE"), told
-    assert found["baseline"].startswith("ours-")
+    assert (code, answer["answer"]) == (0, "SAFE"), stderr
+    assert answer["baseline"].startswith("ours-")
 
 
 def test_bounds_are_the_widest_range_that_passes(project: Project) -> None:
-    code, found, told = project.ask("bounds", "toy", "toydep", "--baseline", "base", "--json")
+    code, answer, stderr = project.run("bounds", "toy", "toydep", "--baseline", "base", "--json")
 
-    assert code == 0, told
-    toy = next(one for one in found["ranges"] if one["package"] == "toy")
+    assert code == 0, stderr
+    toy = next(entry for entry in answer["ranges"] if entry["package"] == "toy")
     assert (toy["lowest"], toy["highest"], toy["above"]) == ("1.0", "1.3", "1.4")
     assert "planted" in toy["why_above"]
-    assert found["highest"] == {"pins": {"toy": "1.3", "toydep": "2.0"}, "wrong": ""}
-    code, shown, _ = project.ask("bounds", "toy", "--baseline", "base", "--no-drift")
-    assert '    "toy>=1.0,<1.2",' in shown.splitlines()
+    assert answer["highest"] == {"pins": {"toy": "1.3", "toydep": "2.0"}, "wrong": ""}
+    code, output, _ = project.run("bounds", "toy", "--baseline", "base", "--no-drift")
+    assert '    "toy>=1.0,<1.2",' in output.splitlines()

@@ -1,4 +1,4 @@
-"""The whole pipeline, option by option, in the oldest and the newest stack and where DPO changed."""
+"""Every option of the pipeline, in the oldest and the newest stack and in the one that changed DPO."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_every_option_works_in(cell: str, tmp_path: Path) -> None:
     command += ["--workload", str(variants), "-k", "test_variants"]
     variables = {**os.environ, "TUNEMATRIX_RESULTS": str(tmp_path)}
 
-    done = subprocess.run(command, cwd=ROOT, env=variables, check=False, capture_output=True, text=True)
+    process = subprocess.run(command, cwd=ROOT, env=variables, check=False, capture_output=True, text=True)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     record = json.loads((tmp_path / cell / "partial.json").read_text())
     assert len(record["probes"]) == 15
     assert {probe["outcome"] for probe in record["probes"]} == {"passed"}

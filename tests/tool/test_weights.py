@@ -1,4 +1,4 @@
-"""The default model has the weights of its GGUF, read by transformers' own loader in a real stack."""
+"""The default model has the weights that transformers' own GGUF loader reads, in a real stack."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from tunematrix.locks import uv
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-# A change here changes every fingerprint: raise the model's version with it, and say why in CHANGELOG.
+# A change here changes every fingerprint: increase the model's version and explain it in CHANGELOG.
 REVISION = "22320f285a3874cf7f12d28bdf798654c749cf9d"
 
 
-def test_smollm2_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
-    """Made anew, not taken from the cache of this machine."""
+def test_smollm2_has_the_same_bytes_on_every_machine(tmp_path: Path) -> None:
+    """Makes the model again instead of using the cache of this machine."""
     root = models.prepare(models.MODELS["smollm2-135m"], tmp_path)
 
     assert index_root(root)["tunematrix/smollm2-135m"].commit == REVISION
 
 
 def test_smollm2_is_what_transformers_reads_from_the_gguf(tmp_path: Path) -> None:
-    made = models.prepare(models.MODELS["smollm2-135m"]) / "tunematrix/smollm2-135m"
-    source = smollm2.fetch(tmp_path)
+    converted = models.prepare(models.MODELS["smollm2-135m"]) / "tunematrix/smollm2-135m"
+    gguf = smollm2.fetch_gguf(tmp_path)
     stack = ["--with-requirements", str(ROOT / "constraints/latest.txt"), "--with", "gguf"]
     script = str(Path(__file__).with_name("compare_gguf.py"))
 
-    options = ["--quiet", "--no-project", *uv.torch_source(), *stack]
-    done = uv.run("run", *options, "python", script, str(made), str(source))
+    options = ["--quiet", "--no-project", *uv.torch_options(), *stack]
+    process = uv.run("run", *options, "python", script, str(converted), str(gguf))
 
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["tokens"] == [504, 2380, 282, 260, 6376, 314]
-    assert found["decoded"] == "The color of the sky is"
-    # The very same numbers once both are bfloat16; before that, within bfloat16's own precision.
-    assert found["to_rounded"] == 0.0
-    assert 0 < found["to_exact"] <= found["scale"] * 2**-7
+    assert process.returncode == 0, process.stderr
+    comparison = json.loads(process.stdout.splitlines()[-1])
+    assert comparison["tokens"] == [504, 2380, 282, 260, 6376, 314]
+    assert comparison["decoded"] == "The color of the sky is"
+    # The same numbers once both are bfloat16; compared with float32, within bfloat16's precision.
+    assert comparison["to_rounded"] == 0.0
+    assert 0 < comparison["to_exact"] <= comparison["scale"] * 2**-7

@@ -1,4 +1,4 @@
-"""A package index on this machine with toy releases, and a toy project whose stages use them."""
+"""A local package index with toy releases, and a toy suite whose stages use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from tunematrix.locks import uv
 
 SIMPLE = "application/vnd.pypi.simple.v1+json"
-# Bad from 1.4 on and fixed in 1.7; its number moves in 1.2; 1.5 cannot be installed; 1.6 forces another dep.
+# toy is bad from 1.4 on and fixed in 1.7; its loss changes in 1.2; 1.5 cannot be installed; 1.6 needs toydep 2.
 RELEASES: dict[str, dict[str, list[str]]] = {
     "toy": {f"1.{minor}": ["toydep>=2"] if minor == 6 else ["toydep"] for minor in range(9)},
     "toydep": {"1.0": [], "2.0": []},
@@ -26,20 +26,20 @@ CODE = "def align():\n    assert not {bad}, 'planted'\n\n\ndef loss():\n    retu
 
 def write_wheels(folder: Path) -> None:
     for name, versions in RELEASES.items():
-        for version, needs in versions.items():
+        for version, requirements in versions.items():
             minor = int(version.split(".")[1])
             code = CODE.format(bad=name == "toy" and 4 <= minor < 7, loss=1.0 if minor < 2 else 2.0)
-            _wheel(folder, name, version, needs, code)
+            _write_wheel(folder, name, version, requirements, code)
     broken = folder / "toy-1.5-py3-none-any.whl"
     broken.write_bytes(broken.read_bytes()[:-40])  # a wheel that no installer can open
 
 
-def _wheel(folder: Path, name: str, version: str, needs: list[str], code: str) -> None:
+def _write_wheel(folder: Path, name: str, version: str, requirements: list[str], code: str) -> None:
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": code,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        + "".join(f"Requires-Dist: {need}\n" for need in needs),
+        + "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: toys\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
@@ -50,13 +50,13 @@ def _wheel(folder: Path, name: str, version: str, needs: list[str], code: str) -
 
 @contextmanager
 def index(folder: Path) -> Iterator[str]:
-    """Serve the wheels as an index with upload times; what it does not have is the real index's."""
-    upstream = (uv.index() or PYPI_SIMPLE_ENDPOINT).rstrip("/")
+    """Serve the wheels as an index with upload times; redirects other packages to the real index."""
+    upstream = (uv.index_url() or PYPI_SIMPLE_ENDPOINT).rstrip("/")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            kind, name = self.path.strip("/").split("/")
-            if kind == "files":
+            folder_name, name = self.path.strip("/").split("/")
+            if folder_name == "files":
                 self._send((folder / name).read_bytes(), "application/octet-stream")
             elif name in RELEASES:
                 self._send(json.dumps(self._page(name)).encode(), SIMPLE)
@@ -71,9 +71,9 @@ def index(folder: Path) -> Iterator[str]:
                     "filename": f"{name}-{version}-py3-none-any.whl",
                     "url": f"/files/{name}-{version}-py3-none-any.whl",
                     "hashes": {},
-                    "upload-time": f"2026-01-{at + 1:02}T12:00:00Z",
+                    "upload-time": f"2026-01-{day:02}T12:00:00Z",
                 }
-                for at, version in enumerate(RELEASES[name])
+                for day, version in enumerate(RELEASES[name], start=1)
             ]
             return {
                 "meta": {"api-version": "1.1"},
@@ -82,9 +82,9 @@ def index(folder: Path) -> Iterator[str]:
                 "files": files,
             }
 
-        def _send(self, body: bytes, kind: str) -> None:
+        def _send(self, body: bytes, content_type: str) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", kind)
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -112,16 +112,16 @@ pytestmark = pytest.mark.integration
 def align(trace):
     import toy
     trace.command = "align"
-    trace.number("loss", [toy.loss()])
+    trace.add_number("loss", [toy.loss()])
     toy.align()
 
 def test_all():
     for name in STAGES:
-        stages.stage(name, align if name == "align" else lambda trace: None)
+        stages.run_stage(name, align if name == "align" else lambda trace: None)
 """
 
 
 def write_suite(folder: Path) -> None:
-    """A suite whose stages all pass but ``align``, which calls the toy package."""
+    """A suite whose stages do nothing, except ``align``, which calls the toy package."""
     folder.mkdir(parents=True)
     (folder / "test_real_e2e.py").write_text(SUITE)

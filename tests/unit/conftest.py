@@ -1,4 +1,4 @@
-"""Unit tests: no network, no sleeping, warnings are errors."""
+"""Unit tests: no network, no TUNEMATRIX settings of the caller, warnings are errors."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's own settings must not decide a test."""
+    """Unset the caller's settings, so that they cannot change a test."""
     for name in ("CONSTRAINTS", "RESULTS", "HUB", "CACHE", "CELL", "MODEL", "REPO", "WORKLOAD", "NOX"):
         monkeypatch.delenv(f"TUNEMATRIX_{name}", raising=False)

@@ -1,4 +1,4 @@
-"""CI's own check can fail."""
+"""``.ci/check.py`` detects every unexpected outcome."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_the_expected_summary_passes(check: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "name", "outcome", "line"),
+    ("group", "name", "outcome", "line"),
     [
         ("stages", "align", "passed", "a align: passed, expected failed"),
         ("stages", "import", "unknown", "a import: unknown, expected passed"),
         ("probes", "program", "skipped", "a program: skipped, expected passed"),
     ],
 )
-def test_any_other_outcome_is_told(check: Any, part: str, name: str, outcome: str, line: str) -> None:
+def test_any_other_outcome_is_reported(check: Any, group: str, name: str, outcome: str, line: str) -> None:
     summary = copy.deepcopy(SUMMARY)
-    summary["cells"][0][part][name] = outcome
+    summary["cells"][0][group][name] = outcome
 
     assert list(check.differences(summary, {"a": {"align": "failed"}})) == [line]
 
 
-def test_a_missing_cell_is_told(check: Any) -> None:
+def test_a_missing_cell_is_reported(check: Any) -> None:
     assert list(check.differences(SUMMARY, {"b": {}})) == ["b: not in the summary"]

@@ -1,4 +1,4 @@
-"""The sessions: their names are a contract, and their list is what a CI plans its jobs from."""
+"""The nox sessions: their names are a contract, and CI plans its jobs from their list."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def _sessions() -> list[dict[str, Any]]:
 
 
 def test_every_cell_is_a_session_with_its_python_and_tags(sessions: list[dict[str, Any]]) -> None:
-    found = {row["call_spec"]["cell"]: row for row in sessions if row["name"] == "e2e"}
+    by_cell = {session["call_spec"]["cell"]: session for session in sessions if session["name"] == "e2e"}
     cells = table.load(ROOT / "constraints").cells
 
-    assert list(found) == [cell.name for cell in cells]
+    assert list(by_cell) == [cell.name for cell in cells]
     for cell in cells:
-        assert found[cell.name]["session"] == f"e2e({cell.name})"
-        assert found[cell.name]["python"] == cell.python
-        assert found[cell.name]["tags"] == list(cell.tags)
+        assert by_cell[cell.name]["session"] == f"e2e({cell.name})"
+        assert by_cell[cell.name]["python"] == cell.python
+        assert by_cell[cell.name]["tags"] == list(cell.tags)
 
 
-def test_the_promised_sessions_are_there_and_each_says_what_it_does(sessions: list[dict[str, Any]]) -> None:
-    assert {"tests", "lint", "e2e", "lock", "report", "bench"} <= {row["name"] for row in sessions}
-    assert all(row["description"] for row in sessions)
+def test_the_documented_sessions_exist_and_have_descriptions(sessions: list[dict[str, Any]]) -> None:
+    assert {"tests", "lint", "e2e", "lock", "report", "bench"} <= {session["name"] for session in sessions}
+    assert all(session["description"] for session in sessions)
 
 
 def test_tests_is_the_default_session() -> None:
-    chosen = [line for line in nox("-l").splitlines() if line.startswith("* ")]
+    selected = [line for line in nox("-l").splitlines() if line.startswith("* ")]
 
-    assert [line.split()[1] for line in chosen] == ["tests"]
+    assert [line.split()[1] for line in selected] == ["tests"]
 
 
-def test_the_noxfile_holds_sessions_only() -> None:
+def test_the_noxfile_stays_short() -> None:
     assert len((ROOT / "noxfile.py").read_text().splitlines()) < 150

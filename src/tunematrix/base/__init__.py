@@ -1,1 +1,1 @@
-"""What all rooms stand on: errors, atomic files, records and where they lie."""
+"""Shared by all host packages: errors, atomic file writes, TOML checks, records and the results folder."""

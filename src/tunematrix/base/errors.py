@@ -1,4 +1,4 @@
-"""One tree of errors, one exit code per kind; ``tunematrix.cli.main.main`` turns them into exits."""
+"""The error tree, with an exit code per class; ``tunematrix.cli.main.main`` exits with it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import ClassVar
 
 
 class TunematrixError(Exception):
-    """What went wrong, why, and what to type."""
+    """The message states what went wrong, why, and what to type."""
 
     exit_code: ClassVar[int] = 1
 
 
 class RegressionError(TunematrixError):
-    """Something is not as expected: a regression, an unexpected pass, an expired ledger entry."""
+    """A result differs from what is expected: a regression, an unexpected pass, an expired ledger entry."""
 
     exit_code = 1
 
@@ -26,31 +26,31 @@ class UsageError(TunematrixError):
 
 
 class UntestableError(TunematrixError):
-    """A combination could not be tested; ``outcome`` is what its record says."""
+    """A combination could not be tested; ``outcome`` is the outcome of its record."""
 
     exit_code = 3
     outcome: ClassVar[str] = "crashed"
 
 
 class UnresolvableError(UntestableError):
-    """The resolver refuses the pins; the message is its own explanation."""
+    """The resolver refuses the pins; the message is the resolver's explanation."""
 
     outcome = "unresolvable"
 
 
 class UninstallableError(UntestableError):
-    """The lock cannot be installed here."""
+    """The lock cannot be installed on this machine."""
 
     outcome = "uninstallable"
 
 
 class InfrastructureError(UntestableError):
-    """Network, disk, memory or time; nothing about the combination."""
+    """The network, disk, memory or a timeout failed, which proves nothing about the combination."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean ...`` or, where nothing is near, ``; there is ...``."""
-    names = list(known)
-    if close := difflib.get_close_matches(word, names, n=1):
-        return f"; did you mean '{close[0]}'?"
-    return f"; there is {', '.join(names)}" if names else ""
+def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
+    """A message suffix: ``; did you mean ...`` or, if no valid name is similar, ``; valid: ...``."""
+    names = list(valid_names)
+    if matches := difflib.get_close_matches(name, names, n=1):
+        return f"; did you mean '{matches[0]}'?"
+    return f"; valid: {', '.join(names)}" if names else ""

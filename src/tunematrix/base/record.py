@@ -1,7 +1,7 @@
-"""The record of one run of one cell: what ran, where, what came out.
+"""The record of one run of one cell: its environment, outcomes and measurements.
 
-``to_dict`` and ``from_dict`` are twins; reading ignores keys it does not know. ``record.schema.json``
-beside this file is the contract.
+``from_dict`` is the inverse of ``to_dict`` and ignores unknown keys. ``record.schema.json`` in this folder
+specifies the format.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from importlib import resources
 from typing import Any, Final, TypeVar
 
 SCHEMA: Final = 1
-# From bad to good: a cell's outcome is the first of these among its stages' and probes'.
+# A cell's outcome is the first of these that a stage or probe has.
 WORST_FIRST: Final = ("crashed", "timed_out", "failed", "skipped", "not_run", "unavailable", "passed")
 UNTESTABLE: Final = ("unresolvable", "uninstallable")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """The deepest cause of a failure; ``where`` is the frame in the stack, else in the pipeline."""
+    """The root cause of a failure; ``where`` is the frame in the stack or, if none, in the pipeline."""
 
     type: str
     message: str
@@ -29,15 +29,15 @@ class Failure:
     traceback: str = ""
 
     @property
-    def line(self) -> str:
-        """One line for people."""
-        head = self.message.strip().splitlines()[0] if self.message.strip() else ""
-        return f"{self.type}: {head}" + (f" ({self.where})" if self.where else "")
+    def one_line(self) -> str:
+        """Type, first line of the message, and place."""
+        first_line = self.message.strip().splitlines()[0] if self.message.strip() else ""
+        return f"{self.type}: {first_line}" + (f" ({self.where})" if self.where else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """How a stage or a probe ended."""
+    """The outcome of a stage or a probe."""
 
     name: str
     outcome: str
@@ -49,7 +49,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One run of one cell; the JSON file of the same shape is ``results/<cell>.json``."""
+    """One run of one cell; ``results/<cell>.json`` has the same keys."""
 
     cell: str
     outcome: str
@@ -79,56 +79,57 @@ class Record:
         return dict(self.environment.get("packages", {}))
 
     def stage(self, name: str) -> Result:
-        """The stage called ``name``; one that left no trace was not run."""
-        found = (stage for stage in self.stages if stage.name == name)
-        return next(found, Result(name=name, outcome="not_run"))
+        """The result of stage ``name``; ``not_run`` if the record has none."""
+        matches = (stage for stage in self.stages if stage.name == name)
+        return next(matches, Result(name=name, outcome="not_run"))
 
 
-Part = TypeVar("Part", Failure, Result, Record)
+T = TypeVar("T", Failure, Result, Record)
 
 
 def to_dict(record: Record) -> dict[str, Any]:
-    """The record as JSON types; errors and issues that are not there are left out."""
-    return {"schema": SCHEMA, **_plain(dataclasses.asdict(record))}
+    """The record as JSON types, without ``error`` and ``known_issue`` keys that are None."""
+    return {"schema": SCHEMA, **_to_json(dataclasses.asdict(record))}
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         optional = ("error", "known_issue")
-        return {key: _plain(item) for key, item in value.items() if item is not None or key not in optional}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _to_json(item) for key, item in value.items() if item is not None or key not in optional}
+    return [_to_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_dict(content: Mapping[str, Any]) -> Record:
-    """The record in ``content``; raises ``ValueError`` where it is not one of a schema read here."""
+    """The record in ``content``; raises ``ValueError`` if this release does not read its schema."""
     if content.get("schema") != SCHEMA:
         raise ValueError(f"its schema is {content.get('schema')!r}; this release reads {SCHEMA}")
-    record = _part(Record, content)
+    record = _from_known_keys(Record, content)
     return dataclasses.replace(
         record,
         error=_failure(content),
-        stages=tuple(_result(row) for row in content.get("stages", [])),
-        probes=tuple(_result(row) for row in content.get("probes", [])),
+        stages=tuple(_result(stage) for stage in content.get("stages", [])),
+        probes=tuple(_result(probe) for probe in content.get("probes", [])),
         call_sites=tuple(content.get("call_sites", [])),
         warnings=tuple(content.get("warnings", [])),
     )
 
 
-def _part(kind: type[Part], content: Mapping[str, Any]) -> Part:
-    names = {item.name for item in dataclasses.fields(kind)}
-    return kind(**{key: value for key, value in content.items() if key in names})
+def _from_known_keys(cls: type[T], content: Mapping[str, Any]) -> T:
+    names = {item.name for item in dataclasses.fields(cls)}
+    return cls(**{key: value for key, value in content.items() if key in names})
 
 
-def _result(row: Mapping[str, Any]) -> Result:
-    return dataclasses.replace(_part(Result, row), error=_failure(row))
+def _result(content: Mapping[str, Any]) -> Result:
+    return dataclasses.replace(_from_known_keys(Result, content), error=_failure(content))
 
 
-def _failure(row: Mapping[str, Any]) -> Failure | None:
-    return _part(Failure, row["error"]) if row.get("error") else None
+def _failure(content: Mapping[str, Any]) -> Failure | None:
+    """The failure under the key ``error``, if any."""
+    return _from_known_keys(Failure, content["error"]) if content.get("error") else None
 
 
-def outcome_of(results: list[Result]) -> str:
-    """A cell's outcome: the worst of its parts; with nothing tried at all, it was not run."""
+def worst_outcome(results: list[Result]) -> str:
+    """A cell's outcome: the worst of its results; ``not_run`` if there are none."""
     outcomes = {result.outcome for result in results}
     return next((outcome for outcome in WORST_FIRST if outcome in outcomes), "not_run")
 

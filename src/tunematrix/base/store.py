@@ -1,4 +1,4 @@
-"""The results folder: every write atomic, every record kept until a newer one is whole."""
+"""The results folder. Writes are atomic, so a record stays until a complete newer one replaces it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunematrix.base.record import Record, from_dict, to_dict
 
 
 def results_folder() -> Path:
-    """``TUNEMATRIX_RESULTS``, or ``results`` in the current folder."""
+    """``TUNEMATRIX_RESULTS``, by default ``results`` in the current folder."""
     return Path(os.environ.get("TUNEMATRIX_RESULTS") or "results")
 
 
@@ -29,8 +29,8 @@ class Store:
     def path(self, cell: str) -> Path:
         return self.folder / f"{cell}.json"
 
-    def work(self, cell: str) -> Path:
-        """The folder of the cell's logs and kept artifacts."""
+    def cell_folder(self, cell: str) -> Path:
+        """The folder of the cell's environment, logs and kept artifacts."""
         return self.folder / cell
 
     def save(self, record: Record, path: Path | None = None) -> None:
@@ -38,22 +38,22 @@ class Store:
         write_atomic(path or self.path(record.cell), text)
 
     def load(self, cell: str) -> Record | None:
-        """The cell's record; None without one, or where the file is no record."""
+        """The cell's record; None if the file is missing or not a record."""
         try:
-            return read(self.path(cell))
+            return read_record(self.path(cell))
         except UsageError:
             return None
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock called ``name``: a cell's while it runs, ``summary`` while it is rendered."""
+        """Hold the lock ``name``: a cell's name while it runs, ``summary`` while the summary is written."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.folder / f".{name}.lock"):
             yield
 
 
-def read(path: Path) -> Record:
-    """The record in the file ``path``; raises ``UsageError`` saying what is wrong with it."""
+def read_record(path: Path) -> Record:
+    """The record in the file ``path``; raises ``UsageError`` if it is missing or not a record."""
     try:
         return from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""The commands, one module a group, and what nox and CI services call."""
+"""The commands, one module each, and the helpers for nox and CI."""

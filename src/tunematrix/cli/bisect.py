@@ -1,15 +1,14 @@
-"""``bisect``: which release changed it?"""
+"""``bisect``: find the first bad version."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
-from tunematrix.base.errors import UsageError, nearest
+from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.store import Store
-from tunematrix.cli.questions import JSON, MODEL, print_progress
+from tunematrix.cli.questions import JSON, MODEL, progress_printer
 from tunematrix.questions import bisect, candidate
 from tunematrix.report import answers
 from tunematrix.run.options import Options
@@ -17,16 +16,21 @@ from tunematrix.shared.stages import STAGES
 
 
 @click.command("bisect")
-@click.argument("words", nargs=-1, metavar="PACKAGE GOOD BAD")
-@click.option("--by-date", is_flag=True, help="Search days instead: bisect --by-date GOOD_DAY BAD_DAY.")
-@click.option("--cell", "baseline", metavar="CELL|FILE", help="What stays fixed; the baseline unless told.")
-@click.option("--stage", help="Look at this stage alone.")
-@click.option("--metric", help="Look at this number, such as align.loss.")
-@click.option("--find-fix", is_flag=True, help="GOOD is bad and BAD is good: find the release that mends.")
+@click.argument("arguments", nargs=-1, metavar="PACKAGE GOOD BAD")
+@click.option("--by-date", is_flag=True, help="Search dates instead: bisect --by-date GOOD_DATE BAD_DATE.")
+@click.option(
+    "--cell",
+    "baseline",
+    metavar="CELL|FILE",
+    help="The cell or lock file to bisect in. Default: the baseline in matrix.toml.",
+)
+@click.option("--stage", help="Compare only this stage.")
+@click.option("--metric", help="Compare only this number, such as align.loss.")
+@click.option("--find-fix", is_flag=True, help="Find the first version that works: pass BAD before GOOD.")
 @MODEL
 @JSON
 def bisect_command(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     *,
     by_date: bool,
     baseline: str | None,
@@ -36,25 +40,30 @@ def bisect_command(
     model: str,
     as_json: bool,
 ) -> int:
-    """Since when? Find the first release of PACKAGE, from GOOD to BAD, in which something is another."""
-    if len(words) != (2 if by_date else 3):
-        raise UsageError("bisect takes PACKAGE GOOD BAD, or --by-date GOOD_DAY BAD_DAY")
-    package, first, last = (bisect.DAY, *words) if by_date else words
+    """Find the first bad version of PACKAGE.
+
+    Bisects the releases from GOOD to BAD. A release is bad if a stage fails in it that passes in GOOD, or if
+    the number of --metric differs.
+    """
+    if len(arguments) != (2 if by_date else 3):
+        raise UsageError("bisect needs PACKAGE GOOD BAD, or --by-date GOOD_DATE BAD_DATE")
+    package, first, last = (bisect.BY_DATE, *arguments) if by_date else arguments
     question = bisect.Question(
-        package=package, first=first, last=last, stage=_stage(stage), metric=metric, find_fix=find_fix
+        package=package, first=first, last=last, stage=_check_stage(stage), metric=metric, find_fix=find_fix
     )
     store = Store()
-    base = candidate.baseline(baseline, store)
-    found = bisect.find_first(base, question, Options(model=model), store, print_progress(quiet=as_json))
-    shown: Any = answers.bisect_json(found)
-    click.echo(
-        json.dumps(shown, indent=1, ensure_ascii=False) if as_json else "\n".join(answers.bisect_lines(found))
-    )
+    base = candidate.load_baseline(baseline, store)
+    progress = progress_printer(quiet=as_json)
+    answer = bisect.find_first(base, question, Options(model=model), store, progress)
+    if as_json:
+        click.echo(json.dumps(answers.bisect_json(answer), indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(answers.bisect_lines(answer)))
     return 0
 
 
-def _stage(stage: str | None) -> str | None:
-    """``stage`` if there is such a one; raises ``UsageError`` naming the nearest."""
+def _check_stage(stage: str | None) -> str | None:
+    """Return ``stage`` if it exists; raises ``UsageError`` with the closest stage."""
     if stage and stage not in STAGES:
-        raise UsageError(f"--stage: no stage '{stage}'{nearest(stage, STAGES)}")
+        raise UsageError(f"--stage: no stage '{stage}'{did_you_mean(stage, STAGES)}")
     return stage

@@ -1,4 +1,4 @@
-"""``bounds``: which versions can I allow?"""
+"""``bounds``: find the version ranges that work."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import json
 import click
 
 from tunematrix.base.store import Store
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, print_progress
-from tunematrix.questions import bounds as ranges
-from tunematrix.questions import candidate
+from tunematrix.cli.questions import BASELINE, JSON, MODEL, progress_printer
+from tunematrix.questions import bounds, candidate
 from tunematrix.report import answers
 from tunematrix.run.options import Options
 
@@ -18,25 +17,30 @@ from tunematrix.run.options import Options
 @click.command("bounds")
 @click.argument("packages", nargs=-1, required=True, metavar="PACKAGE...")
 @BASELINE
-@click.option("--no-drift", is_flag=True, help="Nothing gated may move, beside passing.")
+@click.option(
+    "--no-drift", is_flag=True, help="Also require that behaviour stays the same: numbers and defaults."
+)
 @MODEL
 @JSON
 def bounds_command(
     packages: tuple[str, ...], *, baseline: str | None, no_drift: bool, model: str, as_json: bool
 ) -> int:
-    """What may I declare? The widest range of each PACKAGE in which every stage passes."""
+    """Find the version range of each PACKAGE that works.
+
+    In it every stage passes that passes in the baseline.
+    """
     store = Store()
-    base = candidate.baseline(baseline, store)
-    prober = ranges.Prober(
+    base = candidate.load_baseline(baseline, store)
+    prober = bounds.Prober(
         base=base,
         options=Options(model=model),
         store=store,
-        note=print_progress(quiet=as_json),
-        drift=not no_drift,
+        progress=progress_printer(quiet=as_json),
+        allow_drift=not no_drift,
     )
-    found = ranges.find(base, packages, prober)
+    answer = bounds.find_bounds(base, packages, prober)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(dataclasses.asdict(answer), indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join(answers.bounds_lines(found)))
+        click.echo("\n".join(answers.bounds_lines(answer)))
     return 0

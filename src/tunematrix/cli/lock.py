@@ -1,4 +1,4 @@
-"""``lock``: make, check, import and populate locks."""
+"""``lock``: write, check, import and populate locks."""
 
 from __future__ import annotations
 
@@ -16,79 +16,89 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[CELL]...")
-@click.option("--check", is_flag=True, help="Only say which locks are stale; exit 1 if any is.")
+@click.option("--check", is_flag=True, help="Only report the locks that are stale; exit with 1 if any is.")
 @click.option(
-    "--from", "source", type=PATH, help="Make a cell of requirements, a freeze, pylock.toml or uv.lock."
+    "--from", "source", type=PATH, help="Add a cell from requirements, a pip freeze, pylock.toml or uv.lock."
 )
-@click.option("--name", help="Name of the cell that --from makes; by default the file's.")
-@click.option("--populate", "by_rule", is_flag=True, help="Add and retire cells as [policy] asks, then lock.")
-def lock(names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None, by_rule: bool) -> int:
-    """Make the locks of the named cells, or of all; what comes out the same keeps every byte."""
+@click.option("--name", help="Name of the cell that --from adds. Default: the name of the file.")
+@click.option(
+    "--populate",
+    "by_policy",
+    is_flag=True,
+    help="Add and remove cells according to [policy], then lock them.",
+)
+def lock(
+    names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None, by_policy: bool
+) -> int:
+    """Write the locks of the named cells, or of all.
+
+    A lock is not rewritten if its versions stay the same.
+    """
     matrix = table.load()
-    if by_rule:
+    if by_policy:
         names = tuple(_populate(matrix))
         if not names:
             return 0
         matrix = table.load()
     if source:
-        return _bring(matrix, source, name or source.stem)
-    chosen = [matrix.cell(name) for name in names] or [
-        cell for cell in matrix.cells if not cell.imported_from
-    ]
+        return _import(matrix, source, name or source.stem)
+    cells = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.imported_from]
     return (
-        _check_locks(matrix, chosen)
+        _check_locks(matrix, cells)
         if check
-        else max((_make_lock(matrix, cell) for cell in chosen), default=0)
+        else max((_write_lock(matrix, cell) for cell in cells), default=0)
     )
 
 
 def _populate(matrix: table.Matrix) -> list[str]:
-    """Bring the table to its policy, tell the difference, and return the cells that want a lock."""
-    found = populate.change(matrix, datetime.datetime.now(datetime.UTC).date())
-    before = {cell.name: cell for cell in found.drop}
-    for cell in found.drop:
-        if cell.name not in {one.name for one, _ in found.put}:
-            click.echo(f"- {_told(cell)}")
-    for cell, _ in found.put:
-        old = f" (was {_told(before[cell.name])})" if cell.name in before else ""
-        click.echo(f"{'~' if old else '+'} {_told(cell)}{old}")
-    for name, why in found.left_out.items():
+    """Apply the policy to the table, print the changes, and return the cells that need a lock."""
+    plan = populate.plan(matrix, datetime.datetime.now(datetime.UTC).date())
+    removed = {cell.name: cell for cell in plan.removed}
+    added = {cell.name for cell, _ in plan.added}
+    for cell in plan.removed:
+        if cell.name not in added:
+            click.echo(f"- {_describe(cell)}")
+    for cell, _ in plan.added:
+        old = f" (was {_describe(removed[cell.name])})" if cell.name in removed else ""
+        click.echo(f"{'~' if old else '+'} {_describe(cell)}{old}")
+    for name, why in plan.left_out.items():
         click.echo(f"  {name}: left out, {why}")
-    if not found.put and not found.drop:
-        click.echo(f"{table.FILE} is as its policy asks")
-    populate.apply(matrix, found)
-    return [cell.name for cell, _ in found.put]
+    if not plan.added and not plan.removed:
+        click.echo(f"{table.FILE} matches its policy")
+    populate.apply(matrix, plan)
+    return [cell.name for cell, _ in plan.added]
 
 
-def _told(cell: table.Cell) -> str:
+def _describe(cell: table.Cell) -> str:
     pins = " ".join(f"{name}=={version}" for name, version in cell.pins.items() if name != "torch")
     return f"{cell.name}: {pins}{f' as of {cell.as_of}' if cell.as_of else ''}"
 
 
-def _bring(matrix: table.Matrix, source: Path, name: str) -> int:
-    """Make the cell ``name`` of somebody's file, and say what that took."""
-    cell, brought = imported.import_cell(matrix, source, name)
-    for package, (theirs, ours) in brought.moved.items():
-        click.echo(f"moved: {package} {theirs} -> {ours}, for the test tools")
-    if brought.left_out:
-        click.echo(f"left out, not releases for a CPU: {', '.join(brought.left_out)}")
-    click.echo(f"added: {', '.join(brought.added) or 'nothing'}")
-    click.echo(f"{matrix.lock(cell)}: {len(brought.packages)} packages; run it: nox -s 'e2e({name})'")
+def _import(matrix: table.Matrix, source: Path, name: str) -> int:
+    """Add the cell ``name`` from a lock file, and print what the import changed."""
+    cell, imported_lock = imported.import_cell(matrix, source, name)
+    for package, (before, after) in imported_lock.moved.items():
+        click.echo(f"moved: {package} {before} -> {after}, for the test tools")
+    if imported_lock.left_out:
+        click.echo(f"left out, not releases for a CPU: {', '.join(imported_lock.left_out)}")
+    click.echo(f"added: {', '.join(imported_lock.added) or 'nothing'}")
+    click.echo(
+        f"{matrix.lock_path(cell)}: {len(imported_lock.packages)} packages; run it: nox -s 'e2e({name})'"
+    )
     return 0
 
 
-def _check_locks(matrix: table.Matrix, chosen: list[table.Cell]) -> int:
-    found = {cell.name: locks.stale(cell, matrix.lock(cell)) for cell in chosen}
-    stale = {name: why for name, why in found.items() if why}
+def _check_locks(matrix: table.Matrix, cells: list[table.Cell]) -> int:
+    stale = {cell.name: why for cell in cells if (why := locks.stale_reason(cell, matrix.lock_path(cell)))}
     for name, why in stale.items():
         click.echo(f"{name}: {why}; nox -s lock -- {name}")
-    click.echo(f"{len(chosen) - len(stale)} of {len(chosen)} locks are as {table.FILE} asks")
+    click.echo(f"{len(cells) - len(stale)} of {len(cells)} locks match {table.FILE}")
     return RegressionError.exit_code if stale else 0
 
 
-def _make_lock(matrix: table.Matrix, cell: table.Cell) -> int:
+def _write_lock(matrix: table.Matrix, cell: table.Cell) -> int:
     try:
-        changed = locks.write(cell, matrix.lock(cell))
+        changed = locks.write(cell, matrix.lock_path(cell))
     except UntestableError as error:
         click.echo(f"{cell.name}: {error.outcome}\n{error}", err=True)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""``tunematrix``: the commands that the nox sessions call, and how errors become exit codes."""
+"""``tunematrix``: the command line that the nox sessions call; errors become exit codes here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunematrix.cli import bisect, bounds, ci, compare, lock, run, upgrade
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
-    """The same real fine-tuning work in every pinned combination, recorded and compared.
+    """Run the same fine-tuning work in every pinned combination of packages, and compare the records.
 
     Exit codes: 0 as expected; 1 a regression; 2 bad input or usage; 3 could not be tested.
     """
@@ -40,8 +40,8 @@ for command in (
 
 
 @contextlib.contextmanager
-def exits() -> Iterator[None]:
-    """The one place that turns errors into messages and exit codes."""
+def handle_errors() -> Iterator[None]:
+    """Turn errors into messages and exit codes; nothing else does."""
     try:
         yield
     except TunematrixError as error:
@@ -59,6 +59,6 @@ def exits() -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     code = 0
-    with exits():
+    with handle_errors():
         code = cli.main(arguments, prog_name="tunematrix", standalone_mode=False)
     sys.exit(code if isinstance(code, int) else 0)

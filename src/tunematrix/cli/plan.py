@@ -1,4 +1,4 @@
-"""How many cells run at once."""
+"""How nox runs the sessions: which by default, and how many cells in parallel."""
 
 from __future__ import annotations
 
@@ -6,45 +6,47 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for its neighbours
+CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for other programs
 
 
-def asks_for_cells(arguments: Sequence[str]) -> bool:
-    """Whether a nox called with ``arguments`` may run cells: by name, by tag or by keyword."""
+def runs_cells(arguments: Sequence[str]) -> bool:
+    """Whether nox with these ``arguments`` may run cells: selected by name, by tag or by keyword."""
     selectors = ("-t", "--tags", "-k", "--keywords")
-    return any(argument.startswith("e2e") or argument in selectors for argument in _own(arguments))
+    return any(
+        argument.startswith("e2e") or argument in selectors for argument in _without_posargs(arguments)
+    )
 
 
-def _own(arguments: Sequence[str]) -> Sequence[str]:
-    """nox's own arguments: what follows ``--`` is the session's."""
+def _without_posargs(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments before ``--``; those after it belong to the session."""
     return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
-def parallel(arguments: Sequence[str]) -> int | None:
-    """The degree for a nox called with ``arguments``, where they ask for cells.
+def parallel_sessions(arguments: Sequence[str]) -> int | None:
+    """The value of ``--parallel`` for nox with these ``arguments``; None unless they select cells.
 
-    Other sessions keep nox's own way: run in parallel, their output would only be shown at their end.
+    nox shows the output of parallel sessions only when they end, so other sessions do not run in parallel.
     """
-    return degree(cores(), memory()) if asks_for_cells(arguments) else None
+    return parallel_cells(available_cores(), total_memory()) if runs_cells(arguments) else None
 
 
 def default_sessions(arguments: Sequence[str]) -> list[str] | None:
-    """``tests`` where none is named; all for ``nox -l --json``, which is what a CI plans its jobs from."""
+    """``tests`` if no session is named; all for ``nox -l --json``, from which CI plans its jobs."""
     return None if "--json" in arguments else ["tests"]
 
 
-def degree(processors: int, memory_bytes: int) -> int:
-    """Cells in parallel: one a core, since each runs on one thread, as far as the memory allows."""
-    return max(1, min(processors, memory_bytes // CELL_BYTES))
+def parallel_cells(cores: int, memory: int) -> int:
+    """The number of cells to run in parallel: one a core, because each uses one thread, if memory allows."""
+    return max(1, min(cores, memory // CELL_BYTES))
 
 
-def cores() -> int:
-    """The cores this process may use."""
+def available_cores() -> int:
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory() -> int:
-    """The machine's memory in bytes; where it cannot be asked for, enough for one cell."""
+def total_memory() -> int:
+    """The memory of the machine in bytes; enough for one cell if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""What ``upgrade``, ``bisect`` and ``bounds`` have in common: options and progress."""
+"""Options and progress shared by ``upgrade``, ``bisect`` and ``bounds``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import click
 
 from tunematrix.shared.stages import DEFAULT_MODEL
 
-MODEL = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="A short name, or a Hub id.")
-BASELINE = click.option("--baseline", metavar="CELL|FILE", help="A cell, or a file that 'lock --from' reads.")
-JSON = click.option("--json", "as_json", is_flag=True, help="As JSON; docs/upgrade.md has the contract.")
+MODEL = click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, help="A short name, or a Hub repository id."
+)
+BASELINE = click.option(
+    "--baseline",
+    metavar="CELL|FILE",
+    help="A cell, or a file that 'lock --from' reads. Default: the baseline in matrix.toml.",
+)
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON; docs/upgrade.md describes the format."
+)
 
 
-def print_progress(*, quiet: bool) -> Callable[[str], None]:
-    """Progress goes to standard error, so that an answer can be piped."""
+def progress_printer(*, quiet: bool) -> Callable[[str], None]:
+    """A function that prints progress to standard error, so that the answer can be piped."""
     return (lambda _: None) if quiet else lambda text: click.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""``run``, and the summary that follows it: ``report``, ``finish``."""
+"""``run`` a cell, and show the summary: ``report``, ``finish``."""
 
 from __future__ import annotations
 
@@ -25,75 +25,79 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("name", metavar="CELL")
-@click.option("--venv", type=PATH, help="Environment to use; by default one in the results folder.")
+@click.option("--venv", type=PATH, help="Environment to use. Default: one in the results folder.")
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, help="A short name, or a Hub repository id."
 )
-@click.option("--rerun", is_flag=True, help="Run also when nothing has changed since the last record.")
-@click.option("--keep", is_flag=True, help="Keep the work folder also when all passed.")
-@click.option("-k", "select", metavar="EXPR", help="Only the tests that match; the cell's record stays.")
-@click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data, tests.")
-def run(name: str, **options: Any) -> int:
-    """Run one cell and bring the summary up to date."""
+@click.option("--rerun", is_flag=True, help="Run even if nothing has changed since the last record.")
+@click.option("--keep", is_flag=True, help="Keep the work folder even if every stage passes.")
+@click.option(
+    "-k", "select", metavar="EXPR", help="Run only the tests that match; leave the record as it is."
+)
+@click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data and tests.")
+def run(name: str, **arguments: Any) -> int:
+    """Run one cell and update the summary."""
     matrix, store = table.load(), Store()
-    chosen = Options(**options)
+    options = Options(**arguments)
     cell = matrix.cell(name)
-    if (lock := matrix.lock(cell)).is_file() and (why := locks.stale(cell, lock)):
-        click.echo(
-            f"warning: {lock}: {why}; it is installed as it is. To remake it: nox -s lock -- {name}", err=True
-        )
-    click.echo(f"{name}: running; log: {store.work(name) / 'log.txt'}")
+    if (lock := matrix.lock_path(cell)).is_file() and (why := locks.stale_reason(cell, lock)):
+        click.echo(f"warning: {lock}: {why}; installed anyway. To update it: nox -s lock -- {name}", err=True)
+    click.echo(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
     issues = ledger.load(matrix.folder)
-    record = cells.run(matrix, cell, chosen, store, issues.annotate)
-    _tell(record, store, issues)
-    if not chosen.select:
+    record = cells.run(matrix, cell, options, store, issues.annotate)
+    _print_record(record, store, issues)
+    if not options.select:
         write.refresh(matrix, store)
-    row = view.Row.of(record, issues)
-    wrong = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
-    return view.exit_code([row.state], _say(wrong))
+    row = view.Row.from_record(record, issues)
+    problems = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
+    _print_errors(problems)
+    return view.exit_code([row.state], problems)
 
 
 def _expired(issues: ledger.Ledger) -> list[str]:
-    return view.expired(issues, datetime.datetime.now(datetime.UTC).date())
+    return view.expired_entries(issues, datetime.datetime.now(datetime.UTC).date())
 
 
-def _say(wrong: list[str]) -> list[str]:
-    for line in wrong:
+def _print_errors(lines: Sequence[str]) -> None:
+    for line in lines:
         click.echo(line, err=True)
-    return wrong
 
 
-def _tell(record: Record, store: Store, issues: ledger.Ledger) -> None:
-    """One line for the cell, and one per root cause."""
-    how = "reused, nothing has changed; --rerun runs it again" if record.reused else f"{record.seconds:.0f} s"
-    click.echo(f"{record.cell}: {record.outcome} ({how})")
-    for reason in view.reasons(record.cell, record, issues.known(record)):
+def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
+    """Print one line for the cell, and one per root cause."""
+    duration = f"{record.seconds:.0f} s"
+    if record.reused:
+        duration = "reused, nothing has changed; --rerun runs it again"
+    click.echo(f"{record.cell}: {record.outcome} ({duration})")
+    for reason in view.reasons(record.cell, record, issues.known_issues(record)):
         click.echo(f"  {reason.line}")
-    kept = store.work(record.cell) / "run"
-    if kept.is_dir():
-        click.echo(f"  work folder kept: {kept}")
+    folder = store.cell_folder(record.cell) / "run"
+    if folder.is_dir():
+        click.echo(f"  work folder kept: {folder}")
 
 
 @click.command()
 def report() -> int:
-    """Render the summary from the records there are, show it, and judge it."""
+    """Write the summary from the existing records, and print it."""
     return _show(table.load(), Store())
 
 
-def _show(matrix: table.Matrix, store: Store, ran: Sequence[str] | None = None) -> int:
-    """Show the summary and judge it: all of it, or the cells that ``ran`` and the ledger."""
-    found = write.refresh(matrix, store)
-    terminal.show(found)
+def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None) -> int:
+    """Print the summary; returns the exit code for the ledger and the cells ``judged``, all by default."""
+    summary = write.refresh(matrix, store)
+    terminal.show(summary)
     click.echo(f"details: {store.folder / 'summary.md'}")
-    judged = [row.state for row in found.rows if ran is None or row.cell in ran]
-    return view.exit_code(judged, [*found.problems, *_say(_expired(found.ledger))])
+    states = [row.state for row in summary.rows if judged is None or row.cell in judged]
+    expired = _expired(summary.ledger)
+    _print_errors(expired)
+    return view.exit_code(states, [*summary.problems, *expired])
 
 
 @click.command(hidden=True)
-@click.argument("since", type=float)
-def finish(since: float) -> int:
-    """Show the summary once, after nox is done, if this nox ran a cell, and judge what it ran."""
+@click.argument("started", type=float)
+def finish(started: float) -> int:
+    """Print the summary at the end of nox if it ran a cell; STARTED is the Unix time when nox started."""
     matrix, store = table.load(), Store()
     paths = {cell.name: store.path(cell.name) for cell in matrix.cells}
-    ran = [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime >= since]
+    ran = [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime >= started]
     return _show(matrix, store, ran) if ran else 0

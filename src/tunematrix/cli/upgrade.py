@@ -1,4 +1,4 @@
-"""``upgrade``: can I bump?"""
+"""``upgrade``: check whether an upgrade is safe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.store import Store
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, print_progress
+from tunematrix.cli.questions import BASELINE, JSON, MODEL, progress_printer
 from tunematrix.locks import table
 from tunematrix.questions import candidate, upgrade
 from tunematrix.report import answers
@@ -20,47 +20,57 @@ from tunematrix.run.options import Options
 @click.argument("requests", nargs=-1, metavar="REQUEST...")
 @BASELINE
 @click.option(
-    "--all", "everything", is_flag=True, help="Each outdated package alone, then together, in order."
+    "--all",
+    "all_outdated",
+    is_flag=True,
+    help="Check each outdated package alone, then all together, and find an order that works.",
 )
-@click.option("--against", metavar="CELL", help="Ask for the core pins of another cell, such as latest.")
+@click.option("--against", metavar="CELL", help="Request the core pins of another cell, such as latest.")
 @MODEL
-@click.option("--workload", type=click.Path(path_type=Path), help="Your own configs, data and tests.")
+@click.option(
+    "--workload", type=click.Path(path_type=Path), help="Folder with your own configurations, data and tests."
+)
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
 @JSON
 def upgrade_command(
     requests: tuple[str, ...],
     *,
     baseline: str | None,
-    everything: bool,
+    all_outdated: bool,
     against: str | None,
     model: str,
     workload: Path | None,
     markdown: Path | None,
     as_json: bool,
 ) -> int:
-    """Can I bump? Try REQUEST, such as "trl==1.16.0", over a baseline with the smallest change."""
-    if bool(requests) + everything + bool(against) != 1:
-        raise UsageError("ask for one thing: requests such as 'trl==1.16.0', --all, or --against CELL")
+    """Check whether an upgrade is safe.
+
+    REQUEST is a requirement such as "trl==1.16.0". The smallest change to the baseline that satisfies all
+    requests is run and compared with the baseline.
+    """
+    if bool(requests) + all_outdated + bool(against) != 1:
+        raise UsageError("pass either requests such as 'trl==1.16.0', or --all, or --against CELL")
     store, options = Store(), Options(model=model, workload=workload)
-    base = candidate.baseline(baseline, store)
-    note = print_progress(quiet=as_json)
-    if everything:
-        return _plan(upgrade.plan(base, options, store, note), as_json=as_json)
+    base = candidate.load_baseline(baseline, store)
+    progress = progress_printer(quiet=as_json)
+    if all_outdated:
+        return _print_plan(upgrade.plan(base, options, store, progress), as_json=as_json)
     if against:
         pins = table.load().cell(against).pins
         requests = tuple(f"{name}=={version}" for name, version in pins.items() if name != "torch")
-    answer = upgrade.evaluate(base, requests, options, store, note)
+    answer = upgrade.evaluate(base, requests, options, store, progress)
     if markdown:
         markdown.write_text(answers.upgrade_markdown(answer), encoding="utf-8")
-    click.echo(
-        json.dumps(answers.upgrade_json(answer), indent=1, ensure_ascii=False)
-        if as_json
-        else "\n".join(answers.upgrade_lines(answer))
-    )
-    return answers.upgrade_code(answer.answer)
+    if as_json:
+        click.echo(json.dumps(answers.upgrade_json(answer), indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(answers.upgrade_lines(answer)))
+    return answers.upgrade_exit_code(answer.answer)
 
 
-def _plan(plan: upgrade.Plan, *, as_json: bool) -> int:
-    shown = json.dumps(answers.plan_json(plan), indent=1, ensure_ascii=False)
-    click.echo(shown if as_json else "\n".join(answers.plan_lines(plan)))
-    return answers.upgrade_code(plan.together.answer) if plan.left else 0
+def _print_plan(plan: upgrade.Plan, *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps(answers.plan_json(plan), indent=1, ensure_ascii=False))
+    else:
+        click.echo("\n".join(answers.plan_lines(plan)))
+    return answers.upgrade_exit_code(plan.together.answer) if plan.blocked else 0

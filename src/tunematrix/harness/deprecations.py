@@ -1,4 +1,4 @@
-"""Deprecations that the stack announces while it works, through ``warnings`` or its loggers."""
+"""Collects deprecations that the stack announces while it works, through ``warnings`` or its loggers."""
 
 from __future__ import annotations
 
@@ -12,47 +12,49 @@ from typing import Any, Final
 
 from tunematrix.harness.failure import ANSI, STACK, short_path
 
-LOUD: Final = (DeprecationWarning, FutureWarning, PendingDeprecationWarning)
-ANNOUNCES: Final = re.compile(r"deprecat|will be removed|removed in|no longer (be )?support", re.IGNORECASE)
-FROM: Final = (*STACK, "torch", "tunematrix")
-LONGEST: Final = 400
+CATEGORIES: Final = (DeprecationWarning, FutureWarning, PendingDeprecationWarning)
+ANNOUNCEMENT: Final = re.compile(
+    r"deprecat|will be removed|removed in|no longer (be )?support", re.IGNORECASE
+)
+PACKAGES: Final = (*STACK, "torch", "tunematrix")
+MAX_LENGTH: Final = 400
 
 
 @contextmanager
-def collected(rows: list[dict[str, Any]]) -> Iterator[None]:
-    """Append each announcement of the block to ``rows`` once: category, message, module and count."""
-    seen: dict[tuple[str, str, str], dict[str, Any]] = {}
+def collect_deprecations(collected: list[dict[str, Any]]) -> Iterator[None]:
+    """Append each deprecation of the block to ``collected`` once: category, message, module and count."""
+    deprecations: dict[tuple[str, str, str], dict[str, Any]] = {}
 
-    def note(category: str, message: str, module: str) -> None:
-        text = " ".join(ANSI.sub("", message).split())[:LONGEST]
-        if module.split(".", maxsplit=1)[0] not in FROM:
+    def add(category: str, message: str, module: str) -> None:
+        text = " ".join(ANSI.sub("", message).split())[:MAX_LENGTH]
+        if module.split(".", maxsplit=1)[0] not in PACKAGES:
             return
-        row = seen.setdefault(
+        deprecation = deprecations.setdefault(
             (category, text, module), {"category": category, "message": text, "module": module}
         )
-        row["count"] = row.get("count", 0) + 1
+        deprecation["count"] = deprecation.get("count", 0) + 1
 
-    def shown(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
-        if issubclass(category, LOUD) or ANNOUNCES.search(str(message)):
+    def show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> None:
+        if issubclass(category, CATEGORIES) or ANNOUNCEMENT.search(str(message)):
             module = short_path(Path(filename)).removesuffix(".py").replace("/", ".")
-            note(category.__name__, str(message), module)
+            add(category.__name__, str(message), module)
 
-    class Listener(logging.Handler):
+    class LogHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if ANNOUNCES.search(message := record.getMessage()):
-                note("log", message, record.name)
+            if ANNOUNCEMENT.search(message := record.getMessage()):
+                add("log", message, record.name)
 
-    listener = Listener(logging.WARNING)
+    handler = LogHandler(logging.WARNING)
     loggers = [logging.getLogger(name) for name in STACK]
     with warnings.catch_warnings():
-        for category in LOUD:
+        for category in CATEGORIES:
             warnings.simplefilter("always", category)
-        warnings.showwarning = shown  # type: ignore[assignment]  # its type is an overload of functions
+        warnings.showwarning = show_warning  # type: ignore[assignment]  # its type is an overload of functions
         for logger in loggers:
-            logger.addHandler(listener)
+            logger.addHandler(handler)
         try:
             yield
         finally:
             for logger in loggers:
-                logger.removeHandler(listener)
-            rows += seen.values()
+                logger.removeHandler(handler)
+            collected += deprecations.values()

@@ -1,7 +1,7 @@
-"""The Hub that a run talks to.
+"""The Hub that a run uses.
 
 ``TUNEMATRIX_MODEL`` names the model, ``TUNEMATRIX_HUB`` the Hub; a host that runs cells sets both and
-``HF_ENDPOINT``. Alone (``pytest -m integration``), an embedded Hub is started here.
+``HF_ENDPOINT``. Without a host (``pytest -m integration``), an embedded Hub is started here.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from tunematrix.shared.stages import DEFAULT_MODEL
 
 
 @contextmanager
-def hub() -> Iterator[None]:
-    """A Hub for the whole run: the host's, the real one, or an embedded one started here.
+def provide_hub() -> Iterator[None]:
+    """Provide a Hub for the whole run: the host's, a real one, or an embedded one started here.
 
-    Raises ``Skipped`` with the reason where none can be had.
+    Raises ``Skipped`` with the reason if there is none.
     """
-    chosen = os.environ.get("TUNEMATRIX_HUB", "embedded")
+    hub = os.environ.get("TUNEMATRIX_HUB", "embedded")
     if os.environ.get("TUNEMATRIX_CELL"):
         yield
-    elif chosen == "embedded":
-        with _embedded():
+    elif hub == "embedded":
+        with _start_embedded_hub():
             yield
     else:
-        if chosen == "huggingface" and not os.environ.get("HF_TOKEN"):
+        if hub == "huggingface" and not os.environ.get("HF_TOKEN"):
             raise Skipped("the real Hub needs HF_TOKEN; export it, or use TUNEMATRIX_HUB=embedded")
-        if chosen != "huggingface":
-            os.environ["HF_ENDPOINT"] = chosen
-        _known_stack()
+        if hub != "huggingface":
+            os.environ["HF_ENDPOINT"] = hub
+        _require_stack()
         yield
 
 
 @contextmanager
-def _embedded() -> Iterator[None]:
-    _known_stack()
+def _start_embedded_hub() -> Iterator[None]:
+    _require_stack()
     try:
         models = importlib.import_module("tunematrix.hub.models")
         server = importlib.import_module("tunematrix.hub.server")
@@ -53,34 +53,34 @@ def _embedded() -> Iterator[None]:
         root = models.prepare(model)
     except OSError as error:
         raise Skipped(str(error)) from None
-    with server.serving(root) as running:
-        local = {"HF_ENDPOINT": running.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    with server.serving(root) as hub:
+        local = {"HF_ENDPOINT": hub.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
         tiny = os.pathsep.join(str(path) for path in models.tiny_folders())
         os.environ.update({**local, "TUNEMATRIX_REPO": model.repo, "TUNEMATRIX_TINY": tiny})
         yield
 
 
-def _known_stack() -> None:
-    """Outside a cell the stack may simply not be there; inside one that is a failure."""
+def _require_stack() -> None:
+    """Skip if the stack is not installed; only called outside of a cell, where that is not a failure."""
     for package in ("torch", "transformers", "peft", "trl"):
         if importlib.util.find_spec(package) is None:
             raise Skipped(f"{package} is not installed here; 'nox -s e2e' installs the stack of each cell")
 
 
-def own_hub() -> bool:
-    """Whether the Hub is the embedded one: its troubles are failures, another's are reasons to skip."""
+def uses_embedded_hub() -> bool:
+    """Whether the Hub is the embedded one: its errors are failures, those of another Hub are skips."""
     return os.environ.get("TUNEMATRIX_HUB", "embedded") == "embedded"
 
 
-def hub_trouble(work: Callable[[Trace], None]) -> Callable[[Trace], None]:
-    """``work``, with trouble of a Hub that is not ours turned into a skip with its reason."""
+def skip_on_hub_error(work: Callable[[Trace], None]) -> Callable[[Trace], None]:
+    """``work`` that raises ``Skipped`` instead of ``HubError``, unless the Hub is the embedded one."""
 
-    def careful(trace: Trace) -> None:
+    def work_or_skip(trace: Trace) -> None:
         try:
             work(trace)
         except HubError as error:
-            if own_hub():
+            if uses_embedded_hub():
                 raise
             raise Skipped(str(error)) from error
 
-    return careful
+    return work_or_skip

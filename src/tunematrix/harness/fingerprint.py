@@ -1,4 +1,4 @@
-"""The fingerprint of a record: what the stack offers and assumes, and what it does with tiny models."""
+"""The fingerprint of a record: the stack's defaults and signatures, and numbers from tiny models."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from pathlib import Path
 import pytest
 
 from tunematrix.harness import measures, surface
-from tunematrix.harness.isolate import Work, side_by_side
-from tunematrix.harness.stages import import_stack, limit, report_end
+from tunematrix.harness.isolate import Work, run_parallel
+from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
 
 
-def take(folder: Path) -> None:
-    """Measure in children, one a group, each a probe of its own; fails the test where one did not end.
+def measure(folder: Path) -> None:
+    """Run each group of measures in a child process, as a probe; fails the test if one does not pass.
 
-    The tiny models are the host's, in ``TUNEMATRIX_TINY``; skips where nobody made them.
+    The host names the folders of the tiny models in ``TUNEMATRIX_TINY``; skips without it.
     """
     flow = Workflow(folder, texts=(), preferences=())
-    tiny = {
+    tiny_models = {
         Path(path).name: Path(path)
         for path in os.environ.get("TUNEMATRIX_TINY", "").split(os.pathsep)
         if path
     }
-    known = flow.download(reported=False)
-    chosen = flow.model if known.outcome == "passed" and flow.model.name not in tiny else None
+    download = flow.download(reported=False)
+    chosen = flow.model if download.outcome == "passed" and flow.model.name not in tiny_models else None
     works: dict[str, Work] = {"surface": survey}
-    for group in measures.plan(tiny, chosen):
-        works[group.name] = measures.work(group, folder / group.name.replace(" ", "-"))
+    for group in measures.plan(tiny_models, chosen):
+        works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
     names = list(works)
-    wrong = []
-    for place, ended in side_by_side(list(works.values()), limit(), at_once=cores()):
-        report_end(f"fingerprint:{names[place]}", ended)
-        if ended.outcome != "passed":
-            wrong.append(f"{names[place]} {ended.outcome}: {(ended.error or {}).get('message', '')}")
-    assert not wrong, "\n".join(wrong)
-    if not tiny:
+    failures = []
+    for index, result in run_parallel(list(works.values()), time_limit(), max_running=max_children()):
+        report_end(f"fingerprint:{names[index]}", result)
+        if result.outcome != "passed":
+            failures.append(f"{names[index]} {result.outcome}: {(result.error or {}).get('message', '')}")
+    assert not failures, "\n".join(failures)
+    if not tiny_models:
         pytest.skip("TUNEMATRIX_TINY names no tiny models; 'nox -s e2e' makes them")
 
 
 def survey(trace: Trace) -> None:
-    """Defaults, signatures and public names of the stack."""
+    """Record defaults, signatures and public names of the stack."""
     trace.surface = {
         "defaults": surface.defaults(),
         "signatures": surface.signatures(),
@@ -51,10 +51,10 @@ def survey(trace: Trace) -> None:
     }
     trace.command = "bare"
     for path in ("trl.SFTConfig", "trl.DPOConfig", "transformers.TrainingArguments"):
-        trace.number(path.rpartition(".")[2], surface.bare(path))
-    import_stack(Trace())  # what does not import was left out above: that is no whole survey
+        trace.add_number(path.rpartition(".")[2], surface.construct_bare(path))
+    import_stack(Trace())  # the functions above leave out what does not import; here that is an error
 
 
-def cores() -> int:
-    """How many children at once: each works on one thread."""
+def max_children() -> int:
+    """How many children may run at once; each uses one thread."""
     return min(2, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1

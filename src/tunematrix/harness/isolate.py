@@ -2,7 +2,7 @@
 
 Importing the stack is most of a cell's cost and its process state leaks (in transformers 4 one trainer
 in bf16 makes every later one run in bf16), so the parent imports once and each stage gets a fresh copy.
-A crash, a hang or a leak in one cannot touch the next.
+A crash, a hang or a leak in one child cannot affect the next.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, Final, cast
 
-from tunematrix.harness.deprecations import collected
-from tunematrix.harness.failure import describe
+from tunematrix.harness.deprecations import collect_deprecations
+from tunematrix.harness.failure import describe_error
 from tunematrix.pipeline.trace import Trace
 from tunematrix.shared.stages import is_infrastructure, memory_hint
 
 Work = Callable[[Trace], None]
-ATTEMPTS: Final = 3
+MAX_ATTEMPTS: Final = 3
+MAX_ATTEMPTS_AFTER_TIMEOUT: Final = 2  # a hang rarely passes on another attempt, and each costs the limit
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
 PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
-MIB: Final = 1024  # ru_maxrss counts KiB on Linux
+KIB_PER_MIB: Final = 1024  # ru_maxrss counts KiB on Linux
 
 
 class Unavailable(Exception):
-    """The stack under test lacks the feature; not a failure."""
+    """The stack under test does not have the feature; not a failure."""
 
 
 class Skipped(Exception):
-    """Cannot be tried here, with the reason; never counted as a pass."""
+    """The work cannot run here; the message gives the reason. Never counted as a pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
-    """How a piece of work ended: its outcome, cost, error, and the facts it told before that."""
+class WorkResult:
+    """The result of a piece of work: outcome, cost, error, and the facts it recorded up to its end."""
 
     outcome: str
     seconds: float = 0.0
@@ -58,128 +59,133 @@ class Ended:
         return dict(self.trace["numbers"])
 
 
-def isolated(work: Work, limit: float) -> Ended:
-    """Run ``work`` in a child for at most ``limit`` seconds; in this process where fork is not to be had.
+def run_isolated(work: Work, limit: float) -> WorkResult:
+    """Run ``work`` in a child for at most ``limit`` seconds; in this process if it cannot fork.
 
-    Trouble of the infrastructure is tried again, twice at most, a hang once: it rarely mends itself.
-    Nothing else ever is.
+    Retries only infrastructure errors: up to ``MAX_ATTEMPTS`` attempts, fewer after a timeout.
     """
-    return _again(work, limit, _Child(work, limit).end() if CAN_FORK else attempt(work))
+    return _retry(work, limit, _run_once(work, limit))
 
 
-def side_by_side(works: Sequence[Work], limit: float, at_once: int) -> Iterator[tuple[int, Ended]]:
-    """Run ``works`` each as ``isolated`` does, ``at_once`` at a time; yields place and end as they end."""
+def run_parallel(works: Sequence[Work], limit: float, max_running: int) -> Iterator[tuple[int, WorkResult]]:
+    """Run ``works`` as ``run_isolated`` does, ``max_running`` at a time; yields index and result of each."""
     if not CAN_FORK:
-        yield from ((place, isolated(work, limit)) for place, work in enumerate(works))
+        yield from ((index, run_isolated(work, limit)) for index, work in enumerate(works))
         return
     running: dict[Connection, tuple[int, _Child]] = {}
     waiting = list(enumerate(works))
     while waiting or running:
-        while waiting and len(running) < at_once:
-            place, work = waiting.pop(0)
+        while waiting and len(running) < max_running:
+            index, work = waiting.pop(0)
             child = _Child(work, limit)
-            running[child.receiver] = place, child
-        soonest = min((child for _, child in running.values()), key=lambda child: child.until)
-        done = wait(list(running), timeout=soonest.left()) or [soonest.receiver]
-        for receiver in done:
-            place, child = running.pop(cast("Connection", receiver))
-            yield place, _again(works[place], limit, child.end())
+            running[child.receiver] = index, child
+        next_to_expire = min((child for _, child in running.values()), key=lambda child: child.deadline)
+        ready = wait(list(running), timeout=next_to_expire.seconds_left()) or [next_to_expire.receiver]
+        for receiver in ready:
+            index, child = running.pop(cast("Connection", receiver))
+            yield index, _retry(works[index], limit, child.result())
 
 
-def _again(work: Work, limit: float, ended: Ended) -> Ended:
-    """``ended``, or how another attempt ended where trouble of the infrastructure asks for one."""
-    if ended.outcome not in ("failed", "crashed", "timed_out") or ended.error is None:
-        return ended
-    if not is_infrastructure(ended.error["type"], ended.error["message"]):
-        return ended
-    if ended.attempts == (2 if ended.outcome == "timed_out" else ATTEMPTS):
-        return ended
-    again = _Child(work, limit).end() if CAN_FORK else attempt(work)
-    return _again(work, limit, replace(again, attempts=ended.attempts + 1))
+def _run_once(work: Work, limit: float) -> WorkResult:
+    return _Child(work, limit).result() if CAN_FORK else run_in_process(work)
 
 
-def attempt(work: Work) -> Ended:
+def _retry(work: Work, limit: float, result: WorkResult) -> WorkResult:
+    """``result``, or that of further attempts if ``result`` is an infrastructure error."""
+    if result.outcome not in ("failed", "crashed", "timed_out") or result.error is None:
+        return result
+    if not is_infrastructure(result.error["type"], result.error["message"]):
+        return result
+    if result.attempts == (MAX_ATTEMPTS_AFTER_TIMEOUT if result.outcome == "timed_out" else MAX_ATTEMPTS):
+        return result
+    retried = _run_once(work, limit)
+    return _retry(work, limit, replace(retried, attempts=result.attempts + 1))
+
+
+def run_in_process(work: Work) -> WorkResult:
+    """Run ``work`` once in this process; whatever it raises is in the result."""
     trace = Trace()
     outcome, error = "passed", None
     start = time.perf_counter()
     try:
-        with collected(trace.warnings):
+        with collect_deprecations(trace.warnings):
             work(trace)
     except (Skipped, Unavailable) as reason:
         outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
         error = {"type": type(reason).__name__, "message": str(reason), "where": "", "traceback": ""}
     except BaseException as failure:  # SystemExit and the like end a stage, not the cell
-        outcome, error = "failed", describe(failure)
-    return Ended(
+        outcome, error = "failed", describe_error(failure)
+    return WorkResult(
         outcome=outcome,
         seconds=time.perf_counter() - start,
-        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB,
+        peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // KIB_PER_MIB,
         error=error,
         trace=asdict(trace),
     )
 
 
 class _Child:
-    """A forked child at work; ``end`` waits for it, at most until its time is over."""
+    """A forked child that runs ``work``; ``result`` waits for it until the deadline."""
 
     def __init__(self, work: Work, limit: float) -> None:
         context = multiprocessing.get_context("fork")
         self.receiver, sender = context.Pipe(duplex=False)
         self.limit = limit
         self.start = time.perf_counter()
-        self.until = self.start + limit
+        self.deadline = self.start + limit
         sys.stdout.flush()
         sys.stderr.flush()
-        self.process = context.Process(target=_child, args=(work, sender), daemon=False)
+        self.process = context.Process(target=_child_main, args=(work, sender), daemon=False)
         self.process.start()
         sender.close()
 
-    def left(self) -> float:
-        return max(0.0, self.until - time.perf_counter())
+    def seconds_left(self) -> float:
+        return max(0.0, self.deadline - time.perf_counter())
 
-    def end(self) -> Ended:
+    def result(self) -> WorkResult:
+        """Wait for the child, kill what is left of it, and return its result."""
         try:
-            ended = self.receiver.recv() if self.receiver.poll(self.left()) else None
-        except EOFError:  # it died without a word
+            result = self.receiver.recv() if self.receiver.poll(self.seconds_left()) else None
+        except EOFError:  # the child ended without sending a result
             self.process.join()
-            return _died(self.process.exitcode or 0, time.perf_counter() - self.start)
+            return _crash_result(self.process.exitcode or 0, time.perf_counter() - self.start)
         finally:
-            _end(self.process)
+            _kill(self.process)
             self.receiver.close()
-        if isinstance(ended, Ended):
-            return ended
+        if isinstance(result, WorkResult):
+            return result
         message = f"not done after {self.limit:g} s; killed"
         error = {"type": "TimeoutError", "message": message, "where": "", "traceback": ""}
-        return Ended(outcome="timed_out", seconds=time.perf_counter() - self.start, error=error)
+        return WorkResult(outcome="timed_out", seconds=time.perf_counter() - self.start, error=error)
 
 
-def _child(work: Work, sender: Connection) -> None:
+def _child_main(work: Work, sender: Connection) -> None:
     with contextlib.suppress(OSError):
-        os.setsid()  # so that its own workers can be ended with it
+        os.setsid()  # so that its own children can be killed with it
     die_with_parent()
-    sender.send(attempt(work))
+    sender.send(run_in_process(work))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # not through exit handlers: those belong to the parent
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent is killed outright; on Linux only."""
+    """Make the kernel kill this process when its parent is killed; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end(child: ForkProcess) -> None:
-    """Kill what is left of a child and its workers."""
-    if child.pid:
+def _kill(process: ForkProcess) -> None:
+    """Kill a child and its own children."""
+    if process.pid:
         with contextlib.suppress(OSError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()  # it may not have come to lead a group
-    child.join()
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # it may not lead a process group yet
+    process.join()
 
 
-def _died(code: int, seconds: float) -> Ended:
+def _crash_result(code: int, seconds: float) -> WorkResult:
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     message = f"the process ended by {name}{memory_hint(name)}"
     error = {"type": name.replace(" ", "_"), "message": message, "where": "", "traceback": ""}
-    return Ended(outcome="crashed", seconds=seconds, error=error)
+    return WorkResult(outcome="crashed", seconds=seconds, error=error)

@@ -1,7 +1,7 @@
-"""The pytest plugin of a cell: stages in the report log, the moment each begins and ends.
+"""The pytest plugin of a cell: writes each stage to the report log as soon as it starts and ends.
 
-``pytest -p tunematrix.harness.plugin``. Stages stream through pytest's own report hook, so that
-``--report-log`` has every one on disk the moment it ends.
+``pytest -p tunematrix.harness.plugin``. Stages go through pytest's own report hook, so that
+``--report-log`` has each of them on disk at once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Status = tuple[str, str, str]
 
 
 class StageReport(pytest.TestReport):
-    """One stage, begun (``when`` is ``setup``) or ended (``call``); the fact is in ``user_properties``."""
+    """The start (``when`` is ``setup``) or end (``call``) of a stage, with its result as user property."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("TUNEMATRIX_CELL"):
         die_with_parent()
-    config.pluginmanager.register(Session(config), "tunematrix-session")
+    config.pluginmanager.register(StageReporter(config), "tunematrix-session")
 
 
 def pytest_report_teststatus(report: object) -> Status | None:
@@ -32,37 +32,37 @@ def pytest_report_teststatus(report: object) -> Status | None:
         return None
     if report.when == "setup":
         return "", "", ""
-    fact: Any = dict(report.user_properties)["stage"]
-    outcome = str(fact["outcome"])
-    return f"stage {outcome}", outcome[0], f"{fact['name']} {outcome.upper()} ({fact['seconds']:.1f} s)"
+    result: Any = dict(report.user_properties)["stage"]
+    outcome = str(result["outcome"])
+    return f"stage {outcome}", outcome[0], f"{result['name']} {outcome.upper()} ({result['seconds']:.1f} s)"
 
 
-class Session:
-    """What the integration tests of one pytest run share."""
+class StageReporter:
+    """Reports the stages of one pytest session under the test that runs them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.nodeid = ""
 
     def pytest_sessionstart(self) -> None:
-        stages.listeners.append(self.stage)
+        stages.listeners.append(self.report)
 
     def pytest_sessionfinish(self) -> None:
-        stages.listeners.remove(self.stage)
-        workflow.OPEN.close()
+        stages.listeners.remove(self.report)
+        workflow.RESOURCES.close()
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.nodeid = item.nodeid
 
-    def stage(self, event: str, name: str, fact: dict[str, Any] | None) -> None:
+    def report(self, event: str, name: str, result: dict[str, Any] | None) -> None:
         report = StageReport(
             nodeid=self.nodeid,
             location=(self.nodeid.split("::")[0], None, name),
             keywords={},
-            outcome="passed" if fact is None or fact["outcome"] == "passed" else "failed",
+            outcome="passed" if result is None or result["outcome"] == "passed" else "failed",
             longrepr=None,
-            when="setup" if event == "began" else "call",
-            duration=fact["seconds"] if fact else 0.0,
-            user_properties=[("stage", fact or {"name": name})],
+            when="setup" if event == "start" else "call",
+            duration=result["seconds"] if result else 0.0,
+            user_properties=[("stage", result or {"name": name})],
         )
         self.config.hook.pytest_runtest_logreport(report=report)

@@ -1,4 +1,4 @@
-"""The stages of the seed workflow, told to whoever listens as they begin and end."""
+"""Running the stages of the workflow, with a notification when each starts and ends."""
 
 from __future__ import annotations
 
@@ -8,57 +8,57 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
-from tunematrix.harness.isolate import Ended, isolated
+from tunematrix.harness.isolate import WorkResult, run_isolated
 from tunematrix.pipeline.trace import Trace
 
-# In the order of a normal user script: trl patches peft when it is imported.
-SCRIPT: Final = {
+# What a training script imports, in the order of a normal script, since trl patches peft on import.
+SCRIPT_IMPORTS: Final = {
     "torch": (),
     "datasets": ("load_dataset",),
     "transformers": ("AutoModelForCausalLM", "AutoTokenizer", "Trainer", "TrainingArguments", "set_seed"),
     "peft": ("LoraConfig", "PeftModel", "get_peft_model"),
     "trl": ("SFTConfig", "SFTTrainer", "DPOConfig", "DPOTrainer"),
 }
-OPTIONAL: Final = {"SFTConfig", "DPOConfig"}  # came with trl 0.9; compat.py does without
+OPTIONAL: Final = {"SFTConfig", "DPOConfig"}  # new in trl 0.9; compat.py works without them
 
 Listener = Callable[[str, str, "dict[str, Any] | None"], None]
-listeners: list[Listener] = []  # called with "began" or "ended", the stage, and what came of it
+listeners: list[Listener] = []  # called with "start" or "end", the stage's name, and its result at the end
 
 
-def limit() -> float:
+def time_limit() -> float:
     """Seconds a stage may take; ``TUNEMATRIX_STAGE_SECONDS`` for slow machines and large models."""
     return float(os.environ.get("TUNEMATRIX_STAGE_SECONDS", "100"))
 
 
-def stage(name: str, work: Callable[[Trace], None]) -> Ended:
-    """Run ``work`` as the stage ``name`` in a child of its own; returns how it ended, never raises for it."""
-    notify("began", name)
-    return report_end(name, isolated(work, limit()))
+def run_stage(name: str, work: Callable[[Trace], None]) -> WorkResult:
+    """Run ``work`` as the stage ``name`` in a child process; errors of ``work`` are in the result."""
+    notify("start", name)
+    return report_end(name, run_isolated(work, time_limit()))
 
 
-def not_run(name: str, reason: str, *, reported: bool) -> Ended:
-    """A stage that could not be tried because something before it failed."""
+def not_run(name: str, reason: str, *, reported: bool) -> WorkResult:
+    """The result of a stage that cannot run because an earlier one did not pass."""
     error = {"type": "NotRun", "message": reason, "where": "", "traceback": ""}
-    ended = Ended(outcome="not_run", error=error)
-    return report_end(name, ended) if reported else ended
+    result = WorkResult(outcome="not_run", error=error)
+    return report_end(name, result) if reported else result
 
 
-def report_end(name: str, ended: Ended) -> Ended:
-    notify("ended", name, {"name": name, **asdict(ended)})
-    return ended
+def report_end(name: str, result: WorkResult) -> WorkResult:
+    notify("end", name, {"name": name, **asdict(result)})
+    return result
 
 
-def notify(event: str, name: str, fact: dict[str, Any] | None = None) -> None:
+def notify(event: str, name: str, result: dict[str, Any] | None = None) -> None:
     for listener in listeners:
-        listener(event, name, fact)
+        listener(event, name, result)
 
 
 def import_stack(trace: Trace) -> None:
-    """Import what a training script imports, in its order, and say which trl lacks a config class."""
-    for package, names in SCRIPT.items():
+    """Import what a training script imports, in its order; raises ``ImportError`` for a missing name."""
+    for package, names in SCRIPT_IMPORTS.items():
         module = importlib.import_module(package)
         for name in names:
             if not hasattr(module, name) and name not in OPTIONAL:
                 raise ImportError(f"cannot import name {name!r} from {package!r}")
     trace.command = "import"
-    trace.number("order", list(SCRIPT))
+    trace.add_number("order", list(SCRIPT_IMPORTS))

@@ -1,4 +1,4 @@
-"""What the stack offers and assumes: effective defaults, parameter names, public names."""
+"""The surface of the stack: effective defaults, parameter names, public names, renamed arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
-# Classes whose fields people set; each is made with what cannot be left out, after ``__post_init__``.
+# Configuration classes, each with the arguments that it is constructed with here.
 CONFIGS: Final = {
     "trl.SFTConfig": ("output_dir", "use_cpu"),
     "trl.DPOConfig": ("output_dir", "use_cpu"),
@@ -19,7 +19,7 @@ CONFIGS: Final = {
     "peft.LoraConfig": (),
     "transformers.GenerationConfig": (),
 }
-# What fine-tuning code calls, beside the configurations.
+# The functions and classes that fine-tuning code calls, apart from the configurations.
 CALLS: Final = (
     "trl.SFTTrainer",
     "trl.DPOTrainer",
@@ -52,42 +52,51 @@ CALLS: Final = (
     "huggingface_hub.snapshot_download",
     "huggingface_hub.hf_hub_download",
 )
-# Of the names that transformers exports, thousands with the models, those that fine-tuning code imports.
-IMPORTED: Final = ("Auto", "BitsAndBytes", "DataCollator", "EarlyStopping", "Generation", "Train")
-# What differs by machine, by minute, or with every release by itself.
+# Prefixes of the names that fine-tuning code imports from transformers; with all models it exports thousands.
+PREFIXES: Final = ("Auto", "BitsAndBytes", "DataCollator", "EarlyStopping", "Generation", "Train")
+# Fields that differ by machine, by time, or in every release.
 VOLATILE: Final = {"logging_dir", "run_name", "transformers_version", "peft_version", "output_dir"}
 
 
 def defaults() -> dict[str, dict[str, Any]]:
-    """Effective defaults by class name, and declared ones by ``NAME (declared)`` where there are such.
+    """Effective defaults by class name and, for dataclasses, declared ones by ``NAME (declared)``.
 
-    ``__post_init__`` fills in what hides the declared value of some, such as ``report_to``. A class that
-    this stack lacks is left out.
+    They differ where ``__post_init__`` replaces the declared value, as for ``report_to``. Classes that this
+    stack does not have are left out.
     """
-    found = {}
-    for path, given in CONFIGS.items():
+    values = {"output_dir": "out", "use_cpu": True}
+    defaults_by_class = {}
+    for path, arguments in CONFIGS.items():
         if (cls := resolve(path)) is None:
             continue
         name = path.rpartition(".")[2]
-        values = {"output_dir": "out", "use_cpu": True}
-        made = cls(**{key: values[key] for key in given if key in inspect.signature(cls).parameters})
+        config = cls(**{key: values[key] for key in arguments if key in inspect.signature(cls).parameters})
         if dataclasses.is_dataclass(cls):
-            fields = [item for item in dataclasses.fields(cls) if _kept(item.name)]
-            found[name] = {item.name: plain(getattr(made, item.name, None)) for item in fields}
-            found[f"{name} (declared)"] = {
-                item.name: plain(item.default) for item in fields if item.default is not dataclasses.MISSING
+            fields = [field for field in dataclasses.fields(cls) if _is_compared(field.name)]
+            defaults_by_class[name] = {
+                field.name: to_json(getattr(config, field.name, None)) for field in fields
+            }
+            defaults_by_class[f"{name} (declared)"] = {
+                field.name: to_json(field.default)
+                for field in fields
+                if field.default is not dataclasses.MISSING
             }
         else:
-            found[name] = {key: plain(value) for key, value in sorted(vars(made).items()) if _kept(key)}
-    return found
+            defaults_by_class[name] = {
+                key: to_json(value) for key, value in sorted(vars(config).items()) if _is_compared(key)
+            }
+    return defaults_by_class
 
 
-def _kept(name: str) -> bool:
-    return not name.startswith("_") and name not in VOLATILE
+def _is_compared(field: str) -> bool:
+    return not field.startswith("_") and field not in VOLATILE
 
 
-def bare(path: str) -> str:
-    """What comes of a configuration that is given its ``output_dir`` alone: ``made``, or the error's type."""
+def construct_bare(path: str) -> str:
+    """The result of constructing a configuration with its ``output_dir`` alone.
+
+    ``made``, the error's type, or ``not there`` if this stack does not have the class.
+    """
     if (cls := resolve(path)) is None:
         return "not there"
     try:
@@ -98,12 +107,12 @@ def bare(path: str) -> str:
 
 
 def signatures() -> dict[str, list[str]]:
-    """Parameter names by callable, ``*`` and ``**`` left out; what this stack lacks is left out."""
-    found = {}
+    """Parameter names by callable, without ``*`` and ``**``; callables that this stack lacks are left out."""
+    names_by_callable = {}
     for path in (*CONFIGS, *CALLS):
         if (target := resolve(path)) is not None:
-            found[path] = [name for name in _parameters(target) if name != "self"]
-    return found
+            names_by_callable[path] = [name for name in _parameters(target) if name != "self"]
+    return names_by_callable
 
 
 def _parameters(target: Callable[..., Any]) -> list[str]:
@@ -111,35 +120,38 @@ def _parameters(target: Callable[..., Any]) -> list[str]:
         parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):
         return []
-    return [item.name for item in parameters if item.kind not in (item.VAR_KEYWORD, item.VAR_POSITIONAL)]
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [parameter.name for parameter in parameters if parameter.kind not in variadic]
 
 
 def renames() -> dict[str, dict[str, str]]:
-    """Old and new names of arguments, by class or function, where the stack itself says so.
+    """Old and new names of arguments, by class or function, as far as the stack itself declares them.
 
-    It does in the help of a configuration's fields ("Deprecated. Use `max_length` instead") and in the
+    It does so in the help of a configuration's fields ("Deprecated. Use `max_length` instead") and with the
     decorator ``deprecate_kwarg`` of transformers.
     """
-    found = {}
+    renames_by_target = {}
     for path in (*CONFIGS, *CALLS):
         target = resolve(path)
-        names = dict(_stated_renames(target)) if target is not None else {}
+        names = dict(_declared_renames(target)) if target is not None else {}
         if names:
-            found[path.rpartition(".")[2]] = names
-    return found
+            renames_by_target[path.rpartition(".")[2]] = names
+    return renames_by_target
 
 
-def _stated_renames(target: Any) -> Iterator[tuple[str, str]]:
+def _declared_renames(target: Any) -> Iterator[tuple[str, str]]:
     if dataclasses.is_dataclass(target):
-        for item in dataclasses.fields(target):
-            text = str(item.metadata.get("help", ""))
+        for field in dataclasses.fields(target):
+            text = str(field.metadata.get("help", ""))
             if "deprecated" in text.lower() and (new := re.search(r"[Uu]se `(?:\w+\.)?(\w+)`", text)):
-                yield item.name, new[1]
+                yield field.name, new[1]
     function = target.__init__ if inspect.isclass(target) else target
     while function is not None:
-        names, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
-        held = dict(zip(names.co_freevars, cells, strict=True)) if names and cells else {}
-        old, new = (held[key].cell_contents if key in held else None for key in ("old_name", "new_name"))
+        code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+        closure = dict(zip(code.co_freevars, cells, strict=True)) if code and cells else {}
+        old, new = (
+            closure[key].cell_contents if key in closure else None for key in ("old_name", "new_name")
+        )
         if isinstance(old, str) and isinstance(new, str):
             yield old, new
         function = getattr(function, "__wrapped__", None)
@@ -147,21 +159,21 @@ def _stated_renames(target: Any) -> Iterator[tuple[str, str]]:
 
 def symbols() -> dict[str, list[str]]:
     """The public names of trl and peft, and those of transformers that fine-tuning code imports."""
-    found = {}
+    names_by_package = {}
     for package in ("transformers", "peft", "trl"):
-        if (module := imported(package)) is None:
+        if (module := import_or_none(package)) is None:
             continue
         names = getattr(module, "__all__", None) or dir(module)
-        kept = (name for name in names if package != "transformers" or name.startswith(IMPORTED))
-        found[package] = sorted(name for name in kept if not name.startswith("_"))
-    return found
+        selected = (name for name in names if package != "transformers" or name.startswith(PREFIXES))
+        names_by_package[package] = sorted(name for name in selected if not name.startswith("_"))
+    return names_by_package
 
 
 def resolve(path: str) -> Any:
-    """The object at a dotted path, or None where the stack has no such thing."""
-    package, _, rest = path.partition(".")
-    target: Any = imported(package)
-    for name in rest.split("."):
+    """The object at a dotted path, or None if the stack does not have it."""
+    package, _, attributes = path.partition(".")
+    target: Any = import_or_none(package)
+    for name in attributes.split("."):
         try:
             target = getattr(target, name)
         except Exception:  # trl's lazy modules raise what their import raises
@@ -169,26 +181,26 @@ def resolve(path: str) -> Any:
     return target
 
 
-def imported(package: str) -> Any:
-    """The package, or None where its import fails: what the others offer still shows."""
+def import_or_none(package: str) -> Any:
+    """The package, or None if its import fails, so that the other packages are still recorded."""
     try:
         return importlib.import_module(package)
     except Exception:
         return None
 
 
-def plain(value: Any) -> Any:
-    """``value`` in JSON types, the same on every machine and run."""
+def to_json(value: Any) -> Any:
+    """``value`` in JSON types, the same on every machine and in every run."""
     if isinstance(value, Enum):
-        return plain(value.value)
+        return to_json(value.value)
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, (set, frozenset)):
-        return sorted(plain(item) for item in value)
+        return sorted(to_json(item) for item in value)
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
-        return value if value == value else "nan"  # noqa: PLR0124  # NaN is unlike itself
+        return value if value == value else "nan"  # noqa: PLR0124  # only NaN differs from itself
     if isinstance(value, Path):
         return value.name
     return f"<{type(value).__name__}>"

@@ -1,4 +1,4 @@
-"""``python -m tunematrix.hub --root DIR --port N``: the Hub by hand."""
+"""``python -m tunematrix.hub --root DIR --port N``: run the Hub from the command line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import contextlib
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
 from tunematrix.hub.server import Handler, serving
 
+DESCRIPTION: Final = "Serve model folders over the Hub's protocol; point a client at it with HF_ENDPOINT."
+
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tunematrix.hub", description=main_help())
-    parser.add_argument("--root", type=Path, required=True, help="folder of ORG/NAME or NAME folders")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
-    parser.add_argument("--fault", action="append", default=[], help="'KIND [xTIMES] PATTERN'")
+    parser = argparse.ArgumentParser(prog="python -m tunematrix.hub", description=DESCRIPTION)
+    parser.add_argument("--root", type=Path, required=True, help="folder of ORG/NAME or NAME model folders")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, selects a free port")
+    parser.add_argument("--fault", action="append", default=[], help="'KIND [xTIMES] PATTERN' to inject")
     options = parser.parse_args(arguments)
     if not options.root.is_dir():
-        parser.error(f"--root {options.root}: no such folder; make it, or name another")
+        parser.error(f"--root {options.root}: no such folder; create it or name another one")
     Handler.verbose = True
     try:
         with serving(options.root, port=options.port) as server:
@@ -32,10 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, OverflowError, ValueError) as error:
         parser.error(str(error))
     return 0
-
-
-def main_help() -> str:
-    return "Serve model folders over the Hub's protocol; point a client at it with HF_ENDPOINT."
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Faults a Hub can show, addressed by URL, for testing clients and our own download step.
+"""Faults to inject into the Hub's responses, for testing clients and the pipeline's download step.
 
 A fault is one line: ``KIND [xTIMES] PATTERN``, for example ``503 x2 HEAD:*/config.json``. It applies to
-the first TIMES requests whose ``METHOD:path`` matches (always, without TIMES).
+the first TIMES requests whose ``METHOD:path`` matches PATTERN; without TIMES, to all of them.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from dataclasses import dataclass, field
 from typing import Final
 
 KINDS: Final = {
-    "reset": "the connection is reset before any answer",
+    "reset": "the connection is reset before any response",
     "hang": "the request is never answered",
-    "truncate": "half of the body, then the connection ends",
-    "flip": "one byte of the body is wrong, the size is right",
-    "redirect": "the file is answered by way of a 302, as a content network does",
-    "portal": "a 200 with a page of HTML, as a captive portal gives",
+    "truncate": "the connection ends after half of the body",
+    "flip": "one byte of the body is wrong, its size is right",
+    "redirect": "a 302 points to the file, as with a content delivery network",
+    "portal": "a 200 with an HTML page, as from a captive portal",
 }
 
 
 @dataclass(kw_only=True, slots=True)
 class Fault:
-    """``kind`` is a status code or one of ``KINDS``; ``left`` counts down, None is for ever."""
+    """``kind`` is a status code or one of ``KINDS``; ``remaining`` counts down, None means no limit."""
 
     kind: str
     pattern: str
-    left: int | None = None
-    seen: int = 0
+    remaining: int | None = None
+    applied: int = 0
 
 
 @dataclass(slots=True)
 class Faults:
-    """The faults of one server; safe to change and to ask from several threads."""
+    """The faults of one server; thread-safe."""
 
     active: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, text: str) -> Fault:
-        """Plant a fault; raises ``ValueError`` when ``text`` is not one."""
+        """Add a fault; raises ``ValueError`` if ``text`` is not one."""
         match = re.fullmatch(r"(\S+)(?: x(\d+))? (\S+)", text)
         if not match or not (match[1] in KINDS or re.fullmatch(r"[45]\d\d", match[1])):
             kinds = ", ".join([*KINDS, "or a status from 400 to 599"])
             raise ValueError(f"not a fault: {text!r}; write 'KIND [xTIMES] PATTERN', KIND being {kinds}")
-        fault = Fault(kind=match[1], pattern=match[3], left=int(match[2]) if match[2] else None)
+        fault = Fault(kind=match[1], pattern=match[3], remaining=int(match[2]) if match[2] else None)
         with self._lock:
             self.active.append(fault)
         return fault
 
-    def take(self, method: str, path: str) -> str | None:
-        """The kind of the first fault that applies to this request, counted off."""
+    def next_for(self, method: str, path: str) -> str | None:
+        """The kind of the first fault that applies to this request, or None; counts the fault down."""
         with self._lock:
             for fault in self.active:
-                if fault.left != 0 and fnmatch.fnmatch(f"{method}:{path}", fault.pattern):
-                    fault.seen += 1
-                    if fault.left is not None:
-                        fault.left -= 1
+                if fault.remaining != 0 and fnmatch.fnmatch(f"{method}:{path}", fault.pattern):
+                    fault.applied += 1
+                    if fault.remaining is not None:
+                        fault.remaining -= 1
                     return fault.kind
         return None

@@ -1,4 +1,4 @@
-"""The Hub as a server: one ``ThreadingHTTPServer``, any port, a path prefix per caller."""
+"""The Hub as a server: one ``ThreadingHTTPServer`` on any port, with an optional path prefix per caller."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 
 from tunematrix.hub import protocol
 from tunematrix.hub.faults import Faults
-from tunematrix.hub.protocol import Ask, Refusal
+from tunematrix.hub.protocol import ErrorResponse, Request
 from tunematrix.hub.store import Blob, Repo, index_root
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``repos``; ``requests`` counts what was asked, per ``prefix/method verb``."""
+    """Serves ``repos``; ``requests`` counts the requests by ``CALLER/METHOD ACTION``."""
 
     daemon_threads = True
     request_queue_size = 128  # a client opens 8 or 9 connections at once; the default is 5
@@ -38,7 +38,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of ours."""
+        """Ignore errors, since a client that closes its connection is not an error of the server."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -48,59 +48,59 @@ class Handler(BaseHTTPRequestHandler):
     verbose: ClassVar[bool] = False
 
     def do_GET(self) -> None:
-        self._answer()
+        self._handle()
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self._handle()
 
     def do_POST(self) -> None:
-        self._answer()
+        self._handle()
 
-    def _answer(self) -> None:
+    def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
-            prefix, ask = self._ask()
-            self.server.requests[f"{prefix}/{self.command} {ask.verb}"] += 1
-            fault = self.server.faults.take(self.command, urllib.parse.urlsplit(self.path).path)
-            if fault and self._fail(fault):
+            caller, request = self._parse()
+            self.server.requests[f"{caller}/{self.command} {request.action}"] += 1
+            fault = self.server.faults.next_for(self.command, urllib.parse.urlsplit(self.path).path)
+            if fault and self._inject(fault):
                 return
-            self._serve(ask, body, fault)
-        except Refusal as refusal:
-            self._refuse(refusal)
+            self._respond(request, body, fault)
+        except ErrorResponse as error:
+            self._send_error_response(error)
 
-    def _ask(self) -> tuple[str, Ask]:
-        """Callers are told apart by a first path segment that starts with ``@``."""
+    def _parse(self) -> tuple[str, Request]:
+        """The caller, named by a first path segment that starts with ``@``, and the request."""
         first = self.path.lstrip("/").partition("/")[0]
         prefix = f"/{first}" if first.startswith("@") else ""
         return first.removeprefix("@") if prefix else "", protocol.parse(self.path, prefix)
 
-    def _serve(self, ask: Ask, body: bytes, fault: str | None) -> None:
+    def _respond(self, request: Request, body: bytes, fault: str | None) -> None:
         token = bool(self.headers.get("Authorization"))
-        if ask.verb == "whoami":
-            self._json(protocol.whoami(token=token))
-        elif ask.verb == "list":
+        if request.action == "whoami":
+            self._send_json(protocol.whoami(token=token))
+        elif request.action == "list":
             repos = sorted(self.server.repos.items())
-            self._json([protocol.info(repo, blobs=False) for _, repo in repos])
-        elif repo := protocol.find_repo(self.server.repos, ask, token=token):
-            if ask.verb == "resolve":
-                self._file(repo, ask, fault)
+            self._send_json([protocol.info(repo, blobs=False) for _, repo in repos])
+        elif repo := protocol.find_repo(self.server.repos, request, token=token):
+            if request.action == "resolve":
+                self._send_file(repo, request, fault)
             else:
-                self._json(_describe(repo, ask, body))
+                self._send_json(_repo_json(repo, request, body))
 
-    def _file(self, repo: Repo, ask: Ask, fault: str | None) -> None:
-        blob = protocol.find_blob(repo, ask.path)
-        if fault == "redirect" and "moved" not in ask.query:
+    def _send_file(self, repo: Repo, request: Request, fault: str | None) -> None:
+        blob = protocol.find_blob(repo, request.path)
+        if fault == "redirect" and "moved" not in request.query:
             self._redirect(repo, blob)
             return
-        span = protocol.byte_range(self.headers.get("Range"), blob.size)
-        first, last = span or (0, blob.size - 1)
-        self.send_response(206 if span else 200)
+        byte_range = protocol.byte_range(self.headers.get("Range"), blob.size)
+        first, last = byte_range or (0, blob.size - 1)
+        self.send_response(206 if byte_range else 200)
         self.send_header("X-Repo-Commit", repo.commit)
         self.send_header("ETag", f'"{blob.etag}"')
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(last - first + 1))
-        if span:
+        if byte_range:
             self.send_header("Content-Range", f"bytes {first}-{last}/{blob.size}")
         self.end_headers()
         if self.command == "GET":
@@ -128,12 +128,12 @@ class Handler(BaseHTTPRequestHandler):
             elif count:
                 self.connection.sendfile(stream, first, count)
 
-    def _fail(self, fault: str) -> bool:
-        """Act out a fault that needs no file; False lets the request go on."""
+    def _inject(self, fault: str) -> bool:
+        """Inject a fault that needs no file; returns whether the request is thereby handled."""
         if fault.isdigit():
-            raise Refusal(status=int(fault), code="", message="planted fault")
+            raise ErrorResponse(status=int(fault), code="", message="injected fault")
         if fault == "reset":
-            linger = struct.pack("ii", 1, 0)  # with it, close() sends RST in place of FIN
+            linger = struct.pack("ii", 1, 0)  # makes close() send RST instead of FIN
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         elif fault == "hang":
             self.server.stopping.wait()
@@ -146,23 +146,23 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
         return True
 
-    def _refuse(self, refusal: Refusal) -> None:
-        headers = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
-        if refusal.status == 429:
+    def _send_error_response(self, error: ErrorResponse) -> None:
+        headers = {"X-Error-Code": error.code, "X-Error-Message": error.message}
+        if error.status == 429:
             headers["Retry-After"] = "1"
-        if refusal.code == "EntryNotFound":
-            # With the commit the client remembers the absence, and asks once only.
-            ask = self._ask()[1]
-            headers["X-Repo-Commit"] = self.server.repos[ask.repo].commit
-        body = json.dumps({"error": refusal.message}).encode()
-        self._send(refusal.status, body, "application/json", {k: v for k, v in headers.items() if v})
+        if error.code == "EntryNotFound":
+            # With the commit the client caches that the file does not exist, and requests it only once.
+            _, request = self._parse()
+            headers["X-Repo-Commit"] = self.server.repos[request.repo].commit
+        body = json.dumps({"error": error.message}).encode()
+        self._send(error.status, body, "application/json", {k: v for k, v in headers.items() if v})
 
-    def _json(self, value: object) -> None:
+    def _send_json(self, value: object) -> None:
         self._send(200, json.dumps(value).encode(), "application/json; charset=utf-8", {})
 
-    def _send(self, status: int, body: bytes, kind: str, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes, content_type: str, headers: dict[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name, value)
@@ -171,30 +171,32 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
-        """One line a request when asked for; headers, and so tokens, are never logged."""
+        """Log one line per request if verbose; headers, and so tokens, are never logged."""
         if self.verbose:
             super().log_message(format, *args)
 
 
-def _describe(repo: Repo, ask: Ask, body: bytes) -> object:
-    def asked(name: str) -> bool:
-        return ask.query.get(name, [""])[0].lower() == "true"
+def _repo_json(repo: Repo, request: Request, body: bytes) -> object:
+    """The response to an action on ``repo`` that is answered in JSON."""
 
-    if ask.verb == "info":
-        return protocol.info(repo, blobs=asked("blobs"))
-    if ask.verb == "tree":
-        return protocol.tree(repo, ask.path, recursive=asked("recursive"))
-    if ask.verb == "paths-info":
-        return protocol.paths_info(repo, _paths(body))
-    if ask.verb == "refs":
+    def flag(name: str) -> bool:
+        return request.query.get(name, [""])[0].lower() == "true"
+
+    if request.action == "info":
+        return protocol.info(repo, blobs=flag("blobs"))
+    if request.action == "tree":
+        return protocol.tree(repo, request.path, recursive=flag("recursive"))
+    if request.action == "paths-info":
+        return protocol.paths_info(repo, _requested_paths(body))
+    if request.action == "refs":
         return protocol.refs(repo)
-    if ask.verb == "commits":
+    if request.action == "commits":
         return protocol.commits(repo)
     return {}  # auth-check
 
 
-def _paths(body: bytes) -> list[str]:
-    """The paths of a ``paths-info`` request: a form up to 1.x, JSON from 2.x on; both are read."""
+def _requested_paths(body: bytes) -> list[str]:
+    """The paths of a ``paths-info`` request: clients up to 1.x send a form, from 2.x on JSON."""
     text = body.decode()
     if text.startswith("{"):
         return list(json.loads(text).get("paths", []))
@@ -203,7 +205,7 @@ def _paths(body: bytes) -> list[str]:
 
 @contextmanager
 def serving(root: Path, *, port: int = 0) -> Iterator[Server]:
-    """A server for the repositories below ``root``, answering until the block ends."""
+    """Serve the repositories below ``root`` until the block ends."""
     server = Server(index_root(root), port=port)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

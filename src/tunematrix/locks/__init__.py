@@ -1,1 +1,1 @@
-"""What is tested, exactly: the matrix, its locks, releases, and the resolver."""
+"""The cells of the matrix, their locks, package releases, and the resolver."""

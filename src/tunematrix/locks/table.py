@@ -1,11 +1,10 @@
-"""``matrix.toml``: which combinations are tested, and why each one."""
+"""``matrix.toml``: the tested combinations, and why each is tested."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,12 @@ import tomlkit
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from tunematrix.base.errors import UsageError, nearest
+from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.files import write_atomic
+from tunematrix.base.toml import check_keys, check_schema, read
 
 SCHEMA: Final = 1
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+CELL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 KEYS: Final[Mapping[str, Mapping[str, type]]] = {
     "": {"schema": int, "baseline": str, "defaults": dict, "policy": dict, "cell": list},
     "defaults": {"python": str, "torch": str},
@@ -41,17 +41,9 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "python": str,
         "torch": str,
         "imported_from": str,
-        "given": str,  # its name in files of before 2026-11-24
+        "given": str,  # the name of imported_from before 2026-11-24
         "rule": str,
     },
-}
-WORDS: Final[Mapping[type, str]] = {
-    int: "a whole number",
-    bool: "true or false",
-    str: "text",
-    dict: "a table",
-    list: "a list",
-    datetime.date: "a day such as 2024-12-10",
 }
 FILE: Final = "matrix.toml"
 CORE: Final = ("transformers", "peft", "trl")
@@ -60,10 +52,10 @@ RULES: Final = ("diagonal", "skew", "latest", "latest-floor")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """Which cells ``lock --populate`` keeps in the table; days are of the release in UTC.
+    """The cells that ``lock --populate`` keeps in ``matrix.toml``; days are release days in UTC.
 
-    The diagonal takes the minor releases of trl ``since`` a day, of those in each period of ``every`` days
-    the last one (0: all of them). A release younger than ``cool_down`` days does not count yet.
+    The diagonal has the minor releases of trl from day ``since`` on: the last one of each period of
+    ``every`` days, or all if ``every`` is 0. A release younger than ``cool_down`` days does not count yet.
     """
 
     since: datetime.date
@@ -79,8 +71,8 @@ class Policy:
 class Cell:
     """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included.
 
-    ``imported_from`` names the file that its lock was imported from; it is never remade from the pins.
-    ``rule`` is the rule of the policy that made the cell; None for one that somebody wrote.
+    ``imported_from`` names the file from which the lock was imported; such a lock is never made from the
+    pins. ``rule`` is the policy rule that generated the cell; None for a hand-written cell.
     """
 
     name: str
@@ -95,7 +87,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Matrix:
-    """The cells, in order of time, and the folder of their locks."""
+    """The cells, in chronological order, and the folder of their locks."""
 
     folder: Path
     cells: tuple[Cell, ...]
@@ -105,26 +97,26 @@ class Matrix:
     policy: Policy | None = None
 
     def cell(self, name: str) -> Cell:
-        """The cell called ``name``; raises ``UsageError`` naming the nearest one."""
+        """The cell ``name``; raises ``UsageError`` that names the closest one."""
         for cell in self.cells:
             if cell.name == name:
                 return cell
         names = [cell.name for cell in self.cells]
-        raise UsageError(f"no cell '{name}' in {self.folder}{nearest(name, names)}")
+        raise UsageError(f"no cell '{name}' in {self.folder}{did_you_mean(name, names)}")
 
-    def lock(self, cell: Cell) -> Path:
+    def lock_path(self, cell: Cell) -> Path:
         return self.folder / f"{cell.name}.txt"
 
 
 def constraints_folder() -> Path:
-    """``TUNEMATRIX_CONSTRAINTS``, or ``constraints`` of the project in the current folder."""
+    """``TUNEMATRIX_CONSTRAINTS``, by default ``constraints`` in the current folder."""
     return Path(os.environ.get("TUNEMATRIX_CONSTRAINTS") or "constraints")
 
 
 def load(folder: Path | None = None) -> Matrix:
-    """Read ``matrix.toml`` of ``folder``; where there is none, every lock there is a cell.
+    """Read ``matrix.toml`` in ``folder``; without that file, every lock in ``folder`` is a cell.
 
-    Raises ``UsageError`` with file, key, and the nearest valid key.
+    Raises ``UsageError`` that names the file, the key and the closest valid key.
     """
     folder = folder or constraints_folder()
     path = folder / FILE
@@ -132,44 +124,30 @@ def load(folder: Path | None = None) -> Matrix:
         locks = sorted(folder.glob("*.txt"))
         if not locks:
             raise UsageError(
-                f"{folder}: no {FILE} and no locks (*.txt) there; "
-                "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder with either"
+                f"{folder}: no {FILE} and no locks (*.txt); "
+                "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder that has either"
             )
         cells = tuple(Cell(name=check_name(lock.stem, str(lock)), imported_from=lock.name) for lock in locks)
         return Matrix(folder=folder, cells=cells)
     return parse(read(path), folder)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The content of a TOML file; raises ``UsageError``."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
-
-
-def check_schema(content: Mapping[str, Any], wanted: int, path: Path | str) -> None:
-    """Raise ``UsageError`` for a file of another schema than ``wanted``."""
-    if content.get("schema") != wanted:
-        raise UsageError(f"{path}: schema is {content.get('schema')!r}; this release reads schema = {wanted}")
-
-
 def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
-    """Check the content of a ``matrix.toml``."""
+    """Check the content of a ``matrix.toml`` and make a matrix of it; raises ``UsageError``."""
     path = str(folder / FILE)
-    _check("", content, path)
+    check_keys(KEYS[""], content, path)
     check_schema(content, SCHEMA, path)
     defaults = content.get("defaults", {})
-    _check("defaults", defaults, f"{path}: [defaults]")
-    cells = tuple(_cell(row, defaults, path) for row in content.get("cell", []))
+    check_keys(KEYS["defaults"], defaults, f"{path}: [defaults]")
+    cells = tuple(_cell(entry, defaults, path) for entry in content.get("cell", []))
     names = [cell.name for cell in cells]
     if not cells:
         raise UsageError(f"{path}: no [[cell]]; add one with a name and pins")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{path}: the name '{twice[0]}' is used twice; rename one")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{path}: the name '{duplicates[0]}' is used twice; rename one")
     baseline = content.get("baseline")
     if baseline is not None and baseline not in names:
-        raise UsageError(f"{path}: baseline: no cell '{baseline}'{nearest(baseline, names)}")
+        raise UsageError(f"{path}: baseline: no cell '{baseline}'{did_you_mean(baseline, names)}")
     return Matrix(
         folder=folder,
         cells=cells,
@@ -180,27 +158,27 @@ def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
     )
 
 
-def _policy(row: Any, path: str) -> Policy:
+def _policy(table: Any, path: str) -> Policy:
     where = f"{path}: [policy]"
-    _check("policy", row, where)
-    if "since" not in row:
-        raise UsageError(f"{where}: needs since, the day of the first release of the diagonal")
-    for number in ("every", "cool_down"):
-        if row.get(number, 0) < 0:
-            raise UsageError(f"{where}: {number}: days, 0 or more")
-    for package in row.get("skews", []):
+    check_keys(KEYS["policy"], table, where)
+    if "since" not in table:
+        raise UsageError(f"{where}: since is missing; set it to the first release day of the diagonal")
+    for key in ("every", "cool_down"):
+        if table.get(key, 0) < 0:
+            raise UsageError(f"{where}: {key}: must be a number of days, 0 or more")
+    for package in table.get("skews", []):
         if package not in CORE:
-            raise UsageError(f"{where}: skews: no package '{package}' to skew{nearest(str(package), CORE)}")
-    return Policy(**{**row, "skews": tuple(row.get("skews", []))})
+            raise UsageError(f"{where}: skews: no package '{package}'{did_you_mean(str(package), CORE)}")
+    return Policy(**{**table, "skews": tuple(table.get("skews", []))})
 
 
-def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
-    where = f"{path}: [[cell]] {row.get('name', '') if isinstance(row, Mapping) else ''}".rstrip()
-    _check("cell", row, where)
-    name = check_name(row.get("name"), where)
-    torch = row.get("torch") or defaults.get("torch")
+def _cell(entry: Any, defaults: Mapping[str, Any], path: str) -> Cell:
+    where = f"{path}: [[cell]] {entry.get('name', '') if isinstance(entry, Mapping) else ''}".rstrip()
+    check_keys(KEYS["cell"], entry, where)
+    name = check_name(entry.get("name"), where)
+    torch = entry.get("torch") or defaults.get("torch")
     pins: dict[str, str] = {"torch": torch} if torch else {}
-    pins |= {canonicalize_name(package): version for package, version in row.get("pins", {}).items()}
+    pins |= {canonicalize_name(package): version for package, version in entry.get("pins", {}).items()}
     for package, version in pins.items():
         try:
             Version(version)
@@ -208,81 +186,68 @@ def _cell(row: Any, defaults: Mapping[str, Any], path: str) -> Cell:
             raise UsageError(
                 f"{where}: pins.{package}: {version!r} is not a version, such as '4.57.6'"
             ) from None
-    if not row.get("pins"):
+    if not entry.get("pins"):
         raise UsageError(f"{where}: no pins; name at least transformers, peft and trl in [cell.pins]")
-    if "rule" in row and row["rule"] not in RULES:
-        raise UsageError(f"{where}: rule: no rule '{row['rule']}'{nearest(row['rule'], RULES)}")
-    if not all(isinstance(tag, str) for tag in row.get("tags", [])):
+    if "rule" in entry and entry["rule"] not in RULES:
+        raise UsageError(f"{where}: rule: no rule '{entry['rule']}'{did_you_mean(entry['rule'], RULES)}")
+    if not all(isinstance(tag, str) for tag in entry.get("tags", [])):
         raise UsageError(f"{where}: tags must be a list of texts")
     return Cell(
         name=name,
-        why=row.get("why", ""),
-        python=row.get("python") or defaults.get("python", "3.11"),
+        why=entry.get("why", ""),
+        python=entry.get("python") or defaults.get("python", "3.11"),
         pins=dict(sorted(pins.items())),
-        as_of=row.get("as_of"),
-        tags=tuple(row.get("tags", [])),
-        imported_from=row.get("imported_from") or row.get("given"),
-        rule=row.get("rule"),
+        as_of=entry.get("as_of"),
+        tags=tuple(entry.get("tags", [])),
+        imported_from=entry.get("imported_from") or entry.get("given"),
+        rule=entry.get("rule"),
     )
 
 
 def check_name(name: object, where: str) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError(f"{where}: the name {name!r} must be letters, digits, dots and dashes")
+    """``name`` if it is a valid cell name; otherwise raises ``UsageError`` that starts with ``where``."""
+    if not isinstance(name, str) or not CELL_NAME.fullmatch(name):
+        raise UsageError(f"{where}: the name {name!r} must consist of letters, digits, dots and dashes")
     return name
 
 
-def _check(kind: str, content: Any, where: str) -> None:
-    """Unknown keys and wrong types are errors that name the nearest valid key."""
-    check(KEYS[kind], content, where)
+def edit(folder: Path, *, remove: Iterable[str] = (), add: Iterable[tuple[Cell, str | None]] = ()) -> None:
+    """Remove and add cells in ``matrix.toml``; comments and all other text stay.
 
-
-def check(known: Mapping[str, type], content: Any, where: str) -> None:
-    """Hold a table of some TOML file to its ``known`` keys; raises ``UsageError`` naming the nearest one."""
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{where}: must be a table")
-    for key, value in content.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown key '{key}'{nearest(key, known)}")
-        # True is an int and a time is a date, to isinstance
-        odd = isinstance(value, bool) is not (known[key] is bool) or isinstance(value, datetime.datetime)
-        if odd or not isinstance(value, known[key]):
-            raise UsageError(f"{where}: {key}: must be {WORDS[known[key]]}")
-
-
-def edit(folder: Path, *, drop: Iterable[str] = (), put: Iterable[tuple[Cell, str | None]] = ()) -> None:
-    """Take cells out of ``matrix.toml`` and put others in, each before the cell named beside it.
-
-    None beside a cell puts it last. What people wrote around the cells stays as it is.
+    With each added cell comes the name of the cell before which it goes, or None to append it.
     """
     path = folder / FILE
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    rows: Any = document["cell"]
-    for name in drop:
-        del rows[_at(rows, name)]
-    for cell, before in put:
+    entries: Any = document["cell"]
+    for name in remove:
+        del entries[_index_of(entries, name)]
+    for cell, before in add:
         python = cell.python if cell.python != document.get("defaults", {}).get("python", "3.11") else None
-        rows.insert(len(rows) if before is None else _at(rows, before), _table(cell, python))
+        index = len(entries) if before is None else _index_of(entries, before)
+        entries.insert(index, _to_entry(cell, python))
     write_atomic(path, tomlkit.dumps(document).rstrip("\n") + "\n")
 
 
-def _at(rows: Any, name: str) -> int:
-    return next(at for at, row in enumerate(rows) if row["name"] == name)
+def _index_of(entries: Any, name: str) -> int:
+    return next(index for index, entry in enumerate(entries) if entry["name"] == name)
 
 
-def _table(cell: Cell, python: str | None) -> Any:
-    table, pins = tomlkit.table(), tomlkit.table()
-    keys = {"name": cell.name, "why": cell.why, "python": python, "as_of": cell.as_of}
+def _to_entry(cell: Cell, python: str | None) -> Any:
+    """The ``[[cell]]`` table of ``cell``; ``python`` is None if it is the default."""
+    entry, pins = tomlkit.table(), tomlkit.table()
     for key, value in {
-        **keys,
+        "name": cell.name,
+        "why": cell.why,
+        "python": python,
+        "as_of": cell.as_of,
         "rule": cell.rule,
         "imported_from": cell.imported_from,
         "tags": list(cell.tags) or None,
     }.items():
         if value is not None:
-            table.add(key, value)
+            entry.add(key, value)
     for package, version in cell.pins.items():
         pins.add(package, version)
     pins.add(tomlkit.nl())
-    table.add("pins", pins)
-    return table
+    entry.add("pins", pins)
+    return entry

@@ -1,4 +1,4 @@
-"""Calling uv: where packages come from, and what its failures mean."""
+"""Runs uv, configures where it gets packages, and classifies its failures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import uv
 
 from tunematrix.base.errors import InfrastructureError, UntestableError
 
-# uv's words for troubles of the network or the machine, not of the combination.
-TROUBLE: Final = (
+# Parts of uv's messages about failures of the network or the machine, not of the combination.
+INFRASTRUCTURE_MESSAGES: Final = (
     "error sending request",
     "failed to fetch",
     "connection refused",
@@ -29,79 +29,82 @@ TROUBLE: Final = (
 
 
 def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run uv with ``arguments``, quietly; never raises for its exit code."""
+    """Run uv with ``arguments`` and capture its output; a failure of uv raises nothing."""
     command = [uv.find_uv_bin(), *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     if links := find_links():
         environment["UV_FIND_LINKS"] = ",".join(links)
-    if url := index():
+    if url := index_url():
         environment["UV_DEFAULT_INDEX"] = url
     environment["UV_NO_PROGRESS"] = "1"
     return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=environment)
 
 
-def compile(  # noqa: A001  # uv's own word
-    asked: Iterable[str], constraints: Iterable[str], options: Iterable[str]
+def compile(  # noqa: A001  # the name of uv's command
+    requirements: Iterable[str], constraints: Iterable[str], options: Iterable[str]
 ) -> subprocess.CompletedProcess[str]:
-    """``uv pip compile`` of requirements, held to ``constraints``."""
+    """``uv pip compile`` of ``requirements`` under ``constraints``."""
     with tempfile.TemporaryDirectory() as scratch:
-        held = Path(scratch) / "constraints.txt"
-        held.write_text("".join(f"{line}\n" for line in constraints))
-        stdin = "".join(f"{line}\n" for line in asked)
-        return run("pip", "compile", *options, "--constraint", str(held), "-", stdin=stdin)
+        constraints_file = Path(scratch) / "constraints.txt"
+        constraints_file.write_text("".join(f"{line}\n" for line in constraints))
+        stdin = "".join(f"{line}\n" for line in requirements)
+        return run("pip", "compile", *options, "--constraint", str(constraints_file), "-", stdin=stdin)
 
 
 def checked(
-    done: subprocess.CompletedProcess[str], refusal: type[UntestableError]
+    completed: subprocess.CompletedProcess[str], error_class: type[UntestableError]
 ) -> subprocess.CompletedProcess[str]:
-    """``done`` if uv succeeded; else raises ``refusal``, or ``InfrastructureError``, with uv's own words."""
-    if done.returncode:
-        raise (InfrastructureError if is_trouble(done.stderr) else refusal)(done.stderr.strip())
-    return done
+    """``completed`` if uv succeeded.
 
-
-def is_trouble(text: str) -> bool:
-    """Whether uv's message is about the network or the machine."""
-    return any(words in text.lower() for words in TROUBLE)
-
-
-def torch_source() -> list[str]:
-    """The options that say where torch comes from.
-
-    A wheel in a find-links folder wins: uv itself does not read pip's settings and would take a CUDA
-    build of several gigabytes. Elsewhere uv's own backend choice, ``cpu`` unless ``UV_TORCH_BACKEND`` says
-    another.
+    Otherwise raises ``InfrastructureError`` or ``error_class`` with uv's message.
     """
-    local = (Path(link.removeprefix("file://")) for link in find_links())
-    if any(next(folder.glob("torch-*.whl"), None) for folder in local if folder.is_dir()):
+    if completed.returncode:
+        failure = InfrastructureError if is_infrastructure(completed.stderr) else error_class
+        raise failure(completed.stderr.strip())
+    return completed
+
+
+def is_infrastructure(message: str) -> bool:
+    """Whether uv's message is about the network or the machine."""
+    return any(text in message.lower() for text in INFRASTRUCTURE_MESSAGES)
+
+
+def torch_options() -> list[str]:
+    """The options that select where uv gets torch.
+
+    If a find-links folder has a torch wheel, none: uv takes that wheel. Otherwise ``--torch-backend``, with
+    ``UV_TORCH_BACKEND`` or ``cpu``, because uv by default takes a CUDA build of several gigabytes.
+    """
+    folders = (Path(link.removeprefix("file://")) for link in find_links())
+    if any(next(folder.glob("torch-*.whl"), None) for folder in folders if folder.is_dir()):
         return []
     return ["--torch-backend", os.environ.get("UV_TORCH_BACKEND", "cpu")]
 
 
 def find_links() -> tuple[str, ...]:
-    """Folders or pages with wheels: ``UV_FIND_LINKS``, else what pip is told."""
-    if own := os.environ.get("UV_FIND_LINKS"):
-        return tuple(own.split(","))
-    return tuple((_pip("find-links") or "").split())
+    """Folders or pages with wheels: ``UV_FIND_LINKS``, otherwise pip's setting, which uv does not read."""
+    if links := os.environ.get("UV_FIND_LINKS"):
+        return tuple(links.split(","))
+    return tuple((_pip_setting("find-links") or "").split())
 
 
-def index() -> str | None:
-    """The package index that is configured for uv, else for pip; None for uv's own."""
-    own = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
-    return own or _pip("index-url")
+def index_url() -> str | None:
+    """The package index that is configured for uv, otherwise for pip; None for uv's default."""
+    url = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    return url or _pip_setting("index-url")
 
 
-def _pip(setting: str) -> str | None:
-    """A setting of pip: its variable, else its configuration."""
-    return os.environ.get(f"PIP_{setting.replace('-', '_').upper()}") or _configured(setting)
+def _pip_setting(name: str) -> str | None:
+    """A setting of pip: its environment variable, otherwise its configuration."""
+    return os.environ.get(f"PIP_{name.replace('-', '_').upper()}") or _pip_config(name)
 
 
 @functools.cache
-def _configured(setting: str) -> str | None:
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", f"global.{setting}"],
+def _pip_config(name: str) -> str | None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", f"global.{name}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return completed.stdout.strip() if completed.returncode == 0 else None

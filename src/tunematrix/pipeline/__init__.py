@@ -1,5 +1,5 @@
-"""The code under test: download, fine-tune and align, the way a careful user writes them.
+"""The code under test: download, fine-tune and align, written as a careful user would write it.
 
-Runs inside a cell, under the pinned stack, and knows nothing of matrices. The stack is imported only
-where it is used, so that a wrong configuration is told in a fraction of a second.
+Runs inside a cell, under the pinned stack, and does not depend on the matrix. The stack is imported only
+where it is used, so that a wrong configuration is reported in a fraction of a second.
 """

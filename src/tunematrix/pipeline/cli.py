@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
-from tunematrix.pipeline import config as configs
 from tunematrix.pipeline.align import align as run_align
+from tunematrix.pipeline.config import AlignConfig, DownloadConfig, FinetuneConfig, GenerateConfig
 from tunematrix.pipeline.download import download as run_download
 from tunematrix.pipeline.errors import ConfigError, PipelineError
 from tunematrix.pipeline.finetune import finetune as run_finetune
@@ -19,17 +19,15 @@ from tunematrix.pipeline.load import load
 from tunematrix.pipeline.trace import Trace
 
 CONFIG = click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="YAML file")
-RESUME = click.option(
-    "--resume", type=click.Path(path_type=Path), help="folder of a checkpoint to go on from"
-)
+RESUME = click.option("--resume", type=click.Path(path_type=Path), help="checkpoint folder to resume from")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Download a model, fine-tune it with LoRA, align it with DPO, generate.
+    """Download a model, fine-tune it with LoRA, align it with DPO, generate text.
 
-    Exit codes: 0 done; 1 the stack failed; 2 wrong configuration or usage; 3 the Hub could not serve.
+    Exit codes: 0 success; 1 the stack failed; 2 wrong configuration or usage; 3 the Hub failed.
     """
     context.ensure_object(Trace)
 
@@ -37,42 +35,43 @@ def cli(context: click.Context) -> None:
 @cli.command()
 @CONFIG
 @click.pass_obj
-def download(traced: Trace, path: Path) -> None:
-    """Fetch and verify models; what is there and right is not fetched again."""
-    traced.command = "download"
-    run_download(load(configs.Download, path), traced)
+def download(trace: Trace, path: Path) -> None:
+    """Download and verify models; skip files that are already there and intact."""
+    trace.command = "download"
+    run_download(load(DownloadConfig, path), trace)
 
 
 @cli.command()
 @CONFIG
 @RESUME
 @click.pass_obj
-def finetune(traced: Trace, path: Path, resume: Path | None) -> None:
-    """Fine-tune a model on text, chats, or prompts with completions."""
-    traced.command = "finetune"
-    run_finetune(load(configs.Finetune, path), checkpoint(resume), traced)
+def finetune(trace: Trace, path: Path, resume: Path | None) -> None:
+    """Fine-tune a model on text, on chats, or on prompts with completions."""
+    trace.command = "finetune"
+    run_finetune(load(FinetuneConfig, path), check_checkpoint(resume), trace)
 
 
 @cli.command()
 @CONFIG
 @RESUME
 @click.pass_obj
-def align(traced: Trace, path: Path, resume: Path | None) -> None:
+def align(trace: Trace, path: Path, resume: Path | None) -> None:
     """Align a model or an adapter with preference pairs."""
-    traced.command = "align"
-    run_align(load(configs.Align, path), checkpoint(resume), traced)
+    trace.command = "align"
+    run_align(load(AlignConfig, path), check_checkpoint(resume), trace)
 
 
 @cli.command()
 @CONFIG
 @click.pass_obj
-def generate(traced: Trace, path: Path) -> None:
-    """Load a saved model or adapter and answer a prompt greedily."""
-    traced.command = "generate"
-    run_generate(load(configs.Generate, path), traced)
+def generate(trace: Trace, path: Path) -> None:
+    """Load a saved model or adapter and complete a prompt greedily."""
+    trace.command = "generate"
+    run_generate(load(GenerateConfig, path), trace)
 
 
-def checkpoint(resume: Path | None) -> Path | None:
+def check_checkpoint(resume: Path | None) -> Path | None:
+    """Return ``resume`` unchanged; raise ``ConfigError`` if it is not a checkpoint folder."""
     if resume and not (resume / "trainer_state.json").is_file():
         raise ConfigError(
             f"--resume {resume}: not a checkpoint (no trainer_state.json); name a checkpoint-N folder"
@@ -80,16 +79,16 @@ def checkpoint(resume: Path | None) -> Path | None:
     return resume
 
 
-def run(arguments: list[str], traced: Trace) -> None:
-    """Run one command in this process; errors come out as they are, facts go to ``traced``."""
-    cli.main(arguments, prog_name="python -m tunematrix.pipeline", standalone_mode=False, obj=traced)
+def run(arguments: list[str], trace: Trace) -> None:
+    """Run one command in this process; errors propagate, facts are recorded in ``trace``."""
+    cli.main(arguments, prog_name="python -m tunematrix.pipeline", standalone_mode=False, obj=trace)
 
 
 def main(arguments: list[str] | None = None, runner: Callable[[list[str], Trace], Any] = run) -> NoReturn:
-    """The program: messages on standard error, and the exit code of the error."""
-    traced = Trace()
+    """Run the program: print messages on standard error and exit with the error's code."""
+    trace = Trace()
     try:
-        runner(sys.argv[1:] if arguments is None else arguments, traced)
+        runner(sys.argv[1:] if arguments is None else arguments, trace)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -98,8 +97,9 @@ def main(arguments: list[str] | None = None, runner: Callable[[list[str], Trace]
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    for row in traced.call_sites:
+    for site in trace.call_sites:
         click.echo(
-            f"adapted to this stack: {row['call']}({row['argument']}) -> {row['use'] or 'dropped'}", err=True
+            f"adapted to this stack: {site['call']}({site['argument']}) -> {site['use'] or 'dropped'}",
+            err=True,
         )
     sys.exit(0)

@@ -1,8 +1,8 @@
 """The only place that looks at a version or a signature of the stack.
 
-The pipeline is written against the newest release. Where an older one spells an argument differently,
-wants it elsewhere or lacks it, the call is adapted here and every adaptation is announced: to a user
-who goes from such a release to the newest one, each is an edit to make.
+The pipeline is written against the newest release. Where an older release names an argument differently,
+expects it elsewhere or does not accept it, the call is adapted here and every adaptation is recorded: each
+is an edit that a user has to make when moving from that release to the newest one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from tunematrix.pipeline.trace import Trace
 
-# Older spellings, newest first, of arguments by their newest name.
-SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+# Older names of arguments, newest first, by their newest name.
+OLDER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "max_length": ("max_seq_length",),
     "processing_class": ("tokenizer",),
     "eval_strategy": ("evaluation_strategy",),
@@ -25,80 +25,85 @@ SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def stack_version(package: str) -> tuple[int, ...]:
+def package_version(package: str) -> tuple[int, ...]:
     """The release numbers of an installed package: ``(4, 46, 3)``."""
     return tuple(int(part) for part in version(package).split("+")[0].split(".")[:3] if part.isdigit())
 
 
-def spell(names: frozenset[str], argument: str) -> str | None:
-    """The spelling of ``argument`` among ``names``, or None where there is none."""
-    return next((name for name in (argument, *SPELLINGS.get(argument, ())) if name in names), None)
+def matching_name(accepted: frozenset[str], argument: str) -> str | None:
+    """The name of ``argument`` among the ``accepted`` ones, an older name included, or None."""
+    return next((name for name in (argument, *OLDER_NAMES.get(argument, ())) if name in accepted), None)
 
 
-def accepted(call: Callable[..., Any]) -> frozenset[str]:
-    """The names that may be passed to ``call``; a dataclass's are its fields."""
+def accepted_arguments(call: Callable[..., Any]) -> frozenset[str]:
+    """The names that may be passed to ``call``; for a dataclass, its fields."""
     if dataclasses.is_dataclass(call):
-        return frozenset(item.name for item in dataclasses.fields(call) if item.init)
+        return frozenset(field.name for field in dataclasses.fields(call) if field.init)
     names = set()
     for owner in inspect.getmro(call) if inspect.isclass(call) else (call,):
         function = owner.__init__ if inspect.isclass(owner) else owner
         parameters = inspect.signature(function).parameters.values()
-        names |= {item.name for item in parameters if item.kind is not item.VAR_KEYWORD}
-        if not any(item.kind is item.VAR_KEYWORD for item in parameters):
-            break  # only **kwargs hands anything on to the next class
+        names |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break  # only **kwargs passes anything on to the next class
     return frozenset(names)
 
 
-def fit(call: Callable[..., Any], label: str, wanted: Mapping[str, Any], traced: Trace) -> dict[str, Any]:
-    """``wanted`` as ``call`` spells it; what it lacks is left out. Both are announced."""
-    names = accepted(call)
-    fitted = {}
-    for argument, value in wanted.items():
-        spelling = spell(names, argument)
-        if spelling != argument:
-            traced.call_site(label, argument, spelling or "")
-        if spelling:
-            fitted[spelling] = value
-    return fitted
+def adapt_arguments(
+    call: Callable[..., Any], call_name: str, arguments: Mapping[str, Any], trace: Trace
+) -> dict[str, Any]:
+    """``arguments`` under the names that ``call`` accepts, without those it rejects; records both changes."""
+    accepted = accepted_arguments(call)
+    adapted = {}
+    for argument, value in arguments.items():
+        name = matching_name(accepted, argument)
+        if name != argument:
+            trace.add_call_site(call_name, argument, name or "")
+        if name:
+            adapted[name] = value
+    return adapted
 
 
-def build_trainer(kind: str, options: Mapping[str, Any], parts: Mapping[str, Any], traced: Trace) -> Any:
-    """A trl trainer, ``kind`` being ``SFT`` or ``DPO``, from its options and its parts.
+def build_trainer(
+    algorithm: str, options: Mapping[str, Any], arguments: Mapping[str, Any], trace: Trace
+) -> Any:
+    """Build a trl trainer; ``algorithm`` is ``SFT`` or ``DPO``, ``options`` go to its config.
 
-    Up to trl 0.8 there was no config class of its own and up to 0.12 several options were arguments of
-    the trainer; what the config lacks is offered to the trainer before it is dropped.
+    Up to trl 0.8 the trainers had no config class, and up to 0.12 several options were arguments of the
+    trainer. So an option that the config rejects goes to the trainer if that accepts it.
     """
     import trl
 
-    trainer = getattr(trl, f"{kind}Trainer")
-    label, config_label = f"trl.{kind}Trainer", f"trl.{kind}Config"
-    if hasattr(trl, f"{kind}Config"):
-        config = getattr(trl, f"{kind}Config")
+    trainer = getattr(trl, f"{algorithm}Trainer")
+    trainer_name, config_name = f"trl.{algorithm}Trainer", f"trl.{algorithm}Config"
+    if hasattr(trl, f"{algorithm}Config"):
+        config = getattr(trl, f"{algorithm}Config")
     else:
         from transformers import TrainingArguments
 
-        traced.call_site(label, config_label, "transformers.TrainingArguments")
-        config, config_label = TrainingArguments, "transformers.TrainingArguments"
-    known, taken = accepted(config), accepted(trainer)
-    moved = {}
-    for name, value in options.items():
-        spelling = spell(taken, name)
-        if not spell(known, name) and spelling:
-            traced.call_site(config_label, name, f"{label}({spelling}=)")
-            moved[spelling] = value
-    kept = {name: value for name, value in options.items() if spell(known, name) or not spell(taken, name)}
-    args = config(**fit(config, config_label, kept, traced))
-    return trainer(args=args, **moved, **fit(trainer, label, parts, traced))
+        trace.add_call_site(trainer_name, config_name, "transformers.TrainingArguments")
+        config, config_name = TrainingArguments, "transformers.TrainingArguments"
+    config_accepts, trainer_accepts = accepted_arguments(config), accepted_arguments(trainer)
+    config_options, trainer_options = {}, {}
+    for option, value in options.items():
+        trainer_argument = matching_name(trainer_accepts, option)
+        if matching_name(config_accepts, option) or not trainer_argument:
+            config_options[option] = value
+        else:
+            trace.add_call_site(config_name, option, f"{trainer_name}({trainer_argument}=)")
+            trainer_options[trainer_argument] = value
+    args = config(**adapt_arguments(config, config_name, config_options, trace))
+    return trainer(args=args, **trainer_options, **adapt_arguments(trainer, trainer_name, arguments, trace))
 
 
-def load_model(path: str, dtype: Any, traced: Trace) -> Any:
+def load_model(path: str, dtype: Any, trace: Trace) -> Any:
     """``AutoModelForCausalLM.from_pretrained`` with a dtype: ``torch_dtype=`` before transformers 4.56.
 
-    Both hide behind ``**kwargs``, so only the version can tell.
+    The signature shows only ``**kwargs``, so the version has to decide.
     """
     from transformers import AutoModelForCausalLM
 
-    name = "dtype" if stack_version("transformers") >= (4, 56) else "torch_dtype"
+    name = "dtype" if package_version("transformers") >= (4, 56) else "torch_dtype"
     if name != "dtype":
-        traced.call_site("transformers.AutoModelForCausalLM.from_pretrained", "dtype", name)
+        trace.add_call_site("transformers.AutoModelForCausalLM.from_pretrained", "dtype", name)
     return AutoModelForCausalLM.from_pretrained(path, **{name: dtype})

@@ -1,4 +1,4 @@
-"""Configurations: what each command reads from its YAML file, a dataclass a section, a field a key."""
+"""The configuration of each command: one dataclass per section of its YAML file, one field per key."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Method = Literal["lora", "dora", "rslora", "full"]
 Reference = Literal["stack", "base", "start"]
 
 
-def number(default: Any, *, least: float) -> Any:
-    """A field with a lower bound; ``least`` 0 with an exclusive bound is written as a tiny number."""
-    return field(default=default, metadata={"least": least})
+def bounded(default: Any, *, minimum: float) -> Any:
+    """A numeric field with an inclusive lower bound; a tiny ``minimum`` stands for "more than 0"."""
+    return field(default=default, metadata={"minimum": minimum})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Login:
+class HubLogin:
     token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """A repository to download; ``files`` are names or glob patterns, all files without it."""
+class DownloadEntry:
+    """A repository to download; ``files`` are names or glob patterns, None means all files."""
 
     repo: str
     output_dir: Path
@@ -34,15 +34,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Download:
-    models: tuple[Wanted, ...]
-    huggingface: Login = Login()
-    retries: int = number(5, least=0)
+class DownloadConfig:
+    models: tuple[DownloadEntry, ...]
+    huggingface: HubLogin = HubLogin()
+    retries: int = bounded(5, minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A model folder or, for ``align`` and ``generate``, also a LoRA adapter's."""
+    """The folder of a model or, for ``align`` and ``generate``, also of a LoRA adapter."""
 
     path: Path
     dtype: Dtype = "float32"
@@ -50,17 +50,17 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """A prompt to answer greedily after training; written to ``sample.json`` in ``output_dir``."""
+    """A prompt to complete greedily after training; the result is ``sample.json`` in ``output_dir``."""
 
     prompt: str
-    max_new_tokens: int = number(16, least=1)
+    max_new_tokens: int = bounded(16, minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lora:
-    rank: int = number(8, least=1)
-    alpha: int = number(16, least=1)
-    dropout: float = number(0.0, least=0)
+    rank: int = bounded(8, minimum=1)
+    alpha: int = bounded(16, minimum=1)
+    dropout: float = bounded(0.0, minimum=0)
     targets: str | tuple[str, ...] | None = None
 
 
@@ -69,42 +69,42 @@ class Schedule:
     """The training options that fine-tuning and alignment share."""
 
     output_dir: Path
-    max_steps: int = number(-1, least=-1)
-    epochs: float = number(1.0, least=1e-9)
-    batch_size: int = number(1, least=1)
-    gradient_accumulation_steps: int = number(1, least=1)
+    max_steps: int = bounded(-1, minimum=-1)
+    epochs: float = bounded(1.0, minimum=1e-9)
+    batch_size: int = bounded(1, minimum=1)
+    gradient_accumulation_steps: int = bounded(1, minimum=1)
     gradient_checkpointing: bool = False
-    learning_rate: float = number(2e-4, least=0)
+    learning_rate: float = bounded(2e-4, minimum=0)
     scheduler: str = "linear"
-    warmup_steps: int = number(0, least=0)
-    weight_decay: float = number(0.0, least=0)
-    max_grad_norm: float = number(1.0, least=0)
+    warmup_steps: int = bounded(0, minimum=0)
+    weight_decay: float = bounded(0.0, minimum=0)
+    max_grad_norm: float = bounded(1.0, minimum=0)
     optimizer: str = "adamw_torch"
-    seed: int = number(42, least=0)
-    save_steps: int = number(1, least=1)
-    logging_steps: int = number(1, least=1)
+    seed: int = bounded(42, minimum=0)
+    save_steps: int = bounded(1, minimum=1)
+    logging_steps: int = bounded(1, minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Training(Schedule):
     method: Method = "lora"
-    max_seq_length: int = number(1024, least=1)
+    max_seq_length: int = bounded(1024, minimum=1)
     packing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alignment(Schedule):
     method: Literal["dpo"] = "dpo"
-    learning_rate: float = number(5e-6, least=0)
-    beta: float = number(0.1, least=0)
+    learning_rate: float = bounded(5e-6, minimum=0)
+    beta: float = bounded(0.1, minimum=0)
     loss_type: str = "sigmoid"
     reference: Reference = "stack"
-    max_length: int = number(1024, least=1)
+    max_length: int = bounded(1024, minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Texts:
-    """Training data of one of three kinds, by the field that is named."""
+class TextDataset:
+    """Training data of one of three forms; the fields that are set decide which."""
 
     path: Path
     format: Format = "json"
@@ -112,38 +112,38 @@ class Texts:
     messages_field: str | None = None
     prompt_field: str | None = None
     completion_field: str | None = None
-    eval_split: float = number(0.0, least=0)
+    eval_split: float = bounded(0.0, minimum=0)
 
     def columns(self) -> dict[str, str]:
         """The file's column for each standard column name of trl."""
-        pairs = {
+        columns = {
             "text": self.text_field,
             "messages": self.messages_field,
             "prompt": self.prompt_field,
             "completion": self.completion_field,
         }
-        return {standard: name for standard, name in pairs.items() if name}
+        return {standard: name for standard, name in columns.items() if name}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preferences:
-    """Preference pairs: a prompt, the better and the worse answer."""
+class PreferenceDataset:
+    """Preference pairs: a prompt with its better and its worse answer."""
 
     path: Path
     format: Format = "json"
     prompt_field: str = "prompt"
     chosen_field: str = "chosen"
     rejected_field: str = "rejected"
-    eval_split: float = number(0.0, least=0)
+    eval_split: float = bounded(0.0, minimum=0)
 
     def columns(self) -> dict[str, str]:
         return {"prompt": self.prompt_field, "chosen": self.chosen_field, "rejected": self.rejected_field}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finetune:
+class FinetuneConfig:
     model: Model
-    dataset: Texts
+    dataset: TextDataset
     training: Training
     lora: Lora = Lora()
     sample: Sample | None = None
@@ -151,9 +151,9 @@ class Finetune:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Align:
+class AlignConfig:
     model: Model
-    dataset: Preferences
+    dataset: PreferenceDataset
     alignment: Alignment
     lora: Lora = Lora()
     sample: Sample | None = None
@@ -161,7 +161,7 @@ class Align:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Generate:
+class GenerateConfig:
     model: Model
     sample: Sample
     output_dir: Path

@@ -1,4 +1,4 @@
-"""What a user of the pipeline can get wrong or run into, each with its exit code."""
+"""The errors that a user of the pipeline can cause or meet, each with its exit code."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class PipelineError(Exception):
 
 
 class ConfigError(PipelineError):
-    """The configuration, or what it names, is wrong."""
+    """The configuration, or a file or folder that it names, is wrong."""
 
     exit_code = 2
 
 
 class HubError(PipelineError):
-    """The Hub could not give what was asked for: unreachable, refused, missing, or damaged."""
+    """The Hub did not deliver: unreachable, refused, missing, or damaged."""
 
     exit_code = 3
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean ...`` or, where nothing is near, ``; valid: ...``."""
-    names = list(known)
-    if close := difflib.get_close_matches(word, names, n=1):
-        return f"; did you mean '{close[0]}'?"
+def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
+    """A message suffix: ``; did you mean ...`` or, if no valid name is similar, ``; valid: ...``."""
+    names = list(valid_names)
+    if matches := difflib.get_close_matches(name, names, n=1):
+        return f"; did you mean '{matches[0]}'?"
     return f"; valid: {', '.join(names)}" if names else ""

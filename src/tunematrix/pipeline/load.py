@@ -1,4 +1,4 @@
-"""Reading configurations: every mistake is told with the file, the key, and the nearest valid key."""
+"""Reading configurations; every error names the file, the key and the closest valid key."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import yaml
 
-from tunematrix.pipeline.config import Align, Download, Finetune, Generate
-from tunematrix.pipeline.errors import ConfigError, nearest
+from tunematrix.pipeline.config import AlignConfig, DownloadConfig, FinetuneConfig, GenerateConfig
+from tunematrix.pipeline.errors import ConfigError, did_you_mean
 
 SECRET: Final = re.compile(r"token|secret|password", re.IGNORECASE)
-Config = TypeVar("Config", Download, Finetune, Align, Generate)
+Config = TypeVar("Config", DownloadConfig, FinetuneConfig, AlignConfig, GenerateConfig)
 
 
-def load(kind: type[Config], path: Path) -> Config:
-    """Read a ``kind`` configuration; raises ``ConfigError`` for everything that is wrong with it."""
+def load(config_class: type[Config], path: Path) -> Config:
+    """Read ``path`` as a ``config_class``; raises ``ConfigError`` for everything that is wrong with it."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -30,86 +30,91 @@ def load(kind: type[Config], path: Path) -> Config:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    return parse(kind, content, str(path))
+    return parse(config_class, content, str(path))
 
 
-def parse(kind: type[Config], content: object, name: str) -> Config:
-    """Check ``content`` and make it a ``kind``; ``name`` is the file's, for messages."""
-    config: Config = _section(kind, _expand(content, name, ""), name, "")
-    _check_together(config, name)
+def parse(config_class: type[Config], content: object, file: str) -> Config:
+    """Check ``content`` and convert it to a ``config_class``; messages name ``file``."""
+    config: Config = _parse_section(config_class, _expand_variables(content, file, ""), file, "")
+    _check_combinations(config, file)
     return config
 
 
-def _expand(value: Any, name: str, key: str) -> Any:
-    """Replace ``${VAR}`` by the environment's value; an empty login is the same as none."""
+def _expand_variables(value: Any, file: str, key: str) -> Any:
+    """Replace ``${VAR}`` by the environment's value; an unset or empty secret becomes None."""
     if isinstance(value, Mapping):
-        return {at: _expand(below, name, f"{key}.{at}".lstrip(".")) for at, below in value.items()}
+        return {
+            name: _expand_variables(item, file, f"{key}.{name}".lstrip(".")) for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [_expand(below, name, f"{key}[{at}]") for at, below in enumerate(value)]
+        return [_expand_variables(item, file, f"{key}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     optional = bool(SECRET.search(key))
 
     def replace(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None and not optional:
-            raise ConfigError(f"{name}: {key}: ${{{match[1]}}} is not set; export {match[1]}=... first")
-        return found or ""
+        variable = os.environ.get(match[1])
+        if variable is None and not optional:
+            raise ConfigError(f"{file}: {key}: ${{{match[1]}}} is not set; export {match[1]}=... first")
+        return variable or ""
 
     expanded = re.sub(r"\$\{(\w+)\}", replace, value)
     return (expanded or None) if optional else expanded
 
 
-def _section(kind: type[Any], content: Any, name: str, where: str) -> Any:
+def _parse_section(section_class: type[Any], content: Any, file: str, section: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(section_class)}
     if not isinstance(content, Mapping):
-        wanted = ", ".join(item.name for item in dataclasses.fields(kind))
-        raise ConfigError(f"{name}: {where or 'the file'} must be a mapping with the keys {wanted}")
-    hints = typing.get_type_hints(kind)
-    known = {item.name: item for item in dataclasses.fields(kind)}
+        keys = ", ".join(fields)
+        raise ConfigError(f"{file}: {section or 'the file'} must be a mapping with the keys {keys}")
+    hints = typing.get_type_hints(section_class)
     values: dict[str, Any] = {}
-    for key, value in content.items():
-        full = f"{where}.{key}".lstrip(".")
-        if key not in known:
-            raise ConfigError(f"{name}: {full}: unknown key{nearest(str(key), known)}")
-        values[key] = _value(hints[key], value, name, full)
-        least = known[key].metadata.get("least")
-        if least is not None and values[key] < least:
-            raise ConfigError(f"{name}: {full}: {value} is too small; the least is {least:g}")
-    for item in known.values():
-        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        if required and item.name not in values:
-            raise ConfigError(f"{name}: {f'{where}.{item.name}'.lstrip('.')}: missing; it has no default")
-    return kind(**values)
+    for name, value in content.items():
+        key = f"{section}.{name}".lstrip(".")
+        if name not in fields:
+            raise ConfigError(f"{file}: {key}: unknown key{did_you_mean(str(name), fields)}")
+        values[name] = _parse_value(hints[name], value, file, key)
+        minimum = fields[name].metadata.get("minimum")
+        if minimum is not None and values[name] < minimum:
+            raise ConfigError(f"{file}: {key}: {value} is too small; the minimum is {minimum:g}")
+    for field in fields.values():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in values:
+            raise ConfigError(f"{file}: {f'{section}.{field.name}'.lstrip('.')}: missing; it has no default")
+    return section_class(**values)
 
 
-def _value(hint: Any, value: Any, name: str, key: str) -> Any:
-    """Check one value against its annotation; the few kinds of annotation used above are all it knows."""
+def _parse_value(hint: Any, value: Any, file: str, key: str) -> Any:
+    """Check one value against its annotation; supports only the annotations that ``config`` uses."""
     if get_origin(hint) in (types.UnionType, typing.Union):
         options = [option for option in get_args(hint) if option is not type(None)]
         if value is None and len(options) < len(get_args(hint)):
             return None
-        as_list = [option for option in options if get_origin(option) is tuple]
-        return _value(as_list[0] if as_list and isinstance(value, list) else options[0], value, name, key)
+        tuples = [option for option in options if get_origin(option) is tuple]
+        return _parse_value(tuples[0] if tuples and isinstance(value, list) else options[0], value, file, key)
     if get_origin(hint) is Literal:
-        return _choice(get_args(hint), value, name, key)
+        return _parse_choice(get_args(hint), value, file, key)
     if get_origin(hint) is tuple:
         if not isinstance(value, list) or not value:
-            raise ConfigError(f"{name}: {key}: must be a list with at least one entry")
-        return tuple(_value(get_args(hint)[0], item, name, f"{key}[{at}]") for at, item in enumerate(value))
+            raise ConfigError(f"{file}: {key}: must be a list with at least one entry")
+        item_hint = get_args(hint)[0]
+        return tuple(
+            _parse_value(item_hint, item, file, f"{key}[{index}]") for index, item in enumerate(value)
+        )
     if dataclasses.is_dataclass(hint):
-        return _section(typing.cast("type[Any]", hint), value, name, key)
-    return _scalar(hint, value, name, key)
+        return _parse_section(typing.cast("type[Any]", hint), value, file, key)
+    return _parse_scalar(hint, value, file, key)
 
 
-def _choice(options: tuple[Any, ...], value: Any, name: str, key: str) -> Any:
+def _parse_choice(options: tuple[Any, ...], value: Any, file: str, key: str) -> Any:
     if value in options:
         return value
-    raise ConfigError(f"{name}: {key}: {value!r} is not known{nearest(str(value), map(str, options))}")
+    raise ConfigError(f"{file}: {key}: {value!r} is not valid{did_you_mean(str(value), map(str, options))}")
 
 
-def _scalar(kind: type[Any], value: Any, name: str, key: str) -> Any:
-    if kind is float and isinstance(value, str):
-        value = _float(value)  # YAML 1.1 reads 2e-4 as a string
+def _parse_scalar(scalar_type: type[Any], value: Any, file: str, key: str) -> Any:
+    if scalar_type is float and isinstance(value, str):
+        value = _parse_float(value)  # YAML 1.1 reads 2e-4 as a string
     fits = {
         bool: isinstance(value, bool),
         int: isinstance(value, int) and not isinstance(value, bool),
@@ -117,36 +122,36 @@ def _scalar(kind: type[Any], value: Any, name: str, key: str) -> Any:
         str: isinstance(value, str),
         Path: isinstance(value, str) and bool(value),
     }
-    if not fits[kind]:
+    if not fits[scalar_type]:
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
         shown = "..." if SECRET.search(key) else repr(value)
-        raise ConfigError(f"{name}: {key}: {shown} is not {names[kind]}")
-    return Path(value).expanduser() if kind is Path else kind(value)
+        raise ConfigError(f"{file}: {key}: {shown} is not {names[scalar_type]}")
+    return Path(value).expanduser() if scalar_type is Path else scalar_type(value)
 
 
-def _float(text: str) -> float | str:
+def _parse_float(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
 
 
-def _check_together(config: Any, name: str) -> None:
-    """The rules that span several keys."""
-    if isinstance(config, Finetune):
-        kinds = {frozenset({"text"}), frozenset({"messages"}), frozenset({"prompt", "completion"})}
-        if frozenset(config.dataset.columns()) not in kinds:
+def _check_combinations(config: Any, file: str) -> None:
+    """Check the rules that involve several keys or the file system."""
+    if isinstance(config, FinetuneConfig):
+        forms = {frozenset({"text"}), frozenset({"messages"}), frozenset({"prompt", "completion"})}
+        if frozenset(config.dataset.columns()) not in forms:
             raise ConfigError(
-                f"{name}: dataset: give text_field, or messages_field, or prompt_field and completion_field"
+                f"{file}: dataset: set text_field, or messages_field, or prompt_field and completion_field"
             )
-    if isinstance(config, (Finetune, Align)) and config.dataset.eval_split >= 1:
-        raise ConfigError(f"{name}: dataset.eval_split: a share of the data, from 0 up to but not 1")
-    if isinstance(config, (Finetune, Align)) and config.lora.dropout >= 1:
-        raise ConfigError(f"{name}: lora.dropout: a probability, from 0 up to but not 1")
-    if isinstance(config, (Finetune, Align)) and not config.dataset.path.is_file():
-        raise ConfigError(f"{name}: dataset.path: no such file: {config.dataset.path}")
-    if isinstance(config, (Finetune, Align, Generate)) and not config.model.path.is_dir():
+    if isinstance(config, (FinetuneConfig, AlignConfig)) and config.dataset.eval_split >= 1:
+        raise ConfigError(f"{file}: dataset.eval_split: a share of the data, at least 0 and less than 1")
+    if isinstance(config, (FinetuneConfig, AlignConfig)) and config.lora.dropout >= 1:
+        raise ConfigError(f"{file}: lora.dropout: a probability, at least 0 and less than 1")
+    if isinstance(config, (FinetuneConfig, AlignConfig)) and not config.dataset.path.is_file():
+        raise ConfigError(f"{file}: dataset.path: no such file: {config.dataset.path}")
+    if isinstance(config, (FinetuneConfig, AlignConfig, GenerateConfig)) and not config.model.path.is_dir():
         raise ConfigError(
-            f"{name}: model.path: no such folder: {config.model.path}; "
+            f"{file}: model.path: no such folder: {config.model.path}; "
             "get the model with 'python -m tunematrix.pipeline download' first"
         )

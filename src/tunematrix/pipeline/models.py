@@ -1,4 +1,4 @@
-"""Loading and saving models and tokenizers, adapters among them."""
+"""Loading models, adapters and tokenizers."""
 
 from __future__ import annotations
 
@@ -16,49 +16,52 @@ def is_adapter(path: Path) -> bool:
     return (path / "adapter_config.json").is_file()
 
 
-def base_of(path: Path) -> Path:
-    """The base model's folder that an adapter's configuration names."""
-    config = json.loads((path / "adapter_config.json").read_text())
+def base_path(adapter: Path) -> Path:
+    """The folder of the base model that the configuration of ``adapter`` names."""
+    config = json.loads((adapter / "adapter_config.json").read_text())
     base = Path(config["base_model_name_or_path"])
     if not base.is_dir():
-        raise ConfigError(f"{path}: its base model {base} is not there; download it to that folder first")
+        raise ConfigError(f"{adapter}: no base model in {base}; download it to that folder first")
     return base
 
 
-def place(device: Device) -> str:
-    """The device to use: what was asked for or, for ``auto``, the best there is."""
+def resolve_device(device: Device) -> str:
+    """The device to use; ``auto`` selects the fastest available one."""
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        return next(name for name, present in there.items() if present)
-    if not there[device]:
+        return next(name for name, present in available.items() if present)
+    if not available[device]:
         raise ConfigError(f"device: this machine has no {device}; write 'device: auto' or 'device: cpu'")
     return device
 
 
-def load_base(path: Path, model: Model, traced: Trace) -> Any:
+def load_base(path: Path, model: Model, trace: Trace) -> Any:
     import torch
 
-    return compat.load_model(str(path), getattr(torch, model.dtype), traced)
+    return compat.load_model(str(path), getattr(torch, model.dtype), trace)
 
 
-def load(model: Model, traced: Trace, *, trainable: bool = False) -> Any:
-    """The model at ``model.path``; for an adapter, its base model with the adapter on it."""
+def load(model: Model, trace: Trace, *, trainable: bool = False) -> Any:
+    """Load the model at ``model.path``; for an adapter, its base model with the adapter attached."""
     if not is_adapter(model.path):
-        return load_base(model.path, model, traced)
+        return load_base(model.path, model, trace)
     from peft import PeftModel
 
-    base = load_base(base_of(model.path), model, traced)
+    base = load_base(base_path(model.path), model, trace)
     return PeftModel.from_pretrained(base, str(model.path), is_trainable=trainable)
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer at ``path``, else of its base; padding falls back to the end token, as GPT-2 needs."""
+    """Load the tokenizer at ``path``, or its base model's if it has none.
+
+    A tokenizer without a padding token pads with its end token, as GPT-2 needs.
+    """
     from transformers import AutoTokenizer
 
-    own = (path / "tokenizer_config.json").is_file()
-    tokenizer = AutoTokenizer.from_pretrained(str(path if own else base_of(path)))
+    has_tokenizer = (path / "tokenizer_config.json").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(str(path if has_tokenizer else base_path(path)))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -1,4 +1,4 @@
-"""What fine-tuning and alignment share: options, data, the run itself, what is kept of it."""
+"""What fine-tuning and alignment share: trainer options, data, the training run, the recorded numbers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tunematrix.pipeline import generate
-from tunematrix.pipeline.config import Device, Preferences, Sample, Schedule, Texts
-from tunematrix.pipeline.errors import ConfigError, nearest
-from tunematrix.pipeline.models import place
+from tunematrix.pipeline.config import Device, PreferenceDataset, Sample, Schedule, TextDataset
+from tunematrix.pipeline.errors import ConfigError, did_you_mean
+from tunematrix.pipeline.models import resolve_device
 from tunematrix.pipeline.trace import Trace, watch_batches
 
 
-def options(schedule: Schedule, device: Device, dtype: str, *, evaluates: bool) -> dict[str, Any]:
-    """The arguments of both trl configs, in the spelling of the newest release.
+def trainer_options(schedule: Schedule, device: Device, dtype: str, *, evaluate: bool) -> dict[str, Any]:
+    """The options common to ``SFTConfig`` and ``DPOConfig``, under the names of the newest release.
 
-    Precision and tracking are always said: trl turned bf16 on by default, also on CPU, and transformers
-    reported to every installed tracker before 5.
+    Precision and tracking are always set, because their defaults differ: newer trl turns bf16 on, also on
+    CPU, and transformers before 5 reports to every installed tracker.
     """
-    accelerated = place(device) != "cpu"
+    accelerated = resolve_device(device) != "cpu"
     return {
         "output_dir": str(schedule.output_dir),
         "max_steps": schedule.max_steps,
@@ -38,7 +38,7 @@ def options(schedule: Schedule, device: Device, dtype: str, *, evaluates: bool) 
         "save_strategy": "steps",
         "save_steps": schedule.save_steps,
         "logging_steps": schedule.logging_steps,
-        "eval_strategy": "epoch" if evaluates else "no",
+        "eval_strategy": "epoch" if evaluate else "no",
         "report_to": "none",
         "disable_tqdm": True,
         "dataloader_pin_memory": accelerated,
@@ -48,19 +48,19 @@ def options(schedule: Schedule, device: Device, dtype: str, *, evaluates: bool) 
     }
 
 
-def load_dataset(dataset: Texts | Preferences) -> tuple[Any, Any]:
-    """The training data and, with ``eval_split``, a held-out part, with trl's standard column names.
+def load_dataset(dataset: TextDataset | PreferenceDataset) -> tuple[Any, Any]:
+    """The training data and, with ``eval_split``, the held-out data, under trl's standard column names.
 
-    The split takes the last rows: nothing random decides what is trained on.
+    The last rows are held out, so that no random split decides what is trained on.
     """
     import datasets
 
-    kind = "json" if dataset.format == "jsonl" else dataset.format
-    rows = datasets.load_dataset(kind, data_files=str(dataset.path), split="train")
+    builder = "json" if dataset.format == "jsonl" else dataset.format
+    rows = datasets.load_dataset(builder, data_files=str(dataset.path), split="train")
     columns = dataset.columns()
     for name in columns.values():
         if name not in rows.column_names:
-            raise ConfigError(f"{dataset.path}: no field '{name}'{nearest(name, rows.column_names)}")
+            raise ConfigError(f"{dataset.path}: no field '{name}'{did_you_mean(name, rows.column_names)}")
     rows = rows.select_columns(list(columns.values()))
     rows = rows.rename_columns({name: standard for standard, name in columns.items() if name != standard})
     held_out = round(len(rows) * dataset.eval_split)
@@ -68,38 +68,38 @@ def load_dataset(dataset: Texts | Preferences) -> tuple[Any, Any]:
         return rows, None
     if held_out == len(rows):
         raise ConfigError(f"{dataset.path}: eval_split {dataset.eval_split} leaves nothing to train on")
-    kept = len(rows) - held_out
-    return rows.select(range(kept)), rows.select(range(kept, len(rows)))
+    train = len(rows) - held_out
+    return rows.select(range(train)), rows.select(range(train, len(rows)))
 
 
-def run(build: Callable[[], Any], schedule: Schedule, resume: Path | None, traced: Trace) -> Any:
-    """Train with the trainer that ``build`` makes and save the model; returns the trainer.
+def train(build: Callable[[], Any], schedule: Schedule, resume: Path | None, trace: Trace) -> Any:
+    """Train with the trainer that ``build`` returns and save the model; returns the trainer.
 
-    The seed is set before anything is built: LoRA's initial weights come from the global generator.
+    The seed is set before ``build``, because LoRA's initial weights come from the global generator.
     """
     from transformers import set_seed
 
     set_seed(schedule.seed)
     trainer = build()
     batches: list[str] = []
-    stop = watch_batches(trainer.model, batches)
+    stop_watching = watch_batches(trainer.model, batches)
     try:
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     finally:
-        stop()
+        stop_watching()
     trainer.save_model(str(schedule.output_dir))
     tokenizer_of(trainer).save_pretrained(str(schedule.output_dir))
-    traced.number("batches", batches)
-    _keep_numbers(trainer.state, result.training_loss, traced)
+    trace.add_number("batches", batches)
+    _add_numbers(trainer.state, result.training_loss, trace)
     return trainer
 
 
-def answer(trainer: Any, sample: Sample | None, schedule: Schedule, traced: Trace) -> None:
-    """Answer ``sample`` with the model just trained, beside what was saved of it."""
+def write_sample(trainer: Any, sample: Sample | None, schedule: Schedule, trace: Trace) -> None:
+    """Complete ``sample``, if there is one, with the trained model; write the result beside the model."""
     if sample:
         # Newer trl leaves the model in train mode with gradient checkpointing on.
         model = trainer.model.eval()
-        generate.write(model, tokenizer_of(trainer), sample, schedule.output_dir, traced)
+        generate.write_sample(model, tokenizer_of(trainer), sample, schedule.output_dir, trace)
 
 
 def tokenizer_of(trainer: Any) -> Any:
@@ -107,10 +107,11 @@ def tokenizer_of(trainer: Any) -> Any:
     return getattr(trainer, "processing_class", None) or trainer.tokenizer
 
 
-def _keep_numbers(state: Any, training_loss: float, traced: Trace) -> None:
+def _add_numbers(state: Any, training_loss: float, trace: Trace) -> None:
     for name in ("loss", "grad_norm", "learning_rate", "eval_loss"):
-        if values := [row[name] for row in state.log_history if name in row]:
-            # transformers before 5.0 rounds the logged loss to 4 decimals; of one step it is this number.
-            traced.number(name, [training_loss] if name == "loss" and len(values) == 1 else values)
-    traced.number("training_loss", training_loss)
-    traced.number("step", state.global_step)
+        if values := [entry[name] for entry in state.log_history if name in entry]:
+            # transformers before 5.0 rounds the logged loss to 4 decimals; after one step, training_loss
+            # is the same number unrounded.
+            trace.add_number(name, [training_loss] if name == "loss" and len(values) == 1 else values)
+    trace.add_number("training_loss", training_loss)
+    trace.add_number("step", state.global_step)

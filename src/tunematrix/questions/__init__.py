@@ -1,1 +1,1 @@
-"""Questions before a bump: upgrade, bisect, bounds."""
+"""Upgrade questions, answered by running candidates: upgrade, bisect, bounds."""

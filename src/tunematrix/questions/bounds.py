@@ -1,4 +1,4 @@
-"""What may I declare? The widest range of each package around the baseline in which everything passes."""
+"""Version bounds: the widest range of each package around the baseline in which every stage passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSED: Final = "the resolver refuses it"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Range:
-    """The releases of ``package`` that were found to work, and why the first outside each end does not."""
+    """The range of ``package`` that works, and why the nearest release outside each end fails."""
 
     package: str
     lowest: str
@@ -39,13 +39,13 @@ class Range:
 
     @property
     def specifier(self) -> str:
-        """As ``pyproject.toml`` declares it; open above where the newest release works."""
+        """The range as written in ``pyproject.toml``, without an upper bound if the newest release works."""
         return f">={self.lowest}" + (f",<{self.above}" if self.above else "")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corner:
-    """All packages at one of their ends together; ``wrong`` is empty where that works."""
+    """All packages at their lowest, or all at their highest; ``wrong`` is the first failure, if any."""
 
     pins: dict[str, str]
     wrong: str = ""
@@ -53,7 +53,7 @@ class Corner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """The ranges, both corners as they were verified, and where upstream's own ranges are wrong."""
+    """The ranges, both corners as tested, and the errors in the ranges that upstream declares."""
 
     ranges: list[Range]
     lowest: Corner
@@ -63,158 +63,179 @@ class Bounds:
 
 @dataclass(kw_only=True, slots=True)
 class Prober:
-    """Tries pins over the baseline; each combination once."""
+    """Runs pins over the baseline, each combination once; ``failures`` maps requests to what failed."""
 
     base: Baseline
     options: Options
     store: Store
-    note: Progress
-    drift: bool = True  # whether numbers and defaults may move
-    seen: dict[tuple[str, ...], str] = field(default_factory=dict)
+    progress: Progress
+    allow_drift: bool = True  # whether numbers and defaults may change
+    failures: dict[tuple[str, ...], str] = field(default_factory=dict)
     reference: Record | None = None
 
-    def wrong(self, pins: dict[str, str]) -> str:
-        """Why these pins do not do, in a line; empty where they do."""
+    def failure(self, pins: dict[str, str]) -> str:
+        """Why these pins fail, in one line; empty if they work."""
         requests = tuple(f"{name}=={version}" for name, version in sorted(pins.items()))
-        if requests not in self.seen:
-            self.seen[requests] = self._wrong(requests)
-            self.note(f"{', '.join(requests)}: {self.seen[requests] or 'works'}")
-        return self.seen[requests]
+        if requests not in self.failures:
+            self.failures[requests] = self._run(requests)
+            self.progress(f"{', '.join(requests)}: {self.failures[requests] or 'works'}")
+        return self.failures[requests]
 
-    def _wrong(self, requests: tuple[str, ...]) -> str:
+    def _run(self, requests: tuple[str, ...]) -> str:
         if self.reference is None:
             self.reference = candidates.run_baseline(self.base, self.options)
         try:
-            made = candidates.resolve(self.base, requests, self.store)
+            candidate = candidates.resolve(self.base, requests, self.store)
         except UnresolvableError:
             return REFUSED
-        record = candidates.run(made, self.options, self.store)
+        record = candidates.run(candidate, self.options, self.store)
         if record.error:
-            return record.error.line
+            return record.error.one_line
         for name in STAGES:
             stage = record.stage(name)
             if self.reference.stage(name).outcome == "passed" and stage.outcome != "passed":
-                return f"{name}: {stage.error.line if stage.error else stage.outcome}"
-        found = diff.compare(self.reference, record)
-        moved = [change.name for change in found.changes if upgrade.changes_behaviour(change)]
-        return f"{len(moved)} moved, {moved[0]} among them" if moved and not self.drift else ""
+                return f"{name}: {stage.error.one_line if stage.error else stage.outcome}"
+        changes = diff.compare(self.reference, record).changes
+        drift = [change.name for change in changes if upgrade.changes_behaviour(change)]
+        return (
+            f"{len(drift)} changes in behaviour, such as {drift[0]}" if drift and not self.allow_drift else ""
+        )
 
 
-def find(base: Baseline, packages: Sequence[str], prober: Prober) -> Bounds:
-    """Search each package alone, then verify both corners; raises ``UsageError`` for unknown packages."""
+def find_bounds(base: Baseline, packages: Sequence[str], prober: Prober) -> Bounds:
+    """Search each package alone, then test both corners; raises ``UsageError`` for unknown packages."""
     names = [canonicalize_name(name) for name in packages]
     for name in names:
         if name not in base.packages:
-            raise UsageError(f"{base.cell.name} has no package '{name}'; it is not in its lock")
-    ranges = [_range(base, name, prober) for name in names]
-    low, ranges = _corner(base, ranges, prober, lowest=True)
-    high, ranges = _corner(base, ranges, prober, lowest=False)
-    return Bounds(ranges=ranges, lowest=low, highest=high, upstream=list(upstream(base, ranges)))
+            raise UsageError(f"{base.cell.name} has no package '{name}'; name one that its lock contains")
+    ranges = [_find_range(base, name, prober) for name in names]
+    lowest, ranges = _find_corner(base, ranges, prober, lowest=True)
+    highest, ranges = _find_corner(base, ranges, prober, lowest=False)
+    return Bounds(ranges=ranges, lowest=lowest, highest=highest, upstream=list(upstream_errors(base, ranges)))
 
 
-def versions(package: str, own: str) -> list[str]:
-    """The newest final release of each minor one, and the baseline's own, in order."""
+def minor_releases(package: str, baseline_version: str) -> list[str]:
+    """The newest final release of each minor version, ascending; the baseline's version replaces its own."""
     newest: dict[tuple[int, int], Version] = {}
-    for one in releases.releases(package):
-        if one.final:
-            newest[one.version.major, one.version.minor] = one.version
-    current = Version(lock.public(own))
-    newest[current.major, current.minor] = current
+    for release in releases.releases(package):
+        if release.final:
+            newest[release.version.major, release.version.minor] = release.version
+    baseline = Version(lock.public_version(baseline_version))
+    newest[baseline.major, baseline.minor] = baseline
     return [str(version) for version in sorted(newest.values())]
 
 
-def _range(base: Baseline, package: str, prober: Prober) -> Range:
-    points = versions(package, base.packages[package])
-    own = points.index(str(Version(lock.public(base.packages[package]))))
+def _find_range(base: Baseline, package: str, prober: Prober) -> Range:
+    versions = minor_releases(package, base.packages[package])
+    start = versions.index(str(Version(lock.public_version(base.packages[package]))))
 
-    def wrong(at: int) -> str:
-        return prober.wrong({package: points[at]})
+    def failure(index: int) -> str:
+        return prober.failure({package: versions[index]})
 
-    low = _edge(own, -1, len(points), wrong)
-    high = _edge(own, 1, len(points), wrong)
-    below = points[low - 1] if low > 0 else None
-    above = points[high + 1] if high + 1 < len(points) else None
+    low = _last_working(start, -1, len(versions), failure)
+    high = _last_working(start, 1, len(versions), failure)
+    below = versions[low - 1] if low > 0 else None
+    above = versions[high + 1] if high + 1 < len(versions) else None
     return Range(
         package=package,
-        lowest=points[low],
-        highest=points[high],
+        lowest=versions[low],
+        highest=versions[high],
         below=below,
         above=above,
-        why_below=wrong(low - 1) if below else "",
-        why_above=wrong(high + 1) if above else "",
+        why_below=failure(low - 1) if below else "",
+        why_above=failure(high + 1) if above else "",
     )
 
 
-def _edge(own: int, direction: int, count: int, wrong: Callable[[int], str]) -> int:
-    """The last place from ``own`` on before one that does not work.
+def _last_working(start: int, direction: int, count: int, failure: Callable[[int], str]) -> int:
+    """The last index from ``start`` in ``direction`` before the first that fails.
 
-    Step by step: a search by halves would leap over a hole, and a range with a hole in it is none.
+    Goes one release at a time: a range must be contiguous, and a binary search could skip a failure.
     """
-    at = own
-    while 0 <= at + direction < count and not wrong(at + direction):
-        at += direction
-    return at
+    index = start
+    while 0 <= index + direction < count and not failure(index + direction):
+        index += direction
+    return index
 
 
-def _corner(
+def _find_corner(
     base: Baseline, ranges: list[Range], prober: Prober, *, lowest: bool
 ) -> tuple[Corner, list[Range]]:
-    """All at their ends together; where that fails, ends are moved in by turns until it does not."""
-    first = ""
+    """All packages at one end together; while that fails, the range that reaches farthest is narrowed."""
+    first_failure = ""
     while True:
-        pins = {one.package: one.lowest if lowest else one.highest for one in ranges}
-        wrong = prober.wrong(pins)
-        first = first or wrong
-        if not wrong:
-            return Corner(pins=pins, wrong=first), ranges
-        wider = [one for one in ranges if pins[one.package] != lock.public(base.packages[one.package])]
+        pins = {
+            package_range.package: package_range.lowest if lowest else package_range.highest
+            for package_range in ranges
+        }
+        failure = prober.failure(pins)
+        first_failure = first_failure or failure
+        if not failure:
+            return Corner(pins=pins, wrong=first_failure), ranges
+        wider = [
+            package_range
+            for package_range in ranges
+            if pins[package_range.package] != lock.public_version(base.packages[package_range.package])
+        ]
         if not wider:
-            return Corner(pins=pins, wrong=wrong), ranges
-        widest = max(wider, key=lambda one: _distance(one, base, pins[one.package]))
-        ranges = [_narrowed(one, base, first, lowest=lowest) if one is widest else one for one in ranges]
+            return Corner(pins=pins, wrong=failure), ranges
+        farthest = max(
+            wider, key=lambda package_range: _distance(package_range, base, pins[package_range.package])
+        )
+        ranges = [
+            _narrow(package_range, base, first_failure, lowest=lowest)
+            if package_range is farthest
+            else package_range
+            for package_range in ranges
+        ]
 
 
-def _distance(one: Range, base: Baseline, end: str) -> int:
-    points = versions(one.package, base.packages[one.package])
-    return abs(points.index(end) - points.index(lock.public(base.packages[one.package])))
+def _distance(package_range: Range, base: Baseline, end: str) -> int:
+    """The number of minor releases between the baseline and ``end``."""
+    versions = minor_releases(package_range.package, base.packages[package_range.package])
+    return abs(
+        versions.index(end) - versions.index(lock.public_version(base.packages[package_range.package]))
+    )
 
 
-def _narrowed(one: Range, base: Baseline, why: str, *, lowest: bool) -> Range:
-    points = versions(one.package, base.packages[one.package])
-    told = f"not with the others at their ends: {why}"
+def _narrow(package_range: Range, base: Baseline, failure: str, *, lowest: bool) -> Range:
+    versions = minor_releases(package_range.package, base.packages[package_range.package])
+    reason = f"fails with the other packages at their {'lowest' if lowest else 'highest'}: {failure}"
     if lowest:
-        at = points.index(one.lowest)
-        return replace(one, lowest=points[at + 1], below=one.lowest, why_below=told)
-    at = points.index(one.highest)
-    return replace(one, highest=points[at - 1], above=one.highest, why_above=told)
+        index = versions.index(package_range.lowest)
+        return replace(
+            package_range, lowest=versions[index + 1], below=package_range.lowest, why_below=reason
+        )
+    index = versions.index(package_range.highest)
+    return replace(package_range, highest=versions[index - 1], above=package_range.highest, why_above=reason)
 
 
-def upstream(base: Baseline, ranges: list[Range]) -> Iterator[str]:
-    """Where a package of the stack allows a release with which it does not work."""
-    for owner in (name for name in CORE if name in base.packages):
-        declared = populate.declared(f"{owner}=={base.packages[owner]}")
-        for one in ranges:
-            for end, version, why in (
-                ("floor", one.below, one.why_below),
-                ("ceiling", one.above, one.why_above),
+def upstream_errors(base: Baseline, ranges: list[Range]) -> Iterator[str]:
+    """Where a package of the stack declares support for a release with which it fails, a line each."""
+    for dependent in (name for name in CORE if name in base.packages):
+        declared = populate.declared_requirements(f"{dependent}=={base.packages[dependent]}")
+        for package_range in ranges:
+            for bound, version, failure in (
+                ("lower", package_range.below, package_range.why_below),
+                ("upper", package_range.above, package_range.why_above),
             ):
-                if version and why != REFUSED and _allows(declared, one.package, version):
+                if version and failure != REFUSED and _allows(declared, package_range.package, version):
                     yield (
-                        f"{owner} {base.packages[owner]} allows {one.package} {version}, "
-                        f"but its {end} does not hold: {why}"
+                        f"{dependent} {base.packages[dependent]} allows {package_range.package} {version}, "
+                        f"but its {bound} bound is wrong: {failure}"
                     )
 
 
 def _allows(declared: Sequence[Requirement], package: str, version: str) -> bool:
-    found = [one for one in declared if canonicalize_name(one.name) == package]
-    return bool(found) and all(one.specifier.contains(version) for one in found)
+    matches = [requirement for requirement in declared if canonicalize_name(requirement.name) == package]
+    return bool(matches) and all(requirement.specifier.contains(version) for requirement in matches)
 
 
-def fragment(found: Bounds) -> str:
-    """The ranges as a part of ``pyproject.toml``, with what lies outside each end."""
+def pyproject_fragment(bounds: Bounds) -> str:
+    """The ranges as dependencies in ``pyproject.toml``, with a comment for the failure outside each end."""
     lines = ["[project]", "dependencies = ["]
-    for one in found.ranges:
-        lines += [f"    # {one.below}: {one.why_below}"] if one.below else []
-        lines += [f"    # {one.above}: {one.why_above}"] if one.above else []
-        lines.append(f'    "{one.package}{one.specifier}",')
+    for package_range in bounds.ranges:
+        lines += [f"    # {package_range.below}: {package_range.why_below}"] if package_range.below else []
+        lines += [f"    # {package_range.above}: {package_range.why_above}"] if package_range.above else []
+        lines.append(f'    "{package_range.package}{package_range.specifier}",')
     return "\n".join([*lines, "]", ""])

@@ -1,4 +1,4 @@
-"""A baseline with something else pinned: the smallest change that a resolver makes for it, and its run."""
+"""Candidates: a baseline re-resolved with the smallest change that satisfies a request, and its run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from tunematrix.run import environment
 from tunematrix.run.options import Options
 from tunematrix.verdict import ledger
 
-Progress = Callable[[str], None]  # told of progress, a line at a time
-FOLDER: Final = "candidates"  # below the results: locks, records and environments of what was tried
+Progress = Callable[[str], None]  # receives progress, a line at a time
+FOLDER: Final = "candidates"  # in the results folder: the locks, records and environments of candidates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """What is changed: its lock, the packages that its owner asks for by name, and where its record lies."""
+    """The cell to change, its locked packages, and the store of its record.
+
+    ``direct`` names the packages that the cell requires by name, not through another package.
+    """
 
     cell: Cell
     matrix: Matrix
@@ -40,9 +43,9 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """The baseline as a resolver changes it for ``requests``; ``moved`` maps a package to (before, after).
+    """The baseline as the resolver changes it for ``requests``; ``moved`` maps a package to (before, after).
 
-    ``required_by`` names, for each package that had to move along, those that need it to.
+    ``required_by`` maps each other package that moves to the packages that require it.
     """
 
     cell: Cell
@@ -53,132 +56,135 @@ class Candidate:
     required_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def baseline(name: str | None, store: Store) -> Baseline:
+def load_baseline(name: str | None, store: Store) -> Baseline:
     """The baseline called ``name``: a cell, or any file that ``lock --from`` reads.
 
-    Without one it is the cell that ``matrix.toml`` names. Raises ``UsageError``.
+    Without a name, the cell that ``matrix.toml`` sets as its baseline. Raises ``UsageError``.
     """
     if name and (path := Path(name)).is_file():
-        return _from_file(path, store)
+        return _baseline_from_file(path, store)
     matrix = table.load()
-    if not (chosen := name or matrix.baseline):
-        raise UsageError("no baseline: name a cell or a lock file with --baseline, or set it in matrix.toml")
-    cell = matrix.cell(chosen)
-    if not matrix.lock(cell).is_file():
-        lock.write(cell, matrix.lock(cell))
-    # Of a lock that was given nobody knows what was asked for by name: all of it stays.
-    return _read(cell, matrix, store, [] if cell.imported_from else [*cell.pins, *lock.NEEDED, *lock.TOOLS])
+    if not (cell_name := name or matrix.baseline):
+        raise UsageError(
+            "no baseline; name a cell or a lock file with --baseline (bisect: --cell), "
+            "or set 'baseline' in matrix.toml"
+        )
+    cell = matrix.cell(cell_name)
+    if not matrix.lock_path(cell).is_file():
+        lock.write(cell, matrix.lock_path(cell))
+    direct = [*cell.pins, *lock.WORKFLOW_PACKAGES, *lock.TEST_TOOLS]
+    # An imported lock does not show which packages are required by name, so all of them count as direct.
+    return _read_baseline(cell, matrix, store, [] if cell.imported_from else direct)
 
 
-def _from_file(path: Path, store: Store) -> Baseline:
-    """A baseline of somebody's file, kept among the candidates: the matrix stays as it is."""
-    matrix = Matrix(folder=_folder(store), cells=())
-    brought = imported.import_lock(path, matrix.python)
-    digest = lock.digest(brought.text)[:8]
+def _baseline_from_file(path: Path, store: Store) -> Baseline:
+    """A baseline from a lock file, stored with the candidates so that the matrix stays unchanged."""
+    matrix = Matrix(folder=_candidates_folder(store), cells=())
+    imported_lock = imported.import_lock(path, matrix.python)
+    digest = lock.digest(imported_lock.text)[:8]
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-") or "file"
-    cell = Cell(name=f"{name}-{digest}", why=f"brought from {path.name}", imported_from=path.name)
-    write_atomic(matrix.lock(cell), brought.text)
-    return _read(cell, matrix, Store(matrix.folder), [])
+    cell = Cell(name=f"{name}-{digest}", why=f"imported from {path.name}", imported_from=path.name)
+    write_atomic(matrix.lock_path(cell), imported_lock.text)
+    return _read_baseline(cell, matrix, Store(matrix.folder), [])
 
 
-def _read(cell: Cell, matrix: Matrix, store: Store, asked: Sequence[str]) -> Baseline:
-    packages = lock.versions(matrix.lock(cell).read_text(), str(matrix.lock(cell)))
-    named = tuple(dict.fromkeys(name for name in asked or packages if name in packages))
-    return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, direct=named)
+def _read_baseline(cell: Cell, matrix: Matrix, store: Store, direct: Sequence[str]) -> Baseline:
+    packages = lock.versions(matrix.lock_path(cell).read_text(), str(matrix.lock_path(cell)))
+    locked = tuple(dict.fromkeys(name for name in direct or packages if name in packages))
+    return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, direct=locked)
 
 
 def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
-    """Resolve ``requests`` over the baseline: everything else stays where a resolver can leave it.
+    """Resolve ``requests`` over the baseline; every other package stays where the resolver allows it.
 
-    Raises ``UsageError`` for a request that is none, ``UnresolvableError`` with uv's own explanation.
+    Raises ``UsageError`` for a malformed request, ``UnresolvableError`` with uv's own explanation.
     """
-    wanted = [_request(text) for text in requests]
-    names = {canonicalize_name(one.name) for one in wanted}
-    torch = [f"torch=={lock.public(base.packages['torch'])}"] if "torch" in base.packages else []
-    free = [name for name in base.direct if name not in names and name != "torch"]
-    asked = [*map(str, wanted), *([] if "torch" in names else torch), *free]
-    text = _resolved(asked, base)
+    requested = [_parse_request(text) for text in requests]
+    names = {canonicalize_name(requirement.name) for requirement in requested}
+    torch = [f"torch=={lock.public_version(base.packages['torch'])}"] if "torch" in base.packages else []
+    unpinned = [name for name in base.direct if name not in names and name != "torch"]
+    text = _compile([*map(str, requested), *([] if "torch" in names else torch), *unpinned], base)
     packages = lock.versions(text)
     moved = {
         name: (base.packages.get(name), packages.get(name))
         for name in sorted(base.packages.keys() | packages.keys())
-        if _plain(base.packages.get(name)) != _plain(packages.get(name))
+        if _public(base.packages.get(name)) != _public(packages.get(name))
     }
-    folder = _folder(store)
-    cell = Cell(name=_name(base, requests), why=f"{base.cell.name} with {', '.join(requests)}", pins={})
-    matrix = Matrix(folder=folder, cells=(cell,), python=base.cell.python)
-    header = f"# {base.cell.name} with {', '.join(requests)}; all else as far as it can stay.\n"
-    path = matrix.lock(cell)
+    description = f"{base.cell.name} with {', '.join(requests)}"
+    cell = Cell(name=_cell_name(base, requests), why=description, pins={})
+    matrix = Matrix(folder=_candidates_folder(store), cells=(cell,), python=base.cell.python)
+    header = f"# {description}; every other package stays where the resolver allows it.\n"
+    path = matrix.lock_path(cell)
     if not path.is_file() or path.read_text() != header + text:
         write_atomic(path, header + text)
-    needed = {name: _users(text, name) for name in moved if name not in names}
     return Candidate(
         cell=cell,
         matrix=matrix,
         requests=tuple(requests),
         packages=packages,
         moved=moved,
-        required_by=needed,
+        required_by={name: _dependents(text, name) for name in moved if name not in names},
     )
 
 
-def _resolved(asked: Sequence[str], base: Baseline) -> str:
-    """uv keeps the versions of an output file that is there, as far as the requests allow."""
+def _compile(requirements: Sequence[str], base: Baseline) -> str:
+    """Compile a lock; uv keeps the versions of an existing output file where the requirements allow it."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "lock.txt"
         output.write_text("".join(f"{name}=={version}\n" for name, version in base.packages.items()))
         style = ["--quiet", "--no-header", "--annotation-style", "line", "--python-version", base.cell.python]
-        command = ["pip", "compile", *style, *uv.torch_source(), "--output-file", str(output), "-"]
-        uv.checked(uv.run(*command, stdin="\n".join(asked) + "\n"), UnresolvableError)
+        command = ["pip", "compile", *style, *uv.torch_options(), "--output-file", str(output), "-"]
+        uv.checked(uv.run(*command, stdin="\n".join(requirements) + "\n"), UnresolvableError)
         return output.read_text()
 
 
-def _request(text: str) -> Requirement:
+def _parse_request(text: str) -> Requirement:
     try:
-        one = Requirement(text)
+        requirement = Requirement(text)
     except InvalidRequirement:
         raise UsageError(f"{text!r} is not a request such as 'trl==1.16.0' or 'transformers>=5.20'") from None
-    if not one.specifier:
-        one.specifier &= ">=0"
-    return one
+    if not requirement.specifier:
+        requirement.specifier &= ">=0"
+    return requirement
 
 
-def _users(text: str, name: str) -> tuple[str, ...]:
-    """The packages that need ``name``, as uv annotates them."""
-    found = re.search(rf"(?m)^{re.escape(name)}==\S+\s+# via (.*)$", text)
-    return tuple(user.strip() for user in found[1].split(",")) if found else ()
+def _dependents(text: str, name: str) -> tuple[str, ...]:
+    """The packages that require ``name``, from uv's annotations in the lock."""
+    annotation = re.search(rf"(?m)^{re.escape(name)}==\S+\s+# via (.*)$", text)
+    return tuple(dependent.strip() for dependent in annotation[1].split(",")) if annotation else ()
 
 
-def _plain(version: str | None) -> str | None:
-    return lock.public(version) if version else None
+def _public(version: str | None) -> str | None:
+    return lock.public_version(version) if version else None
 
 
-def _name(base: Baseline, requests: Sequence[str]) -> str:
-    told = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("==", "-")) for text in requests)
+def _cell_name(base: Baseline, requests: Sequence[str]) -> str:
+    suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("==", "-")) for text in requests)
     digest = lock.digest(repr((base.packages, tuple(requests))))[:6]
-    return f"{base.cell.name}-{told}"[:80].strip(".-") + f"-{digest}"
+    return f"{base.cell.name}-{suffix}"[:80].strip(".-") + f"-{digest}"
 
 
-def _folder(store: Store) -> Path:
-    """Where candidates live; ``store`` may be that of a candidate already."""
+def _candidates_folder(store: Store) -> Path:
+    """The folder of the candidates; ``store`` may already be theirs."""
     return store.folder if store.folder.name == FOLDER else store.folder / FOLDER
 
 
-def candidates(store: Store) -> Store:
-    return Store(_folder(store))
+def candidate_store(store: Store) -> Store:
+    return Store(_candidates_folder(store))
 
 
 def run(candidate: Candidate, options: Options, store: Store) -> Record:
-    """Run the candidate, or take its record when nothing has changed."""
+    """Run the candidate, or reuse its record if nothing has changed."""
     annotate = ledger.load(table.constraints_folder()).annotate
-    return cells.run(candidate.matrix, candidate.cell, options, candidates(store), annotate)
+    return cells.run(candidate.matrix, candidate.cell, options, candidate_store(store), annotate)
 
 
 def install(candidate: Candidate, store: Store) -> None:
-    """Have the candidate's environment ready before it is run."""
-    venv = candidates(store).work(candidate.cell.name) / "venv"
-    with candidates(store).locked(candidate.cell.name):
-        environment.sync(venv, candidate.matrix.lock(candidate.cell), candidate.cell)
+    """Install the environment of the candidate before its run."""
+    candidates = candidate_store(store)
+    venv = candidates.cell_folder(candidate.cell.name) / "venv"
+    with candidates.locked(candidate.cell.name):
+        environment.sync(venv, candidate.matrix.lock_path(candidate.cell), candidate.cell)
 
 
 def run_baseline(base: Baseline, options: Options) -> Record:

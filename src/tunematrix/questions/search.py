@@ -1,4 +1,4 @@
-"""Since when? The first release, or day, that a stage or a number is another, found with few runs."""
+"""Binary search for the first bad point of a sequence that starts good and ends bad."""
 
 from __future__ import annotations
 
@@ -14,65 +14,68 @@ UNTESTABLE: Final = "untestable"
 
 @dataclass(kw_only=True, slots=True)
 class Search:
-    """A binary search over points in order, the first of which is ``GOOD`` and the last ``BAD``.
+    """A binary search over ordered points; the first must be ``GOOD`` and the last ``BAD``.
 
-    ``verdicts`` maps a place to its verdict; what is there already is not tested again. A point that cannot
-    be tested is stepped round.
+    ``verdicts`` maps the index of a point to its verdict; points in it are not tested again. The search
+    works around points that cannot be tested.
     """
 
     points: Sequence[str]
     verdicts: dict[int, str] = field(default_factory=dict)
-    order: list[int] = field(default_factory=list)
+    tested: list[int] = field(default_factory=list)
 
     @property
-    def bounds(self) -> tuple[int, int]:
-        """The last place known to be good, and the first after it known to be bad."""
-        bad = min(
-            (at for at, verdict in self.verdicts.items() if verdict == BAD), default=len(self.points) - 1
+    def interval(self) -> tuple[int, int]:
+        """The index of the last point known to be good, and of the first after it known to be bad."""
+        first_bad = min(
+            (index for index, verdict in self.verdicts.items() if verdict == BAD),
+            default=len(self.points) - 1,
         )
-        good = (at for at, verdict in self.verdicts.items() if verdict == GOOD and at < bad)
-        return max(good, default=0), bad
+        good = (index for index, verdict in self.verdicts.items() if verdict == GOOD and index < first_bad)
+        return max(good, default=0), first_bad
 
     @property
-    def left(self) -> int:
-        """How many tests are left at most, but for points that turn out to be untestable."""
-        return math.ceil(math.log2(len(self._open(*self.bounds)) + 1))
+    def remaining(self) -> int:
+        """The largest number of tests still needed, not counting points that prove untestable."""
+        return math.ceil(math.log2(len(self._untested(*self.interval)) + 1))
 
-    def next(self) -> int | None:
-        """The place to test next; None when there is nothing between good and bad."""
-        if end := [at for at in (0, len(self.points) - 1) if at not in self.verdicts]:
-            return end[0]
-        return self._middle(*self.bounds)
+    def next_index(self) -> int | None:
+        """The index of the point to test next; None when nothing is left between good and bad."""
+        if ends := [index for index in (0, len(self.points) - 1) if index not in self.verdicts]:
+            return ends[0]
+        return self._middle(*self.interval)
 
-    def ahead(self, place: int) -> list[int]:
-        """What would be tested after ``place``, were it good or bad."""
+    def indices_after(self, index: int) -> list[int]:
+        """The indices that the search may test after ``index``: one if it is good, one if it is bad."""
+        last = len(self.points) - 1
         if len(self.verdicts) < 2:
-            return [at for at in (len(self.points) - 1,) if at not in self.verdicts and at != place]
-        good, bad = self.bounds
-        return [at for at in (self._middle(place, bad), self._middle(good, place)) if at is not None]
+            return [last] if last not in self.verdicts and last != index else []
+        last_good, first_bad = self.interval
+        middles = self._middle(index, first_bad), self._middle(last_good, index)
+        return [middle for middle in middles if middle is not None]
 
-    def record(self, place: int, verdict: str) -> None:
-        self.verdicts[place] = verdict
-        self.order.append(place)
+    def add(self, index: int, verdict: str) -> None:
+        self.verdicts[index] = verdict
+        self.tested.append(index)
 
     @property
     def suspects(self) -> list[str]:
-        """The first bad point, after those before it that could not be tested: it may be any of them."""
-        good, bad = self.bounds
-        return list(self.points[good + 1 : bad + 1])
+        """The first bad point, after the untestable points just before it: any of them may be the first."""
+        last_good, first_bad = self.interval
+        return list(self.points[last_good + 1 : first_bad + 1])
 
-    def _open(self, good: int, bad: int) -> list[int]:
-        return [at for at in range(good + 1, bad) if at not in self.verdicts]
+    def _untested(self, last_good: int, first_bad: int) -> list[int]:
+        return [index for index in range(last_good + 1, first_bad) if index not in self.verdicts]
 
-    def _middle(self, good: int, bad: int) -> int | None:
-        """The middle of what is open, so that every test halves it, whatever turns out untestable."""
-        found = self._open(good, bad)
-        return found[len(found) // 2] if found else None
+    def _middle(self, last_good: int, first_bad: int) -> int | None:
+        """The middle of the untested points, so that each test halves them even around untestable ones."""
+        untested = self._untested(last_good, first_bad)
+        return untested[len(untested) // 2] if untested else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchResult:
-    """What a search found. ``suspects`` is one point, or several where those between are untestable."""
+    """The result of a search: one suspect, or several where the points between are untestable."""
 
     suspects: list[str]
     steps: list[tuple[str, str]]
@@ -80,8 +83,8 @@ class SearchResult:
     last_good: str
 
 
-class SameEndsError(Exception):
-    """The ends are not good and bad: there is nothing to search for. The message says which is what."""
+class UnexpectedEndError(Exception):
+    """The first point is not good or the last is not bad, so there is nothing to search for."""
 
 
 def run(
@@ -91,35 +94,37 @@ def run(
     prepare: Callable[[list[str]], None] = lambda _: None,
     on_verdict: Callable[[Search, str, str], None] = lambda *_: None,
 ) -> SearchResult:
-    """Search with ``test``, which gives a verdict for a point; raises ``SameEndsError``.
+    """Search with ``test``, which returns the verdict of a point; raises ``UnexpectedEndError``.
 
-    ``prepare`` is told the points that may come next before each test, ``on_verdict`` every verdict.
+    Before each test ``prepare`` receives the points that may be next; ``on_verdict`` receives every verdict.
     """
     _check_ends(search)
-    while (place := search.next()) is not None:
-        point = search.points[place]
-        prepare([search.points[at] for at in search.ahead(place)])
+    while (index := search.next_index()) is not None:
+        point = search.points[index]
+        prepare([search.points[following] for following in search.indices_after(index)])
         verdict = test(point)
-        search.record(place, verdict)
+        search.add(index, verdict)
         on_verdict(search, point, verdict)
         _check_ends(search)
-    good, _ = search.bounds
+    steps = [(search.points[index], search.verdicts[index]) for index in search.tested]
     return SearchResult(
         suspects=search.suspects,
-        steps=[(search.points[at], search.verdicts[at]) for at in search.order],
-        untestable=[search.points[at] for at in search.order if search.verdicts[at] == UNTESTABLE],
-        last_good=search.points[good],
+        steps=steps,
+        untestable=[point for point, verdict in steps if verdict == UNTESTABLE],
+        last_good=search.points[search.interval[0]],
     )
 
 
 def _check_ends(search: Search) -> None:
-    """Raise where an end is known not to be what a search needs, from this run or an earlier one."""
-    for place, wanted in ((0, GOOD), (len(search.points) - 1, BAD)):
-        verdict = search.verdicts.get(place, wanted)
-        if verdict != wanted:
-            raise SameEndsError(f"{search.points[place]} is {verdict}, where {wanted} was expected")
+    """Raise as soon as the verdict of an end, from this run or an earlier one, rules out a search."""
+    for index, expected in ((0, GOOD), (len(search.points) - 1, BAD)):
+        verdict = search.verdicts.get(index, expected)
+        if verdict != expected:
+            raise UnexpectedEndError(f"{search.points[index]} is {verdict}, expected {expected}")
 
 
 def restore(verdicts: Mapping[str, str], points: Sequence[str]) -> dict[int, str]:
-    """Verdicts by place, of an interrupted search; untestable ones are tried again."""
-    return {at: verdicts[point] for at, point in enumerate(points) if verdicts.get(point) in (GOOD, BAD)}
+    """The verdicts of an interrupted search by index; untestable points are tested again."""
+    return {
+        index: verdicts[point] for index, point in enumerate(points) if verdicts.get(point) in (GOOD, BAD)
+    }

@@ -1,4 +1,4 @@
-"""Can I bump? A baseline, the smallest change that satisfies a request, and one answer."""
+"""Upgrades: compare a baseline with a candidate, and say in one answer whether the upgrade is safe."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tunematrix.base.errors import UnresolvableError
 from tunematrix.base.record import UNTESTABLE, Failure, Record
 from tunematrix.base.store import Store
 from tunematrix.locks import releases
-from tunematrix.locks.lock import TOOLS
+from tunematrix.locks.lock import TEST_TOOLS
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.run import artifacts
 from tunematrix.run.options import Options
 from tunematrix.verdict import causes, diff, ledger, tolerances
-from tunematrix.verdict.diff import BAD, DECLARED, Change, Diff
+from tunematrix.verdict.diff import DECLARED_SUFFIX, FAILED_OUTCOMES, Change, Diff
 
 SAFE: Final = "SAFE"
-EDITS: Final = "SAFE WITH EDITS"
-CHANGES: Final = "BEHAVIOUR CHANGES"
+SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
+BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
 BREAKS: Final = "BREAKS"
-UNKNOWN: Final = "CANNOT TELL"
-BEST_FIRST: Final = (SAFE, EDITS, CHANGES, UNKNOWN, BREAKS)
-EXCHANGE: Final = "exchange:"
-SILENT: Final = ("Mismatch",)  # nothing crashed: what must be equal is not
+CANNOT_TELL: Final = "CANNOT TELL"
+BEST_FIRST: Final = (SAFE, SAFE_WITH_EDITS, BEHAVIOUR_CHANGES, CANNOT_TELL, BREAKS)
+EXCHANGE_PREFIX: Final = "exchange:"  # of the probes that load the baseline's files in the candidate
+SILENT_ERRORS: Final = ("Mismatch",)  # nothing raised, but two values that must be equal differ
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """The answer to one request, and what it rests on. Without a candidate the resolver refused it."""
+    """The answer to one request and its evidence; ``candidate`` is None if the resolver refused it."""
 
     answer: str
     baseline: str
@@ -49,158 +49,166 @@ class Answer:
 
     @property
     def edits(self) -> list[str]:
-        return [diff.edit(change) for change in self.diff.of("call_site")]
+        return [diff.describe_edit(change) for change in self.diff.of_kind("call_site")]
 
 
 def evaluate(
-    base: Baseline, requests: Sequence[str], options: Options, store: Store, note: Progress
+    base: Baseline, requests: Sequence[str], options: Options, store: Store, progress: Progress
 ) -> Answer:
-    """Run baseline and candidate, load the one's checkpoints in the other, compare, and answer."""
-    asked = tuple(requests)
+    """Run baseline and candidate, load the baseline's checkpoints in the candidate, and compare."""
+    requested = tuple(requests)
     try:
         candidate = candidates.resolve(base, requests, store)
     except UnresolvableError as error:
-        return Answer(answer=UNKNOWN, baseline=base.cell.name, requests=asked, reason=str(error))
-    note(f"baseline {base.cell.name}: running, or taken as recorded")
+        return Answer(answer=CANNOT_TELL, baseline=base.cell.name, requests=requested, reason=str(error))
+    progress(f"baseline {base.cell.name}: running, unless its record can be reused")
     before = candidates.run_baseline(base, dataclasses.replace(options, keep_artifacts=True))
-    note(f"candidate {candidate.cell.name}: running, or taken as recorded")
-    kept = artifacts.folder_of(base.store, base.cell.name)
+    progress(f"candidate {candidate.cell.name}: running, unless its record can be reused")
+    checkpoints = artifacts.folder_of(base.store, base.cell.name)
     after = candidates.run(
-        candidate, dataclasses.replace(options, exchange=kept if kept.is_dir() else None), store
+        candidate, dataclasses.replace(options, exchange=checkpoints if checkpoints.is_dir() else None), store
     )
     diff.check_comparable(before, after)
-    found = causes.annotate(diff.compare(before, after), causes.load(base.matrix.folder))
+    comparison = causes.annotate(diff.compare(before, after), causes.load(base.matrix.folder))
     issues = ledger.load(base.matrix.folder)
     return Answer(
-        answer=judge(before, after, found),
+        answer=judge(before, after, comparison),
         baseline=base.cell.name,
-        requests=asked,
+        requests=requested,
         candidate=candidate,
         before=before,
         after=after,
-        diff=found,
-        breaks=tuple(broken(after, found)),
-        silent=tuple(silent(after, found)),
-        advice=tuple(advise(base, candidate, after, found, issues)),
-        reason=after.error.line if after.error else "",
+        diff=comparison,
+        breaks=tuple(find_breaks(after, comparison)),
+        silent=tuple(find_silent_breaks(after, comparison)),
+        advice=tuple(advise(base, candidate, after, comparison, issues)),
+        reason=after.error.one_line if after.error else "",
     )
 
 
-def judge(before: Record, after: Record, found: Diff) -> str:
-    """One of the five answers, the worst that holds."""
-    if broken(after, found):
+def judge(before: Record, after: Record, comparison: Diff) -> str:
+    """The worst of the five answers that applies."""
+    if find_breaks(after, comparison):
         return BREAKS
     if after.outcome in UNTESTABLE or before.outcome in UNTESTABLE:
-        return UNKNOWN
-    if any(one == "passed" and verdict == "unknown" for one, _, verdict in found.stages.values()):
-        return UNKNOWN
-    if silent(after, found) or any(changes_behaviour(change) for change in found.changes):
-        return CHANGES
-    return EDITS if found.of("call_site") else SAFE
+        return CANNOT_TELL
+    stages = comparison.stages.values()
+    if any(outcome == "passed" and verdict == "unknown" for outcome, _, verdict in stages):
+        return CANNOT_TELL
+    if find_silent_breaks(after, comparison) or any(map(changes_behaviour, comparison.changes)):
+        return BEHAVIOUR_CHANGES
+    return SAFE_WITH_EDITS if comparison.of_kind("call_site") else SAFE
 
 
-def broken(after: Record, found: Diff) -> list[str]:
-    """The stages and probes that worked and no longer do, and what of the baseline's work is lost.
+def find_breaks(after: Record, comparison: Diff) -> list[str]:
+    """The stages and probes that no longer work, and the baseline's files that no longer load.
 
-    Where a stage broke, the fingerprint broke with it; that needs no telling.
+    Fingerprints that fail along with a stage are left out: they have the same cause.
     """
-    lost = [name for name in _lost(after, found) if _error(after, name).type not in SILENT]
-    stages = [name for name in lost if not name.startswith("probe:fingerprint")]
-    return stages or lost
+    lost = [name for name in _lost(after, comparison) if _error(after, name).type not in SILENT_ERRORS]
+    others = [name for name in lost if not name.startswith("probe:fingerprint")]
+    return others or lost
 
 
-def silent(after: Record, found: Diff) -> list[str]:
-    """What still runs and is wrong, such as a resume that goes on from another adapter."""
-    return [name for name in _lost(after, found) if _error(after, name).type in SILENT]
+def find_silent_breaks(after: Record, comparison: Diff) -> list[str]:
+    """The stages and probes that run but are wrong, such as a resume that uses the wrong adapter."""
+    return [name for name in _lost(after, comparison) if _error(after, name).type in SILENT_ERRORS]
 
 
-def _lost(after: Record, found: Diff) -> list[str]:
-    regressed = [name for name, (_, _, verdict) in found.stages.items() if verdict == "regressed"]
-    exchanged = [
-        probe.name for probe in after.probes if probe.name.startswith(EXCHANGE) and probe.outcome in BAD
+def _lost(after: Record, comparison: Diff) -> list[str]:
+    regressed = [name for name, (_, _, verdict) in comparison.stages.items() if verdict == "regressed"]
+    unloadable = [
+        probe.name
+        for probe in after.probes
+        if probe.name.startswith(EXCHANGE_PREFIX) and probe.outcome in FAILED_OUTCOMES
     ]
-    return [*regressed, *exchanged]
+    return [*regressed, *unloadable]
 
 
 def _error(record: Record, name: str) -> Failure:
-    parts = {part.name: part.error for part in (*record.stages, *record.probes)}
-    return parts.get(name.removeprefix("probe:")) or Failure(type="", message="")
+    """The error of a stage or a probe; an empty one if it has none."""
+    errors = {result.name: result.error for result in (*record.stages, *record.probes)}
+    return errors.get(name.removeprefix("probe:")) or Failure(type="", message="")
 
 
 def changes_behaviour(change: Change) -> bool:
-    """Whether a change is one of behaviour: a number that ought not to move, or another default."""
+    """Whether a change is one of behaviour: a number that must not move, or a new default value."""
     if change.kind == "fingerprint":
-        gone = diff.ABSENT in (change.before, change.after)
-        raised = change.name.endswith(".error")
+        one_sided = diff.ABSENT in (change.before, change.after)
+        is_error = change.name.endswith(".error")
         return (
             tolerances.measures_behaviour(change.name)
-            and not (gone and not raised and not change.name.endswith("loss"))
-            and not (raised and change.after == diff.ABSENT)
-            and (gone or not tolerances.corrected(change.name, change.before, change.after))
+            and not (one_sided and not is_error and not change.name.endswith("loss"))
+            and not (is_error and change.after == diff.ABSENT)
+            and (one_sided or not tolerances.corrected(change.name, change.before, change.after))
         )
     values = change.before, change.after
-    return change.kind == "default" and diff.ABSENT not in values and DECLARED not in change.name
+    return change.kind == "default" and diff.ABSENT not in values and DECLARED_SUFFIX not in change.name
 
 
 def advise(
-    base: Baseline, candidate: Candidate, after: Record, found: Diff, issues: ledger.Ledger
+    base: Baseline, candidate: Candidate, after: Record, comparison: Diff, issues: ledger.Ledger
 ) -> Iterator[str]:
-    """What to do: fixes that are known, what to hold, and what to bump in the same change."""
-    explained = issues.known(after)
-    for issue in dict.fromkeys(explained.values()):
+    """What to do: apply known fixes, hold packages that break, and bump others in the same change."""
+    known_issues = issues.known_issues(after)
+    for issue in dict.fromkeys(known_issues.values()):
         yield f"{issue.cause}; fix: {issue.fix}"
-    told = {_error(after, part).line for part in explained}
-    unexplained = [name for name in broken(after, found) if _error(after, name).line not in told]
+    known_errors = {_error(after, name).one_line for name in known_issues}
+    unexplained = [
+        name for name in find_breaks(after, comparison) if _error(after, name).one_line not in known_errors
+    ]
     if unexplained:
-        held = ", ".join(f"{name}=={base.packages[name]}" for name in _requested(candidate, base))
-        yield f"hold {held}: {', '.join(unexplained)} broke, and the ledger knows no fix"
+        pins = ", ".join(f"{name}=={base.packages[name]}" for name in _requested_packages(candidate, base))
+        yield f"hold {pins}: the upgrade breaks {', '.join(unexplained)}, and the ledger has no fix"
     for name, (_, version) in candidate.moved.items():
-        users = candidate.required_by.get(name, ())
-        if name in base.direct and users and name not in TOOLS:
-            yield f"bump {name} to {version} in the same change: {', '.join(users)} asks for it"
+        dependents = candidate.required_by.get(name, ())
+        if name in base.direct and dependents and name not in TEST_TOOLS:
+            yield f"bump {name} to {version} in the same change: required by {', '.join(dependents)}"
 
 
-def _requested(candidate: Candidate, base: Baseline) -> list[str]:
+def _requested_packages(candidate: Candidate, base: Baseline) -> list[str]:
     return [name for name in candidate.moved if name in base.packages and name not in candidate.required_by]
 
 
 def outdated(base: Baseline) -> dict[str, str]:
-    """The newest final release of each package its owner asks for, where the baseline has an older one."""
-    found = {}
+    """The newest final release of each direct package, where the baseline has an older one."""
+    newest = {}
     for name in base.direct:
-        if name in TOOLS or name == "torch":
+        if name in TEST_TOOLS or name == "torch":
             continue
-        final = [one for one in releases.releases(name) if one.final]
-        if final and final[-1].version > Version(base.packages[name]):
-            found[name] = str(final[-1].version)
-    return found
+        final = [release.version for release in releases.releases(name) if release.final]
+        if final and final[-1] > Version(base.packages[name]):
+            newest[name] = str(final[-1])
+    return newest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Each bump alone, all together, and an order in which every step stays green; what is left cannot."""
+    """Each bump alone, all together, and an order in which every step works; ``blocked`` are the rest."""
 
     alone: dict[str, Answer]
     together: Answer
     order: list[tuple[str, Answer]]
-    left: list[str]
+    blocked: list[str]
 
 
-def plan(base: Baseline, options: Options, store: Store, note: Progress) -> Plan:
-    """Answer for every outdated package, and find the order of bumps that keeps each step green."""
-    wanted = {name: f"{name}=={version}" for name, version in outdated(base).items()}
-    alone = {name: evaluate(base, [request], options, store, note) for name, request in wanted.items()}
-    together = evaluate(base, list(wanted.values()), options, store, note)
+def plan(base: Baseline, options: Options, store: Store, progress: Progress) -> Plan:
+    """Evaluate every outdated package, and find an order of bumps in which every step works."""
+    requests = {name: f"{name}=={version}" for name, version in outdated(base).items()}
+    alone = {name: evaluate(base, [request], options, store, progress) for name, request in requests.items()}
+    together = evaluate(base, list(requests.values()), options, store, progress)
     order: list[tuple[str, Answer]] = []
-    left = sorted(wanted, key=lambda name: BEST_FIRST.index(alone[name].answer))
-    while left:
-        for name in left:
-            done = [wanted[earlier] for earlier, _ in order]
-            answer = evaluate(base, [*done, wanted[name]], options, store, note) if done else alone[name]
-            if answer.answer not in (BREAKS, UNKNOWN):
+    blocked = sorted(requests, key=lambda name: BEST_FIRST.index(alone[name].answer))
+    while blocked:
+        done = [requests[name] for name, _ in order]
+        for name in blocked:
+            answer = (
+                evaluate(base, [*done, requests[name]], options, store, progress) if done else alone[name]
+            )
+            if answer.answer not in (BREAKS, CANNOT_TELL):
                 order.append((name, answer))
-                left.remove(name)
+                blocked.remove(name)
                 break
         else:
             break
-    return Plan(alone=alone, together=together, order=order, left=left)
+    return Plan(alone=alone, together=together, order=order, blocked=blocked)

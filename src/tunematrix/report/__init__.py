@@ -1,1 +1,1 @@
-"""Records made readable: the summary as data, on the terminal, and in Markdown."""
+"""Summaries, comparisons and answers for people: on the terminal, in Markdown and as JSON."""

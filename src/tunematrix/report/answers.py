@@ -1,18 +1,19 @@
-"""Answers to the questions before a bump, for a terminal, in Markdown and as JSON."""
+"""The answers of upgrade, bisect and bounds, for a terminal, in Markdown and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from tunematrix.locks.lock import NEEDED
-from tunematrix.questions import bisect, bounds, search, upgrade
+from tunematrix.locks.lock import WORKFLOW_PACKAGES
+from tunematrix.questions import bisect, bounds, upgrade
 from tunematrix.questions.upgrade import Answer, Plan
 from tunematrix.report import difference
+from tunematrix.report.difference import installed
 
 
-def upgrade_lines(answer: Answer, most: int | None = 20) -> Iterator[str]:
-    """One answer first, then what it rests on."""
+def upgrade_lines(answer: Answer, limit: int | None = 20) -> Iterator[str]:
+    """The answer first, then its evidence; at most ``limit`` entries a section."""
     yield f"{answer.answer}: {answer.baseline} -> {', '.join(answer.requests)}"
     if answer.reason:
         yield from (f"  {line}" for line in answer.reason.splitlines())
@@ -23,31 +24,31 @@ def upgrade_lines(answer: Answer, most: int | None = 20) -> Iterator[str]:
     for line in answer.advice:
         yield f"  advice: {line}"
     if answer.candidate:
-        moved = answer.candidate.moved
+        others = len(answer.candidate.moved) > 1
         yield (
-            f"  moves with it: {_moved(answer, most) or 'nothing'}"
-            if len(moved) > 1
-            else "  nothing else has to move"
+            f"  also moves: {_moved_packages(answer, limit) or 'nothing'}"
+            if others
+            else "  nothing else moves"
         )
     if answer.before and answer.after:
         yield ""
-        yield from difference.terminal(answer.before, answer.after, answer.diff, most)
+        yield from difference.diff_lines(answer.before, answer.after, answer.diff, limit)
 
 
-def _moved(answer: Answer, most: int | None) -> str:
+def _moved_packages(answer: Answer, limit: int | None) -> str:
     if not answer.candidate:
         return ""
-    rows = []
-    for name, (before, after) in answer.candidate.moved.items():
-        users = answer.candidate.required_by.get(name, ())
-        why = f" (for {', '.join(users)})" if users else ""
-        if before and after and users:
-            rows.append(f"{name} {before} -> {after}{why}")
-    new = [name for name, (before, _) in answer.candidate.moved.items() if before is None]
-    gone = [name for name, (_, after) in answer.candidate.moved.items() if after is None]
-    rows += [f"new: {', '.join(new[:most])}"] if new else []
-    rows += [f"gone: {', '.join(gone[:most])}"] if gone else []
-    return "; ".join(rows)
+    moved, required_by = answer.candidate.moved, answer.candidate.required_by
+    changes = [
+        f"{name} {before} -> {after} (required by {', '.join(required_by[name])})"
+        for name, (before, after) in moved.items()
+        if before and after and required_by.get(name)
+    ]
+    added = [name for name, (before, _) in moved.items() if before is None]
+    removed = [name for name, (_, after) in moved.items() if after is None]
+    changes += [f"added: {', '.join(added[:limit])}"] if added else []
+    changes += [f"removed: {', '.join(removed[:limit])}"] if removed else []
+    return "; ".join(changes)
 
 
 def upgrade_markdown(answer: Answer) -> str:
@@ -56,16 +57,17 @@ def upgrade_markdown(answer: Answer) -> str:
     lines += [f"- breaks: {', '.join(answer.breaks)}"] if answer.breaks else []
     lines += [f"- runs, but is wrong: {', '.join(answer.silent)}"] if answer.silent else []
     lines += [f"- {line}" for line in answer.advice]
-    lines += [f"- moves with it: {moved}"] if (moved := _moved(answer, None)) else []
+    lines += [f"- also moves: {moved}"] if (moved := _moved_packages(answer, None)) else []
     text = "\n".join(lines) + "\n"
     if answer.before and answer.after:
-        text += "\n" + difference.markdown(answer.before, answer.after, answer.diff).replace("\n# ", "\n## ")
+        details = difference.diff_markdown(answer.before, answer.after, answer.diff)
+        text += "\n" + details.replace("\n# ", "\n## ")
     return text
 
 
 def upgrade_json(answer: Answer) -> dict[str, Any]:
-    """The diff, and what the answer adds to it: the contract of ``upgrade --json``."""
-    return difference.plain(answer.diff, answer.baseline) | {
+    """The format of ``upgrade --json``: that of ``diff --json``, and the answer with its evidence."""
+    return difference.diff_json(answer.diff, answer.baseline) | {
         "answer": answer.answer,
         "baseline": answer.baseline,
         "candidate": answer.candidate.cell.name if answer.candidate else None,
@@ -82,91 +84,87 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """Each package alone, all together, and the order that keeps every step green."""
+    """Each bump alone, all together, and the order in which every step works."""
     for answer in plan.alone.values():
-        along = f"; takes along {moved}" if (moved := _along(answer)) else ""
-        yield f"{answer.answer:<18} {', '.join(answer.requests)} alone{along}"
+        others = f"; also moves {moved}" if (moved := _moved_with(answer)) else ""
+        yield f"{answer.answer:<18} {', '.join(answer.requests)} alone{others}"
     yield f"{plan.together.answer:<18} all together"
     yield ""
     for number, (_, answer) in enumerate(plan.order, start=1):
         yield f"{number}. {answer.requests[-1]} ({answer.answer})"
-    for name in plan.left:
-        yield f"-  {name}: cannot follow; {_why(plan.alone[name])}"
+    for name in plan.blocked:
+        yield f"-  {name}: blocked; {_why_blocked(plan.alone[name])}"
 
 
-def _along(answer: Answer) -> str:
+def _moved_with(answer: Answer) -> str:
     """The packages of the stack that have to move with a request."""
-    made = answer.candidate
-    rows = made.moved.items() if made else ()
+    if not (candidate := answer.candidate):
+        return ""
     return ", ".join(
         f"{name} {before} -> {after}"
-        for name, (before, after) in rows
-        if before and after and made and name in made.required_by and name in NEEDED
+        for name, (before, after) in candidate.moved.items()
+        if before and after and name in candidate.required_by and name in WORKFLOW_PACKAGES
     )
 
 
-def _why(answer: Answer) -> str:
+def _why_blocked(answer: Answer) -> str:
     if answer.breaks:
         return f"alone it breaks {', '.join(answer.breaks)}"
-    return answer.reason.splitlines()[-1].strip() if answer.reason else "not with the others"
+    return answer.reason.splitlines()[-1].strip() if answer.reason else "it fails with the other bumps"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
+    """The format of ``upgrade --all --json``."""
     return {
         "alone": {name: upgrade_json(answer) for name, answer in plan.alone.items()},
         "together": upgrade_json(plan.together),
         "order": [answer.requests[-1] for _, answer in plan.order],
-        "left": plan.left,
+        "left": plan.blocked,
         "answer": plan.together.answer,
     }
 
 
-def upgrade_code(answer: str) -> int:
-    """1 where something breaks, 3 where nobody can tell, else 0."""
-    return {upgrade.BREAKS: 1, upgrade.UNKNOWN: 3}.get(answer, 0)
+def upgrade_exit_code(answer: str) -> int:
+    """1 if something breaks, 3 if that could not be tested, else 0."""
+    return {upgrade.BREAKS: 1, upgrade.CANNOT_TELL: 3}.get(answer, 0)
 
 
 def bisect_lines(answer: bisect.Answer) -> Iterator[str]:
-    """The first release or day, when it came, and what moved with it."""
+    """The first bad or fixed version or date, its release date, and the packages that moved with it."""
     question, result = answer.question, answer.result
-    what = "fixed" if question.find_fix else "bad"
-    head = f"{question.package} {result.suspects[-1]}"
+    state = "fixed" if question.find_fix else "bad"
     if len(result.suspects) > 1:
-        yield f"first {what}: one of {question.package} {', '.join(result.suspects)}"
-        yield f"  those between cannot be tested here; {result.suspects[-1]} is {what} for certain"
+        yield f"first {state}: one of {question.package} {', '.join(result.suspects)}"
+        *untested, certain = result.suspects
+        yield f"  {', '.join(untested)} cannot be tested; {certain} is certainly {state}"
     else:
-        yield f"first {what}: {head}" + (f", released {answer.day}" if _dated(answer) else "")
+        released = f", released {answer.date}" if answer.date and question.package != bisect.BY_DATE else ""
+        yield f"first {state}: {question.package} {result.suspects[-1]}{released}"
     yield f"  last {'bad' if question.find_fix else 'good'}: {result.last_good}"
     for package in answer.culprits:
         before, after = answer.changed_with_it[package]
-        yield f"  by {package} {before or '(not there)'} -> {after or '(not there)'}"
+        yield f"  caused by: {package} {installed(before)} -> {installed(after)}"
     for package, (before, after) in answer.changed_with_it.items():
         if package not in answer.culprits:
-            yield f"  moved with it: {package} {before or '(not there)'} -> {after or '(not there)'}"
+            yield f"  also moved: {package} {installed(before)} -> {installed(after)}"
     for issue in answer.known_issues:
         yield f"  known issue: {issue}"
-    yield f"  {len(result.steps)} runs" + (
-        f"; untestable: {', '.join(result.untestable)}" if result.untestable else ""
-    )
-
-
-def _dated(answer: bisect.Answer) -> bool:
-    return answer.day is not None and answer.question.package != bisect.DAY
+    untestable = f"; untestable: {', '.join(result.untestable)}" if result.untestable else ""
+    yield f"  {len(result.steps)} runs{untestable}"
 
 
 def bisect_json(answer: bisect.Answer) -> dict[str, Any]:
-    """The contract of ``bisect --json``; ``first_bad`` is a list where it is one of several."""
+    """The format of ``bisect --json``; ``first_bad`` is a list if there are several suspects."""
     question, result = answer.question, answer.result
-    shown = {search.GOOD: search.BAD, search.BAD: search.GOOD} if question.find_fix else {}
     first: Any = result.suspects[0] if len(result.suspects) == 1 else result.suspects
     return {
         "package": question.package,
         "good": question.last if question.find_fix else question.first,
         "bad": question.first if question.find_fix else question.last,
         "first_good" if question.find_fix else "first_bad": first,
-        "date": str(answer.day) if answer.day else None,
+        "date": str(answer.date) if answer.date else None,
         "steps": [
-            {"version": point, "verdict": shown.get(verdict, verdict)} for point, verdict in result.steps
+            {"version": point, "verdict": question.swap_for_fix(verdict)} for point, verdict in result.steps
         ],
         "untestable": result.untestable,
         "changed_with_it": {name: list(pair) for name, pair in answer.changed_with_it.items()},
@@ -175,10 +173,11 @@ def bisect_json(answer: bisect.Answer) -> dict[str, Any]:
     }
 
 
-def bounds_lines(found: bounds.Bounds) -> Iterator[str]:
-    """The fragment to paste, how the corners went, and what upstream declares wrongly."""
-    yield bounds.fragment(found)
-    for name, corner in (("lowest", found.lowest), ("highest", found.highest)):
+def bounds_lines(answer: bounds.Bounds) -> Iterator[str]:
+    """The fragment for ``pyproject.toml``, the results at both corners, and the errors of upstream."""
+    yield bounds.pyproject_fragment(answer)
+    for name, corner in (("lowest", answer.lowest), ("highest", answer.highest)):
         pins = ", ".join(f"{package} {version}" for package, version in corner.pins.items())
-        yield f"{name} together: {pins}: verified" + (f"; wider was {corner.wrong}" if corner.wrong else "")
-    yield from found.upstream
+        wider = f"; wider ranges failed: {corner.wrong}" if corner.wrong else ""
+        yield f"{name} together: {pins}: verified{wider}"
+    yield from answer.upstream

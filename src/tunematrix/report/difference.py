@@ -1,159 +1,159 @@
-"""Two records side by side, for a terminal, in Markdown and as JSON: what broke comes first."""
+"""The comparison of two records for a terminal, in Markdown and as JSON; breakages come first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from tunematrix.base.record import Failure, Record
-from tunematrix.report.markdown import code, short
-from tunematrix.report.summary import plain_change
-from tunematrix.verdict.diff import ABSENT, Change, Diff, edit, removed_in
+from tunematrix.report.markdown import inline_code, shorten
+from tunematrix.report.summary import change_json
+from tunematrix.verdict.diff import ABSENT, Change, Diff, describe_edit, removed_in
 from tunematrix.verdict.failures import kind_of
 from tunematrix.verdict.tolerances import tolerance
 
-SAID: Final = {
-    "regressed": "REGRESSED: something that worked does not",
-    "unknown": "UNKNOWN: something was not tried on both sides",
-    "fixed": "FIXED: something that did not work does",
-    "changed": "CHANGED: it works, but not as before",
-    "same": "SAME: nothing moved",
+HEADLINES: Final = {
+    "regressed": "REGRESSED: something that worked no longer works",
+    "unknown": "UNKNOWN: something did not run on both sides",
+    "fixed": "FIXED: something that failed works now",
+    "changed": "CHANGED: nothing broke, but something changed",
+    "same": "SAME: nothing changed",
 }
+
+
+class Entry(NamedTuple):
+    """One line of a section, with the cause of the change and a link to it, if they are known."""
+
+    text: str
+    why: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """A heading and its lines; ``rows`` are (text, why, link)."""
-
     title: str
-    rows: list[tuple[str, str, str]] = field(default_factory=list)
+    entries: list[Entry]
 
 
 def sections(before: Record, after: Record, diff: Diff) -> list[Section]:
-    """What a reader asks, in that order; empty ones are left out."""
-    found = [
-        Section(title="What broke", rows=list(_stages(after, diff, "regressed"))),
-        Section(title="What was not tried on both sides", rows=list(_stages(after, diff, "unknown"))),
-        Section(title="What was fixed", rows=list(_stages(before, diff, "fixed"))),
-        Section(title="What fails in another way", rows=list(_stages(after, diff, "changed"))),
-        Section(
-            title="Numbers that moved", rows=[_number(one) for one in _values_first(diff.of("fingerprint"))]
-        ),
-        Section(
-            title="Defaults that changed", rows=[_value(one) for one in _values_first(diff.of("default"))]
-        ),
-        Section(title="Edits needed", rows=list(_edits(diff))),
-        Section(title="New warnings", rows=[_warning(one) for one in diff.of("warning")]),
-        Section(title="Will break", rows=list(_will_break(after))),
-        Section(
-            title="Packages that moved",
-            rows=[
-                (f"{name} {_version(one)} -> {_version(other)}", "", "")
-                for name, (one, other) in diff.packages.items()
-            ],
-        ),
+    """The sections that have entries, the most important first."""
+    packages = [
+        Entry(f"{name} {installed(left)} -> {installed(right)}")
+        for name, (left, right) in diff.packages.items()
     ]
-    return [section for section in found if section.rows]
+    numbers, defaults = (_values_first(diff.of_kind(kind)) for kind in ("fingerprint", "default"))
+    entries = {
+        "What broke": list(_stages(after, diff, "regressed")),
+        "What did not run on both sides": list(_stages(after, diff, "unknown")),
+        "What was fixed": list(_stages(before, diff, "fixed")),
+        "What fails differently": list(_stages(after, diff, "changed")),
+        "Numbers that moved": [_number(change) for change in numbers],
+        "Defaults that changed": [_default(change) for change in defaults],
+        "Edits needed": list(_edits(diff)),
+        "New warnings": [_warning(change) for change in diff.of_kind("warning")],
+        "Will break": list(_removals(after)),
+        "Packages that moved": packages,
+    }
+    return [Section(title=title, entries=items) for title, items in entries.items() if items]
 
 
 def _values_first(changes: list[Change]) -> list[Change]:
-    """What changed before what came or went."""
+    """Changed values before values that only one side has."""
     return sorted(changes, key=lambda change: ABSENT in (change.before, change.after))
 
 
-def _version(version: str | None) -> str:
-    return version or "(not there)"
+def installed(version: str | None) -> str:
+    return version or "(not installed)"
 
 
-def _stages(record: Record, diff: Diff, verdict: str) -> Iterator[tuple[str, str, str]]:
-    for name, (one, other, found) in diff.stages.items():
-        if found == verdict and not (verdict == "unknown" and one == other):
+def _stages(record: Record, diff: Diff, verdict: str) -> Iterator[Entry]:
+    """The stages and probes with ``verdict``, with the error of ``record``."""
+    for name, (before, after, stage_verdict) in diff.stages.items():
+        if stage_verdict == verdict and not (verdict == "unknown" and before == after):
             error = _error(record, name)
-            told = f" [{kind_of((name,), error)}] {error.line}" if error else ""
-            yield f"{name}: {one} -> {other}{told}", "", ""
+            suffix = f" [{kind_of((name,), error)}] {error.one_line}" if error else ""
+            yield Entry(f"{name}: {before} -> {after}{suffix}")
 
 
 def _error(record: Record, name: str) -> Failure | None:
-    parts = [*record.stages, *record.probes]
-    return next((part.error for part in parts if part.name == name.removeprefix("probe:")), None)
+    results = [*record.stages, *record.probes]
+    return next((result.error for result in results if result.name == name.removeprefix("probe:")), None)
 
 
-def _number(change: Change) -> tuple[str, str, str]:
-    text = f"{change.name}: {short(change.before)} -> {short(change.after)}"
-    if (moved := change.shift) is not None:
-        bias = f", bias {moved.bias:+.2g}" if isinstance(change.before, list) else ""
+def _number(change: Change) -> Entry:
+    text = f"{change.name}: {shorten(change.before)} -> {shorten(change.after)}"
+    if (shift := change.shift) is not None:
+        bias = f", bias {shift.bias:+.2g}" if isinstance(change.before, list) else ""
         allowed = tolerance(change.name)
-        text += (
-            f" (relative {moved.size:.2g}{bias}; {f'tolerance {allowed:g}' if allowed else 'must be equal'})"
-        )
-    return text, change.why, change.link
+        limit = f"tolerance {allowed:g}" if allowed else "must be equal"
+        text += f" (relative {shift.size:.2g}{bias}; {limit})"
+    return Entry(text, change.why, change.link)
 
 
-def _value(change: Change) -> tuple[str, str, str]:
-    return f"{change.name}: {_plain(change.before)} -> {_plain(change.after)}", change.why, change.link
+def _default(change: Change) -> Entry:
+    before, after = (
+        ABSENT if value == ABSENT else shorten(repr(value)) for value in (change.before, change.after)
+    )
+    return Entry(f"{change.name}: {before} -> {after}", change.why, change.link)
 
 
-def _plain(value: Any) -> str:
-    return ABSENT if value == ABSENT else short(repr(value))
+def _edits(diff: Diff) -> Iterator[Entry]:
+    """The calls that the pipeline had to adapt, then removed names that the pipeline does not use."""
+    for change in diff.of_kind("call_site"):
+        yield Entry(describe_edit(change), change.why, change.link)
+    for change in diff.of_kind("signature"):
+        now = "removed" if change.after == ABSENT else f"now {change.after}="
+        yield Entry(f"if you use {change.name}: {now}", change.why, change.link)
 
 
-def _edits(diff: Diff) -> Iterator[tuple[str, str, str]]:
-    """Adaptations the pipeline made, then what is gone though the pipeline does not use it."""
-    for change in diff.of("call_site"):
-        yield edit(change), change.why, change.link
-    for change in diff.of("signature"):
-        now = "gone" if change.after == ABSENT else f"now {change.after}="
-        yield f"if you use {change.name}: {now}", change.why, change.link
+def _warning(change: Change) -> Entry:
+    return Entry(f"{change.name}: {change.after}", change.why, change.link)
 
 
-def _warning(change: Change) -> tuple[str, str, str]:
-    return f"{change.name}: {change.after}", change.why, change.link
-
-
-def _will_break(record: Record) -> Iterator[tuple[str, str, str]]:
-    """Deprecations that say in which release they end, old ones too."""
-    for row in record.warnings:
-        if release := removed_in(row["message"]):
-            yield f"in {release}: {row['module']}: {row['message']} ({row['count']} times)", "", ""
+def _removals(record: Record) -> Iterator[Entry]:
+    """The deprecations that name the release of the removal, including those that ``before`` has too."""
+    for warning in record.warnings:
+        if release := removed_in(warning["message"]):
+            yield Entry(f"in {release}: {warning['module']}: {warning['message']} ({warning['count']} times)")
 
 
 def headline(before: Record, after: Record, diff: Diff) -> str:
-    return f"{before.cell} -> {after.cell}: {SAID[diff.verdict]}"
+    return f"{before.cell} -> {after.cell}: {HEADLINES[diff.verdict]}"
 
 
-def terminal(before: Record, after: Record, diff: Diff, most: int | None = None) -> Iterator[str]:
-    """The lines of a comparison, at most ``most`` a section."""
+def diff_lines(before: Record, after: Record, diff: Diff, limit: int | None = None) -> Iterator[str]:
+    """The comparison for a terminal, at most ``limit`` entries a section."""
     yield headline(before, after, diff)
     for section in sections(before, after, diff):
         yield ""
-        yield f"{section.title} ({len(section.rows)})"
-        for text, why, _ in section.rows[:most]:
-            yield f"  {text}"
-            if why:
-                yield f"      why: {why}"
-        if most and len(section.rows) > most:
-            yield f"  ... and {len(section.rows) - most} more"
+        yield f"{section.title} ({len(section.entries)})"
+        for entry in section.entries[:limit]:
+            yield f"  {entry.text}"
+            if entry.why:
+                yield f"      why: {entry.why}"
+        if limit and len(section.entries) > limit:
+            yield f"  ... and {len(section.entries) - limit} more"
 
 
-def markdown(before: Record, after: Record, diff: Diff) -> str:
+def diff_markdown(before: Record, after: Record, diff: Diff) -> str:
     lines = [f"# {headline(before, after, diff)}"]
     for section in sections(before, after, diff):
         lines += ["", f"## {section.title}", ""]
-        for text, why, link in section.rows:
+        for text, why, link in section.entries:
             cause = f": {f'[{why}]({link})' if link else why}" if why else ""
-            lines.append(f"- {code(text)}{cause}")
+            lines.append(f"- {inline_code(text)}{cause}")
     return "\n".join(lines) + "\n"
 
 
-def plain(diff: Diff, since: str | None) -> dict[str, Any]:
-    """The comparison in JSON types: the contract of ``diff --json``."""
+def diff_json(diff: Diff, compared_with: str | None) -> dict[str, Any]:
+    """The format of ``diff --json``; ``compared_with`` names the cell of the first record."""
     return {
         "verdict": diff.verdict,
         "stages": {
-            name: {"before": one, "after": other, "verdict": verdict}
-            for name, (one, other, verdict) in diff.stages.items()
+            name: {"before": before, "after": after, "verdict": verdict}
+            for name, (before, after, verdict) in diff.stages.items()
         },
-        "changes": [plain_change(change, since) for change in diff.changes],
+        "changes": [change_json(change, compared_with) for change in diff.changes],
         "packages": {name: list(pair) for name, pair in diff.packages.items()},
     }

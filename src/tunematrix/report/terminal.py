@@ -1,4 +1,4 @@
-"""The summary for a terminal: read at two in the morning, so what broke comes in plain words."""
+"""The summary for a terminal: the table, then one line per root cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tunematrix.report.summary import Row, Summary, reasons
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Issue
 
-SIGNS: Final = {
+LABELS: Final = {
     "passed": ("ok", "green"),
     "failed": ("FAIL", "bold red"),
     "crashed": ("CRASH", "bold red"),
@@ -30,7 +30,7 @@ SIGNS: Final = {
     "unresolvable": ("no lock", "bold red"),
     "uninstallable": ("no env", "bold red"),
 }
-HEADS: Final = {
+HEADERS: Final = {
     "transformers": "trans-\nformers",
     "download": "down-\nload",
     "finetune": "fine-\ntune",
@@ -39,7 +39,7 @@ HEADS: Final = {
     "align-resume": "align\nresume",
     "generate": "gene-\nrate",
 }
-KINDS: Final = {
+CHANGE_KINDS: Final = {
     "fingerprint": "number",
     "call_site": "edit",
     "signature": "lost name",
@@ -48,84 +48,85 @@ KINDS: Final = {
 WIDTH: Final = 120  # without a terminal: CI logs
 
 
-def sign(outcome: str) -> Text:
-    word, style = SIGNS.get(outcome, (outcome.upper(), "bold red"))
+def label(outcome: str) -> Text:
+    word, style = LABELS.get(outcome, (outcome.upper(), "bold red"))
     return Text(word, style=style)
 
 
-def console() -> Console:
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+def default_console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def show(found: Summary, out: Console | None = None) -> None:
-    """Print the table, then one line per root cause, then what moved and how it ended.
+def show(summary: Summary, console: Console | None = None) -> None:
+    """Print the table, one line per root cause, what changed, and the counts.
 
-    Where the whole table is too wide, its last two columns are left out.
+    Leaves out the last two columns of the table if the whole table is too wide.
     """
-    out = out or console()
-    wide = _table(found, wide=True)
-    fits = Measurement.get(out, out.options.update(width=10_000), wide).maximum <= out.width
-    out.print(wide if fits else _table(found, wide=False))
-    for row in found.rows:
-        for reason in reasons(row.cell, row.record, row.known) if row.record else []:
+    console = console or default_console()
+    wide = _table(summary, wide=True)
+    width = Measurement.get(console, console.options.update(width=10_000), wide).maximum
+    console.print(wide if width <= console.width else _table(summary, wide=False))
+    for row in summary.rows:
+        for reason in reasons(row.cell, row.record, row.known_issues) if row.record else []:
             if not reason.issue:
                 line = Text.assemble((row.cell, "bold"), " ", reason.line)
-                out.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    for line in _known(found.rows):
-        out.print(line)
-    if missing := [row.cell for row in found.rows if not row.record]:
-        out.print(Text(f"not run yet, or with another model: {', '.join(missing)}", style="yellow"))
-    if moved := [f"  {row.cell}: {text}" for row in found.rows if (text := _moved(row))]:
-        out.print(Text("\n".join(["moved since the cell above it; tunematrix diff A B tells what:", *moved])))
-    for problem in found.problems:
-        out.print(Text(problem, style="bold red"))
-    counts = Counter(row.state for row in found.rows)
-    out.print(Text(", ".join(f"{number} {state}" for state, number in counts.items()), style="bold"))
+                console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    for line in _known_issues(summary.rows):
+        console.print(line)
+    if missing := [row.cell for row in summary.rows if not row.record]:
+        message = f"not run yet, or run with another model: {', '.join(missing)}"
+        console.print(Text(message, style="yellow"))
+    if changed := [f"  {row.cell}: {counts}" for row in summary.rows if (counts := _change_counts(row))]:
+        heading = "changed compared with the cell above; for details: tunematrix diff A B"
+        console.print(Text("\n".join([heading, *changed])))
+    for problem in summary.problems:
+        console.print(Text(problem, style="bold red"))
+    states = Counter(row.state for row in summary.rows)
+    console.print(Text(", ".join(f"{number} {state}" for state, number in states.items()), style="bold"))
 
 
-def _known(rows: list[Row]) -> Iterator[Text]:
-    """A paragraph for each known issue: where it shows, why, and what mends it."""
-    seen: dict[str, tuple[Issue, list[str]]] = {}
+def _known_issues(rows: list[Row]) -> Iterator[Text]:
+    """Two lines for each known issue: the stages and cells that it affects, then its cause and fix."""
+    cells_by_issue: dict[str, tuple[Issue, list[str]]] = {}
     for row in rows:
-        for issue in {issue.id: issue for issue in row.known.values()}.values():
-            seen.setdefault(issue.id, (issue, []))[1].append(row.cell)
-    for issue, cells in seen.values():
+        for issue in {issue.id: issue for issue in row.known_issues.values()}.values():
+            cells_by_issue.setdefault(issue.id, (issue, []))[1].append(row.cell)
+    for issue, cells in cells_by_issue.values():
         stages = f" {', '.join(issue.stages)}" if issue.stages else ""
         yield Text.assemble(("known ", "yellow"), (issue.id, "bold"), f":{stages} in {', '.join(cells)}")
         yield Text(f"  {issue.cause}; fix: {issue.fix}")
 
 
-def _table(found: Summary, *, wide: bool) -> Table:
-    title = "Does it work? The same work in every pinned combination; model: "
-    shown = Table(
-        box=box.SIMPLE_HEAD, title=title + (found.model or "nothing run yet"), title_justify="left", padding=0
-    )
-    shown.add_column("cell", overflow="fold", min_width=8)
+def _table(summary: Summary, *, wide: bool) -> Table:
+    """The table of cells and stages; ``wide`` adds the comparison and the time."""
+    title = f"Compatibility summary: {summary.model or 'nothing run yet'}"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
+    table.add_column("cell", overflow="fold", min_width=8)
     for name in CORE:
-        shown.add_column(HEADS.get(name, name), no_wrap=True)
+        table.add_column(HEADERS.get(name, name), no_wrap=True)
     for name in STAGES:
-        shown.add_column(HEADS.get(name, name), justify="center", no_wrap=True)
+        table.add_column(HEADERS.get(name, name), justify="center", no_wrap=True)
     if wide:
-        shown.add_column("since\nabove", no_wrap=True)
-        shown.add_column("time", justify="right", no_wrap=True)
-    for row in found.rows:
+        table.add_column("vs.\nabove", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True)
+    for row in summary.rows:
         versions = (row.versions[name] for name in CORE)
-        signs = (sign(outcome) for outcome in row.shown)
-        shown.add_row(row.cell, *versions, *signs, *((_since(row), _time(row)) if wide else ()))
-    return shown
+        labels = (label(outcome) for outcome in row.displayed_outcomes)
+        table.add_row(row.cell, *versions, *labels, *((_verdict(row), _time(row)) if wide else ()))
+    return table
 
 
-def _since(row: Row) -> Text:
-    if row.since is None or row.record is None:
+def _verdict(row: Row) -> Text:
+    if row.compared_with is None or row.record is None:
         return Text("")
-    style = {"regressed": "bold red", "fixed": "green", "changed": "yellow"}.get(row.compared.verdict, "dim")
-    return Text(row.compared.verdict, style=style)
+    styles = {"regressed": "bold red", "fixed": "green", "changed": "yellow"}
+    return Text(row.comparison.verdict, style=styles.get(row.comparison.verdict, "dim"))
 
 
-def _moved(row: Row) -> str:
-    """How many changes since the cell before, by kind: ``3 numbers, 1 edit``."""
-    counts = Counter(KINDS.get(change.kind, change.kind) for change in row.compared.changes)
+def _change_counts(row: Row) -> str:
+    """The number of changes by kind: ``3 numbers, 1 edit``."""
+    counts = Counter(CHANGE_KINDS.get(change.kind, change.kind) for change in row.comparison.changes)
     return ", ".join(f"{number} {kind}{'s' * (number > 1)}" for kind, number in counts.items())
 
 

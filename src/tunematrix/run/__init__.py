@@ -1,1 +1,1 @@
-"""One cell, from its lock to its record. Knows no verdicts."""
+"""Running one cell, from its lock to its record. Nothing here judges a record."""

@@ -1,4 +1,4 @@
-"""A cell's environment: packages exactly as the lock says, variables exactly as written here."""
+"""A cell's environment: exactly the packages of its lock, and exactly the variables listed here."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tunematrix.base.errors import UninstallableError, UsageError
 from tunematrix.locks import uv
 from tunematrix.locks.table import Cell
 
-# What is passed on from the caller: where programs and certificates are. Never HF_*, TRANSFORMERS_*,
-# PYTHONPATH or anything else that could change a result.
+# Variables that a cell inherits from the caller: where programs and certificates are. Never HF_*,
+# TRANSFORMERS_*, PYTHONPATH or anything else that can change a result.
 INHERITED: Final = (
     "PATH",
     "LANG",
@@ -28,42 +28,44 @@ INHERITED: Final = (
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
 )
-NETWORK: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "HF_TOKEN")
-MARKER: Final = ".tunematrix"
+INHERITED_FOR_REAL_HUB: Final = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "HF_TOKEN")
+SYNCED_MARKER: Final = ".tunematrix"  # a file in the environment, there only when its last sync succeeded
 
 
-def make(venv: Path, python: str) -> None:
-    """Create an empty environment, replacing whatever is there."""
-    done = uv.run("venv", "--quiet", "--clear", "--no-project", "--python", python, str(venv))
-    if done.returncode:
+def create(venv: Path, python: str) -> None:
+    """Create an empty environment in ``venv``, replacing an existing one."""
+    result = uv.run("venv", "--quiet", "--clear", "--no-project", "--python", python, str(venv))
+    if result.returncode:
         raise UsageError(
-            f"no Python {python} here: {done.stderr.strip()}; install it: uv python install {python}"
+            f"Python {python} is not available: {result.stderr.strip()}; "
+            f"install it: uv python install {python}"
         )
 
 
 def sync(venv: Path, lock: Path, cell: Cell) -> None:
-    """Make ``venv`` exactly equal to ``lock``.
+    """Install exactly the packages of ``lock`` in ``venv``.
 
-    An environment whose last sync did not end (killed, out of disk) is made anew: half a package looks
-    whole to an installer. Raises ``UninstallableError`` with uv's own words.
+    Creates the environment again if its last sync was interrupted (killed, out of disk), because an
+    installer takes a half-installed package for a complete one. Raises ``UninstallableError`` with uv's
+    message.
     """
-    marker = venv / MARKER
-    if not python_of(venv).exists() or (
+    marker = venv / SYNCED_MARKER
+    if not interpreter(venv).exists() or (
         not marker.is_file() and any(venv.glob("lib/*/site-packages/*.dist-info"))
     ):
-        make(venv, cell.python)
+        create(venv, cell.python)
     marker.unlink(missing_ok=True)
-    arguments = ["--quiet", "--python", str(python_of(venv)), *uv.torch_source(), str(lock)]
+    arguments = ["--quiet", "--python", str(interpreter(venv)), *uv.torch_options(), str(lock)]
     uv.checked(uv.run("pip", "sync", *arguments), UninstallableError)
     marker.touch()
 
 
-def python_of(venv: Path) -> Path:
+def interpreter(venv: Path) -> Path:
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def python_version(venv: Path) -> str:
-    """The environment's Python, as its own configuration says: ``3.11.7``."""
+    """The version in ``pyvenv.cfg``, such as ``3.11.7``; empty if there is none."""
     with contextlib.suppress(OSError):
         for line in (venv / "pyvenv.cfg").read_text().splitlines():
             name, _, value = line.partition("=")
@@ -80,22 +82,24 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def variables(venv: Path, work: Path, hub: dict[str, str], *, real_hub: bool) -> dict[str, str]:
-    """The whole environment of a cell's process; caches and HOME lie in ``work``.
+def variables(
+    venv: Path, run_folder: Path, hub_variables: dict[str, str], *, real_hub: bool
+) -> dict[str, str]:
+    """All environment variables of a cell's process; HOME and the caches are in ``run_folder``.
 
-    One thread: with two, gradient norms move by 1e-7 from run to run. The token goes to a cell only
-    with the real Hub.
+    One thread, because with two, gradient norms differ by 1e-7 from run to run. A cell gets HF_TOKEN only
+    with a real Hub.
     """
-    kept = (*INHERITED, *NETWORK) if real_hub else INHERITED
-    home = work / "home"
+    inherited = (*INHERITED, *INHERITED_FOR_REAL_HUB) if real_hub else INHERITED
+    home = run_folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     return {
-        **{name: os.environ[name] for name in kept if name in os.environ},
+        **{name: os.environ[name] for name in inherited if name in os.environ},
         "HOME": str(home),
         "HF_HOME": str(home / "hf"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-        "PYTHONPATH": str(_own_package(work)),
+        "PYTHONPATH": str(_package_folder(run_folder)),
         "PYTHONNOUSERSITE": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONFAULTHANDLER": "1",
@@ -106,13 +110,13 @@ def variables(venv: Path, work: Path, hub: dict[str, str], *, real_hub: bool) ->
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
         ),
         "VIRTUAL_ENV": str(venv),
-        **hub,
+        **hub_variables,
     }
 
 
-def _own_package(work: Path) -> Path:
-    """A folder that holds this package and nothing else: the host's own packages must not leak in."""
-    folder = work / "source"
+def _package_folder(run_folder: Path) -> Path:
+    """A folder that contains only this package, so that other packages of the host stay out of the cell."""
+    folder = run_folder / "source"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "tunematrix").symlink_to(Path(tunematrix.__file__).resolve().parent)

@@ -1,4 +1,4 @@
-"""What a cell's run left on disk, made a record: also when it was killed half way."""
+"""Read the results of a cell's run from the files it leaves, even if the run was killed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.base.record import Failure, Result, outcome_of
+from tunematrix.base.record import Failure, Result, worst_outcome
 from tunematrix.shared.stages import STAGES, memory_hint
 
-TAIL: Final = 40  # lines of the log that a crash is shown with
-SEED: Final = "test_real_e2e.py"
-ORDERLY: Final = (0, 1)  # pytest ran all tests: they passed, or some failed
+LOG_TAIL_LINES: Final = 40  # lines of the log to show with a crash
+WORKFLOW_TESTS: Final = "test_real_e2e.py"  # these tests report their work as stages
+COMPLETED: Final = (0, 1)  # exit codes of a pytest that ran all tests: all passed, or some failed
 
 
 @dataclass(kw_only=True, slots=True)
 class Evidence:
-    """The facts of one run, as far as it got."""
+    """The facts from one run, as far as it got."""
 
     stages: dict[str, Result] = field(default_factory=dict)
     probes: list[Result] = field(default_factory=list)
@@ -28,40 +28,41 @@ class Evidence:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     surface: dict[str, dict[str, Any]] = field(default_factory=dict)
     peak_rss_mb: int = 0
-    running: str | None = None
+    running_stage: str | None = None
     error: Failure | None = None
 
     @property
     def outcome(self) -> str:
-        """The worst of its parts; a skipped test makes the whole no better than skipped."""
+        """The worst outcome of all stages and probes; at best ``skipped`` if a test was skipped."""
         skipped = [Result(name="error", outcome="skipped")] if self.error else []
-        return outcome_of([*self.stages.values(), *self.probes, *skipped])
+        return worst_outcome([*self.stages.values(), *self.probes, *skipped])
 
 
-def read(report: Path, log: Path, code: int | None, *, whole: bool = True) -> Evidence:
-    """The evidence in a report log; ``code`` is pytest's exit code, None when it was stopped for time.
+def read(report_log: Path, log: Path, exit_code: int | None, *, whole_cell: bool = True) -> Evidence:
+    """The evidence in pytest's report log; ``exit_code`` is pytest's, None if it reached the time limit.
 
-    Of a whole run, a stage that left no trace was not run; of a selection, it was not asked for.
+    A stage missing from the log counts as ``not_run`` in a run of the whole cell, and is left out in a
+    run of selected tests.
     """
     evidence = Evidence()
-    for line in _lines(report):
+    for line in _read_lines(report_log):
         if line.get("$report_type") == "StageReport":
-            _stage(evidence, line)
+            _add_stage(evidence, line)
         elif line.get("$report_type") in ("TestReport", "CollectReport"):
-            _test(evidence, line)
-    if code not in ORDERLY:
-        _ended_badly(evidence, code, log)
-    asked = [name for name in STAGES if whole or name in evidence.stages]
+            _add_test(evidence, line)
+    if exit_code not in COMPLETED:
+        _add_process_failure(evidence, exit_code, log)
+    expected = [name for name in STAGES if whole_cell or name in evidence.stages]
     evidence.stages = {
-        name: evidence.stages.get(name, Result(name=name, outcome="not_run")) for name in asked
+        name: evidence.stages.get(name, Result(name=name, outcome="not_run")) for name in expected
     }
     return evidence
 
 
-def _lines(report: Path) -> Iterator[Mapping[str, Any]]:
-    """The lines of a report log; a last one that a kill cut off is left out."""
+def _read_lines(report_log: Path) -> Iterator[Mapping[str, Any]]:
+    """The parsed lines of a report log, without a last line that a killed process left incomplete."""
     try:
-        text = report.read_text(encoding="utf-8")
+        text = report_log.read_text(encoding="utf-8")
     except OSError:
         return
     for line in text.splitlines():
@@ -71,12 +72,12 @@ def _lines(report: Path) -> Iterator[Mapping[str, Any]]:
             continue
 
 
-def _stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
+def _add_stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
     fact = dict(line["user_properties"])["stage"]
     if line["when"] == "setup":
-        evidence.running = fact["name"]
+        evidence.running_stage = fact["name"]
         return
-    evidence.running = None
+    evidence.running_stage = None
     error = Failure(**fact["error"]) if fact["error"] else None
     result = Result(
         name=fact["name"],
@@ -85,37 +86,36 @@ def _stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
         attempts=fact["attempts"],
         error=error,
     )
-    _keep(evidence, result)
+    _add_result(evidence, result)
     trace = fact["trace"]
     evidence.fingerprint |= trace["numbers"]
     evidence.surface |= trace["surface"]
-    evidence.call_sites += [row for row in trace["call_sites"] if row not in evidence.call_sites]
-    _warned(evidence, trace["warnings"])
+    evidence.call_sites += [site for site in trace["call_sites"] if site not in evidence.call_sites]
+    _add_warnings(evidence, trace["warnings"])
     evidence.peak_rss_mb = max(evidence.peak_rss_mb, fact["peak_rss_mb"])
 
 
-def _warned(evidence: Evidence, rows: list[dict[str, Any]]) -> None:
-    """Add announcements; one that was made before is counted, not told again."""
-    for row in rows:
-        same = [one for one in evidence.warnings if {**one, "count": 0} == {**row, "count": 0}]
+def _add_warnings(evidence: Evidence, warnings: list[dict[str, Any]]) -> None:
+    """Add ``warnings``; a repeated warning only raises the count of the first."""
+    for warning in warnings:
+        same = [seen for seen in evidence.warnings if {**seen, "count": 0} == {**warning, "count": 0}]
         if same:
-            same[0]["count"] += row["count"]
+            same[0]["count"] += warning["count"]
         else:
-            evidence.warnings.append(dict(row))
+            evidence.warnings.append(dict(warning))
 
 
-def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
-    """Tests beside the seed's are probes; of the seed's, only what no stage explains."""
+def _add_test(evidence: Evidence, line: Mapping[str, Any]) -> None:
+    """Add a test as a probe; a workflow test only if it fails and no failed stage explains it."""
     name = line["nodeid"].split("::")[-1].removeprefix("test_") or line["nodeid"]
     failed = line["outcome"] == "failed"
-    error = _longrepr(line.get("longrepr"))
-    if failed and evidence.running:  # the test's own time limit came in the middle of a stage
-        stage = evidence.running
-        _cut_off(evidence, stage, "timed_out", error)
-        evidence.running = None
+    error = _failure_from(line.get("longrepr"))
+    if failed and evidence.running_stage:  # the test reached its time limit in the middle of a stage
+        _add_result(evidence, Result(name=evidence.running_stage, outcome="timed_out", error=error))
+        evidence.running_stage = None
         return
-    if line["$report_type"] == "TestReport" and SEED not in line["nodeid"]:
-        if failed and _explained(evidence, error):
+    if line["$report_type"] == "TestReport" and WORKFLOW_TESTS not in line["nodeid"]:
+        if failed and _is_explained(evidence, error):
             return
         if line["when"] == "call" or line["outcome"] != "passed":
             seconds = round(line["duration"], 3)
@@ -123,70 +123,70 @@ def _test(evidence: Evidence, line: Mapping[str, Any]) -> None:
                 name=name, outcome=line["outcome"], seconds=seconds, error=error if failed else None
             )
             evidence.probes.append(result)
-    elif failed and not _explained(evidence, error):
+    elif failed and not _is_explained(evidence, error):
         evidence.probes.append(Result(name=name, outcome="failed", error=error))
     elif line["outcome"] == "skipped" and line["$report_type"] == "TestReport":
         evidence.error = evidence.error or error
 
 
-def _explained(evidence: Evidence, error: Failure) -> bool:
-    """Whether a stage that failed already tells what this failed test says."""
-    parts = (*evidence.stages.values(), *evidence.probes)
-    told = (part.error for part in parts if part.outcome not in ("passed", "not_run"))
-    return any(one is not None and one.message in error.message for one in told)
+def _is_explained(evidence: Evidence, error: Failure) -> bool:
+    """Whether the message of a failed test contains the message of a stage or probe that failed before."""
+    results = (*evidence.stages.values(), *evidence.probes)
+    failures = (result.error for result in results if result.outcome not in ("passed", "not_run"))
+    return any(failure is not None and failure.message in error.message for failure in failures)
 
 
-def _longrepr(longrepr: Any) -> Failure:
+def _failure_from(longrepr: Any) -> Failure:
     if isinstance(longrepr, Mapping):
         crash = longrepr.get("reprcrash") or {}
         message = str(crash.get("message", ""))
-        kind, _, rest = message.partition(": ")
+        error_type, _, rest = message.partition(": ")
         where = f"{Path(crash.get('path', '')).name}:{crash.get('lineno', '')}"
-        return Failure(type=kind, message=rest or message, where=where)
+        return Failure(type=error_type, message=rest or message, where=where)
     if isinstance(longrepr, list):  # a skip: path, line, reason
         return Failure(type="Skipped", message=str(longrepr[-1]).removeprefix("Skipped: "))
     return Failure(type="Error", message=str(longrepr or ""))
 
 
-def _ended_badly(evidence: Evidence, code: int | None, log: Path) -> None:
-    """The process itself died, was stopped, or pytest could not work."""
-    outcome = "timed_out" if code is None else "crashed"
-    error = Failure(type=_name(code), message=_message(code, evidence.running), traceback=tail(log))
-    if evidence.running:
-        _cut_off(evidence, evidence.running, outcome, error)
-    else:
-        evidence.probes.append(Result(name="process", outcome=outcome, error=error))
+def _add_process_failure(evidence: Evidence, exit_code: int | None, log: Path) -> None:
+    """Record that the process died, was killed, or ended with an internal error of pytest.
+
+    The failure belongs to the stage or probe that was running, else to the probe ``process``.
+    """
+    error = Failure(
+        type=_error_type(exit_code),
+        message=_message(exit_code, evidence.running_stage),
+        traceback=_tail(log),
+    )
+    outcome = "timed_out" if exit_code is None else "crashed"
+    _add_result(evidence, Result(name=evidence.running_stage or "process", outcome=outcome, error=error))
 
 
-def _cut_off(evidence: Evidence, name: str, outcome: str, error: Failure) -> None:
-    """A stage, or a probe with a report of its own, that something else ended."""
-    _keep(evidence, Result(name=name, outcome=outcome, error=error))
-
-
-def _keep(evidence: Evidence, result: Result) -> None:
+def _add_result(evidence: Evidence, result: Result) -> None:
     if result.name in STAGES:
         evidence.stages[result.name] = result
     else:
         evidence.probes.append(result)
 
 
-def _name(code: int | None) -> str:
-    if code is None:
+def _error_type(exit_code: int | None) -> str:
+    if exit_code is None:
         return "TimeoutError"
-    return signal.Signals(-code).name if code < 0 else f"Exit{code}"
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"Exit{exit_code}"
 
 
-def _message(code: int | None, running: str | None) -> str:
-    during = f" during {running}" if running else ""
-    if code is None:
+def _message(exit_code: int | None, running_stage: str | None) -> str:
+    during = f" during {running_stage}" if running_stage else ""
+    if exit_code is None:
         return f"the cell did not end in time{during}; killed"
-    how = f"by {_name(code)}" if code < 0 else f"with exit code {code}"
-    return f"the cell's process ended {how}{during}{memory_hint(_name(code))}"
+    name = _error_type(exit_code)
+    how = f"by {name}" if exit_code < 0 else f"with exit code {exit_code}"
+    return f"the cell's process ended {how}{during}{memory_hint(name)}"
 
 
-def tail(log: Path) -> str:
+def _tail(log: Path) -> str:
     """The last lines of a log."""
     try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:])
     except OSError:
         return ""

@@ -1,4 +1,4 @@
-"""When a record can be reused: a key over everything that a cell's result depends on."""
+"""Whether a record can be reused: a key over everything that a cell's result depends on."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from tunematrix.run.options import Options
 
 PACKAGE: Final = Path(tunematrix.__file__).parent
 SUITE: Final = PACKAGE / "suite"
-REUSABLE: Final = ("passed", "failed")  # anything else may be the machine's fault, or a Hub's
+REUSABLE: Final = ("passed", "failed")  # other outcomes may be caused by the machine or by a Hub
 
 
 def key(record: Record, options: Options) -> str:
     """A hash over lock, sources, model, options, Python and platform."""
-    parts = {
+    inputs = {
         "lock": record.lock["sha256"],
         "python": record.environment["python"],
         "platform": record.environment["platform"],
         "model": dict(record.model),
         "select": options.select,
-        "sources": [hash_tree(folder) for folder in sources(options)],
+        "sources": [hash_tree(folder) for folder in source_folders(options)],
         **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def reusable(record: Record, wanted: str) -> bool:
-    """Whether ``record`` has the key ``wanted`` and an outcome that another run would only repeat."""
-    return record.key == wanted and record.outcome in REUSABLE
+def is_reusable(record: Record, current_key: str) -> bool:
+    """Whether ``record`` has the key ``current_key`` and an outcome that another run would only repeat."""
+    return record.key == current_key and record.outcome in REUSABLE
 
 
-def sources(options: Options) -> list[Path]:
-    """Everything of ours and of the user's that runs inside a cell."""
-    own = [PACKAGE / "pipeline", PACKAGE / "harness", PACKAGE / "shared", suite()]
-    return [*own, options.workload] if options.workload else own
+def source_folders(options: Options) -> list[Path]:
+    """The folders with all code that runs inside a cell: this package's and the user's workload."""
+    folders = [PACKAGE / "pipeline", PACKAGE / "harness", PACKAGE / "shared", suite_folder()]
+    return [*folders, options.workload] if options.workload else folders
 
 
-def suite() -> Path:
-    """The folder of tests that every cell runs; ``TUNEMATRIX_SUITE`` puts another in its place."""
+def suite_folder() -> Path:
+    """The folder of the tests that every cell runs; ``TUNEMATRIX_SUITE`` replaces it."""
     return Path(os.environ.get("TUNEMATRIX_SUITE") or SUITE)
 
 
 def hash_tree(path: Path) -> str:
-    """A hash over the names and contents of the files below ``path``, or of the one file."""
+    """A hash over the names and contents of all files in the folder ``path``, or of the file ``path``."""
     digest = hashlib.sha256()
     for file in sorted(_files(path)):
         digest.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + file.read_bytes())

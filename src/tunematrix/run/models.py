@@ -1,4 +1,4 @@
-"""Which model a run uses, and where it comes from."""
+"""Which model a run uses, and which Hub serves it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tunematrix.base.errors import InfrastructureError, UsageError, nearest
+from tunematrix.base.errors import InfrastructureError, UsageError, did_you_mean
 from tunematrix.hub.models import MODELS, prepare, tiny_folders
 from tunematrix.hub.server import serving
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """A model, and the Hub it is taken from: ``embedded``, ``huggingface`` or a URL."""
+    """A model, and the Hub to download it from: ``embedded``, ``huggingface`` or a URL."""
 
     name: str
     hub: str
@@ -26,8 +26,11 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Served:
-    """A Hub that answers: the variables a cell needs, and the revision it will get if known."""
+class HubAccess:
+    """How a cell reaches its Hub: the environment variables to set, and the revision of the model.
+
+    The revision is ``main`` where only the download can resolve it to a commit.
+    """
 
     variables: dict[str, str]
     revision: str
@@ -38,32 +41,36 @@ def choose(name: str) -> Choice:
     hub = os.environ.get("TUNEMATRIX_HUB") or "embedded"
     if hub not in ("embedded", "huggingface") and not hub.startswith(("http://", "https://")):
         raise UsageError(f"TUNEMATRIX_HUB={hub}: must be embedded, huggingface, or a URL")
-    known = MODELS.get(name)
-    if known and hub == "huggingface":
-        if not known.upstream:
+    model = MODELS.get(name)
+    if model and hub == "huggingface":
+        if not model.upstream:
             raise UsageError(f"--model {name} exists on the embedded Hub only; unset TUNEMATRIX_HUB")
-        return Choice(name=name, hub=hub, repo=known.upstream)
-    if known:
-        return Choice(name=name, hub=hub, repo=known.repo)
+        return Choice(name=name, hub=hub, repo=model.upstream)
+    if model:
+        return Choice(name=name, hub=hub, repo=model.repo)
     if name.startswith(("tiny-", "smollm2")):
-        raise UsageError(f"--model {name}: not a model of the embedded Hub{nearest(name, MODELS)}")
+        raise UsageError(f"--model {name}: not a model of the embedded Hub{did_you_mean(name, MODELS)}")
     return Choice(name=name, hub="huggingface" if hub == "embedded" else hub, repo=name)
 
 
 @contextmanager
-def hub_for(choice: Choice, cell: str) -> Iterator[Served]:
-    """A Hub for one cell's run, under a path prefix of the cell's own."""
+def hub_for(choice: Choice, cell: str) -> Iterator[HubAccess]:
+    """Access to the Hub of ``choice`` for one run of ``cell``.
+
+    Serves the embedded Hub under a path prefix for the cell. Raises ``InfrastructureError`` when it cannot
+    create the model.
+    """
     common = {"TUNEMATRIX_MODEL": choice.name, "TUNEMATRIX_REPO": choice.repo, "TUNEMATRIX_HUB": choice.hub}
     common["TUNEMATRIX_TINY"] = os.pathsep.join(str(path) for path in tiny_folders())
     if not choice.embedded:
         endpoint = {} if choice.hub == "huggingface" else {"HF_ENDPOINT": choice.hub}
-        yield Served(variables={**common, **endpoint}, revision="main")
+        yield HubAccess(variables={**common, **endpoint}, revision="main")
         return
     try:
         root = prepare(MODELS[choice.name])
     except OSError as error:
-        raise InfrastructureError(f"the model {choice.name} cannot be made: {error}") from error
+        raise InfrastructureError(f"cannot create the model {choice.name}: {error}") from error
     with serving(root) as server:
-        local = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
-        endpoint = {"HF_ENDPOINT": f"{server.url}/@{cell}", **local}
-        yield Served(variables={**common, **endpoint}, revision=server.repos[choice.repo].commit)
+        no_proxy = dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
+        endpoint = {"HF_ENDPOINT": f"{server.url}/@{cell}", **no_proxy}
+        yield HubAccess(variables={**common, **endpoint}, revision=server.repos[choice.repo].commit)

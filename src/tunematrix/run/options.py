@@ -1,4 +1,4 @@
-"""What a run is asked for, beside the cell."""
+"""The options of a run, beside the cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tunematrix.shared.stages import DEFAULT_MODEL
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """The options of ``nox -s e2e -- ...``, and what ``upgrade`` adds to them."""
+    """The options of ``nox -s e2e -- ...``, and those that ``upgrade`` adds."""
 
     model: str = DEFAULT_MODEL
     rerun: bool = False
@@ -19,10 +19,10 @@ class Options:
     select: str | None = None
     workload: Path | None = None
     venv: Path | None = None
-    keep_artifacts: bool = False  # the checkpoints, for another cell to load
-    exchange: Path | None = None  # another cell's kept checkpoints, to load and resume here
+    keep_artifacts: bool = False  # keep the checkpoints for another cell to load
+    exchange: Path | None = None  # kept checkpoints of another cell, to load and resume in this one
 
     @property
-    def limit(self) -> float:
-        """Seconds for the whole of a cell's tests; ``TUNEMATRIX_CELL_SECONDS`` for slow machines."""
+    def time_limit(self) -> float:
+        """Seconds for all tests of a cell; ``TUNEMATRIX_CELL_SECONDS`` raises it for slow machines."""
         return float(os.environ.get("TUNEMATRIX_CELL_SECONDS", "1200"))

@@ -1,4 +1,4 @@
-"""The one process of a cell: its command line, its time limit, and its end."""
+"""The process that runs a cell's tests: its command line and its time limit."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from contextlib import suppress
 from pathlib import Path
 
 from tunematrix.run import environment
-from tunematrix.run.keys import SUITE, suite
+from tunematrix.run.keys import SUITE, suite_folder
 from tunematrix.run.options import Options
 
 
-def command(venv: Path, options: Options, folder: Path, report: Path) -> list[str]:
-    """The command line that runs the suite, and the workload's own tests, in one pytest process."""
-    tests = suite().resolve()
-    extra = sorted(options.workload.resolve().glob("test_*.py")) if options.workload else []
+def command(venv: Path, options: Options, run_folder: Path, report_log: Path) -> list[str]:
+    """The command line that runs the suite and the workload's tests in one pytest process."""
+    tests = suite_folder().resolve()
+    workload_tests = sorted(options.workload.resolve().glob("test_*.py")) if options.workload else []
     exchange = [] if options.exchange else ["--ignore", tests / "test_exchange.py"]
-    parts = [
-        *(environment.python_of(venv).absolute(), "-m", "pytest", tests, *extra),
-        *("-c", SUITE / "pytest.ini", "--rootdir", tests, "--basetemp", (folder / "tmp").absolute()),
+    arguments = [
+        *(environment.interpreter(venv).absolute(), "-m", "pytest", tests, *workload_tests),
+        *("-c", SUITE / "pytest.ini", "--rootdir", tests),
+        *("--basetemp", (run_folder / "tmp").absolute()),
         *("-m", "integration", "-v", "--capture=no", "--color=no", "-p", "no:cacheprovider", *exchange),
-        *("--report-log", report.absolute(), *(["-k", options.select] if options.select else [])),
+        *("--report-log", report_log.absolute(), *(["-k", options.select] if options.select else [])),
     ]
-    return [str(part) for part in parts]
+    return [str(argument) for argument in arguments]
 
 
-def run(command: list[str], variables: dict[str, str], folder: Path, log: Path, limit: float) -> int | None:
-    """Run ``command`` in ``folder`` with its output in ``log``; its exit code, or None when time was up.
+def run(
+    command: list[str], variables: dict[str, str], run_folder: Path, log: Path, time_limit: float
+) -> int | None:
+    """Run ``command`` in ``run_folder``, with its output in ``log``; returns the exit code.
 
-    The current folder is on the path of ``python -m``: a user's own ``datasets`` must not be imported there.
+    Returns None when the process reaches ``time_limit`` (seconds) and is killed. ``python -m`` puts the
+    current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder.
     """
     with log.open("wb") as stream:
         process = subprocess.Popen(
             command,
-            cwd=folder,
+            cwd=run_folder,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=stream,
@@ -43,7 +47,7 @@ def run(command: list[str], variables: dict[str, str], folder: Path, log: Path, 
             start_new_session=True,
         )
         try:
-            return process.wait(limit)
+            return process.wait(time_limit)
         except subprocess.TimeoutExpired:
             return None
         finally:

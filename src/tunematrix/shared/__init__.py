@@ -1,1 +1,1 @@
-"""What the host and the cell must agree on. Standard library only: it runs under every pinned stack."""
+"""Facts that the host and the cell share. Standard library only, since cells run it under every stack."""

@@ -1,1 +1,1 @@
-"""The tests that every cell runs: the seed workflow, and one module for each further capability."""
+"""The tests that every cell runs: the workflow, and one module for each further capability."""

@@ -1,4 +1,4 @@
-"""Checkpoints of another cell, loaded and resumed here; collected only where there are such."""
+"""Checkpoints of another cell, loaded and resumed in this one; skipped if there are none."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def test_exchange(tmp_path: Path) -> None:
-    exchange.take(tmp_path)
+    exchange.check(tmp_path)

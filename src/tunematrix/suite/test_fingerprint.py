@@ -1,4 +1,4 @@
-"""The fingerprint: numbers that ought not to move, defaults, signatures, public names."""
+"""The fingerprint: numbers that should not change, defaults, signatures, public names."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def test_fingerprint(tmp_path: Path) -> None:
-    fingerprint.take(tmp_path)
+    fingerprint.measure(tmp_path)

@@ -1,7 +1,7 @@
-"""The seed workflow on a real model, over a real Hub: what every cell of the matrix runs.
+"""The workflow that every cell of the matrix runs: a real model, a Hub over real HTTP.
 
-``pytest -m integration`` runs it in this environment, ``nox -s e2e`` in every cell. Each stage is a real
-command line of the pipeline, run in a child of its own; see ``tunematrix.harness``.
+``pytest -m integration`` runs it in this environment, ``nox -s e2e`` in every cell. Each stage is a
+command line of the pipeline, run in a separate child process; see ``tunematrix.harness``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tunematrix.harness.checkpoint import first_difference, load_file, weights
+from tunematrix.harness.checkpoint import largest_difference, load_safetensors, load_weights
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
 
@@ -35,19 +35,19 @@ PREFERENCES = (
 
 
 def test_real_download_finetune_dpo_workflow(tmp_path: Path) -> None:
-    """Download, fine-tune, align: each leaves its files and changes what the model says."""
+    """Download, fine-tune, align: each stage writes its files and changes the model's answer."""
     flow = Workflow(tmp_path, texts=TEXTS, preferences=PREFERENCES)
     flow.download()
     finetune = flow.command("finetune", flow.finetune_config("finetuned", steps=1))
     align = flow.command("align", flow.align_config("aligned", start="finetuned", steps=1))
-    flow.run("finetune", lambda trace: trained(flow, "finetuned", finetune, trace), after=["download"])
-    flow.run("align", lambda trace: trained(flow, "aligned", align, trace), after=["finetune"])
-    flow.run("generate", lambda trace: answers_differ(flow, trace), after=["download"])
+    flow.run("finetune", lambda trace: check_training(flow, "finetuned", finetune, trace), after=["download"])
+    flow.run("align", lambda trace: check_training(flow, "aligned", align, trace), after=["finetune"])
+    flow.run("generate", lambda trace: check_answers(flow, trace), after=["download"])
     flow.finish()
 
 
 def test_real_checkpoint_resume(tmp_path: Path) -> None:
-    """A fine-tuning run resumed after its first step ends exactly where the uninterrupted one does."""
+    """A fine-tuning run that is resumed after its first step ends exactly like the uninterrupted one."""
     flow = Workflow(tmp_path, texts=TEXTS, preferences=PREFERENCES)
     whole, resumed = (flow.finetune_config(name, steps=2) for name in ("whole", "resumed"))
     flow.download(reported=False)
@@ -58,7 +58,7 @@ def test_real_checkpoint_resume(tmp_path: Path) -> None:
 
 
 def test_real_align_resume(tmp_path: Path) -> None:
-    """The same for DPO, where releases exist that go on from the wrong adapter without a word."""
+    """The same for DPO; some releases resume from the wrong adapter without an error."""
     flow = Workflow(tmp_path, texts=TEXTS, preferences=PREFERENCES)
     start = flow.finetune_config("finetuned", steps=1)
     whole, resumed = (flow.align_config(name, start="finetuned", steps=2) for name in ("whole", "resumed"))
@@ -70,18 +70,19 @@ def test_real_align_resume(tmp_path: Path) -> None:
     flow.finish()
 
 
-def trained(flow: Workflow, name: str, command: Command, trace: Trace) -> None:
-    """Run a training command and check the checkpoint it leaves."""
+def check_training(flow: Workflow, name: str, command: Command, trace: Trace) -> None:
+    """Run a training command and check the checkpoint that it writes."""
     command(trace)
     checkpoint = flow.checkpoints(name) / "checkpoint-1"
-    assert weights(checkpoint), f"{checkpoint} holds empty weights"
-    assert any(tensor.abs().max() > 0 for key, tensor in weights(checkpoint).items() if "lora_B" in key), (
-        "the adapter is still at its start: every lora_B is zero"
+    weights = load_weights(checkpoint)
+    assert weights, f"{checkpoint} holds no weights"
+    assert any(tensor.abs().max() > 0 for key, tensor in weights.items() if "lora_B" in key), (
+        "the adapter was not trained: every lora_B is zero"
     )
 
 
-def answers_differ(flow: Workflow, trace: Trace) -> None:
-    """Reload all that was saved: the logits of before saving, and other ones after each stage."""
+def check_answers(flow: Workflow, trace: Trace) -> None:
+    """Reload each saved model: its logits must be those from before saving, and differ between the stages."""
     saved = {
         "base": flow.model,
         "finetuned": flow.checkpoints("finetuned"),
@@ -90,20 +91,22 @@ def answers_differ(flow: Workflow, trace: Trace) -> None:
     answers = {}
     for name, path in saved.items():
         if not (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
-            continue  # its stage failed, and says so itself
+            continue  # its stage failed and reports that itself
         answers[name] = flow.generate(path, name, trace)
         if name != "base":
-            before, after = (load_file(folder / "sample.safetensors") for folder in (path, answers[name]))
-            assert (difference := first_difference(before, after, f"{name} reloaded")) is None, difference
+            before, after = (
+                load_safetensors(folder / "sample.safetensors") for folder in (path, answers[name])
+            )
+            assert (difference := largest_difference(before, after, f"{name} reloaded")) is None, difference
     check_round_trip(answers["base"])
-    for one, other in itertools.combinations(answers, 2):
-        left, right = (json.loads((answers[name] / "sample.json").read_text()) for name in (one, other))
-        assert left["text"] != right["text"], f"{one} and {other} both answer {left['text']!r}"
-        left, right = (load_file(answers[name] / "sample.safetensors") for name in (one, other))
-        assert first_difference(left, right, "logits"), f"{one} and {other} have the same logits"
+    for first, second in itertools.combinations(answers, 2):
+        left, right = (json.loads((answers[name] / "sample.json").read_text()) for name in (first, second))
+        assert left["text"] != right["text"], f"{first} and {second} both answer {left['text']!r}"
+        left, right = (load_safetensors(answers[name] / "sample.safetensors") for name in (first, second))
+        assert largest_difference(left, right, "logits"), f"{first} and {second} have the same logits"
 
 
 def check_round_trip(answer: Path) -> None:
-    """What the tokenizer splits must join again, spaces included."""
+    """The tokenizer must decode the prompt's ids to the prompt, spaces included."""
     sample = json.loads((answer / "sample.json").read_text())
     assert sample["prompt_again"] == sample["prompt"]

@@ -1,1 +1,1 @@
-"""Two records compared: what differs, whether it matters, and what is known about it."""
+"""Compare two records: what differs, whether it matters, and which known issue or change explains it."""

@@ -1,4 +1,4 @@
-"""Known changes: what a release is known to move, so that a moved number or default comes with its cause."""
+"""Known changes: which release changes which numbers and defaults, so that a report shows the cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from tunematrix.base.errors import UsageError
-from tunematrix.locks.table import check, check_schema, read
+from tunematrix.base.toml import check_keys, check_schema, read
 from tunematrix.verdict.diff import Change, Diff
 
 FILE: Final = "known-changes.toml"
@@ -22,7 +22,7 @@ KEYS: Final[Mapping[str, type]] = {"fields": list, "package": str, "since": str,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownChange:
-    """Release ``since`` of ``package`` moved what is called like one of ``fields``."""
+    """Release ``since`` of ``package`` changed everything that matches a pattern in ``fields``."""
 
     fields: tuple[str, ...]
     package: str
@@ -31,53 +31,53 @@ class KnownChange:
     link: str = ""
 
     def explains(self, change: Change, diff: Diff) -> bool:
-        """Whether the two records lie on both sides of the release, and the name fits."""
-        moved = diff.packages.get(self.package)
-        if moved is None or None in moved:
+        """Whether the release lies between the versions of the two records, and a pattern matches."""
+        versions = diff.packages.get(self.package)
+        if versions is None or None in versions:
             return False
-        low, high = sorted(Version(str(version)) for version in moved)
+        low, high = sorted(Version(str(version)) for version in versions)
         return low < self.since <= high and any(fnmatchcase(change.name, pattern) for pattern in self.fields)
 
     @property
-    def told(self) -> str:
+    def explanation(self) -> str:
         return f"{self.cause} ({self.package} {self.since})"
 
 
 def load(folder: Path) -> tuple[KnownChange, ...]:
-    """The table of a constraints folder, empty where there is none; raises ``UsageError``."""
+    """The known changes of a constraints folder; none without the file. Raises ``UsageError``."""
     path = folder / FILE
     if not path.is_file():
         return ()
     content = read(path)
-    check({"schema": int, "change": list}, content, str(path))
+    check_keys({"schema": int, "change": list}, content, str(path))
     check_schema(content, SCHEMA, path)
-    return tuple(_change(row, f"{path}: [[change]]") for row in content.get("change", []))
+    return tuple(_known_change(entry, f"{path}: [[change]]") for entry in content.get("change", []))
 
 
-def _change(row: Any, where: str) -> KnownChange:
-    check(KEYS, row, where)
+def _known_change(entry: Any, where: str) -> KnownChange:
+    check_keys(KEYS, entry, where)
     for key in ("fields", "package", "since", "cause"):
-        if not row.get(key):
+        if not entry.get(key):
             raise UsageError(f"{where}: needs {key}")
     try:
-        since = Version(row["since"])
+        since = Version(entry["since"])
     except InvalidVersion:
-        raise UsageError(f"{where}: since: {row['since']!r} is not a version") from None
-    fields = tuple(str(pattern) for pattern in row["fields"])
-    package = canonicalize_name(row["package"])
+        raise UsageError(f"{where}: since: {entry['since']!r} is not a version") from None
+    fields = tuple(str(pattern) for pattern in entry["fields"])
+    package = canonicalize_name(entry["package"])
     return KnownChange(
-        fields=fields, package=package, since=since, cause=row["cause"], link=row.get("link", "")
+        fields=fields, package=package, since=since, cause=entry["cause"], link=entry.get("link", "")
     )
 
 
-def annotate(diff: Diff, known: tuple[KnownChange, ...]) -> Diff:
-    """``diff`` with the cause beside each change that is known; all of them stay."""
-    return replace(diff, changes=tuple(_explained(change, diff, known) for change in diff.changes))
+def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
+    """``diff`` with the cause of each known change; no change is removed."""
+    return replace(diff, changes=tuple(_with_cause(change, diff, known_changes) for change in diff.changes))
 
 
-def _explained(change: Change, diff: Diff, known: tuple[KnownChange, ...]) -> Change:
-    found = [one for one in known if one.explains(change, diff)]
-    if not found:
+def _with_cause(change: Change, diff: Diff, known_changes: tuple[KnownChange, ...]) -> Change:
+    matches = [known_change for known_change in known_changes if known_change.explains(change, diff)]
+    if not matches:
         return change
-    why = "; ".join(filter(None, [change.why, *(one.told for one in found)]))
-    return replace(change, why=why, link=next((one.link for one in found if one.link), ""))
+    why = "; ".join(filter(None, [change.why, *(match.explanation for match in matches)]))
+    return replace(change, why=why, link=next((match.link for match in matches if match.link), ""))

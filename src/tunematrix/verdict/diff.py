@@ -1,4 +1,4 @@
-"""Two records, one verdict: what broke, what was fixed, what moved, which calls must be edited."""
+"""Compare two records: what broke, what was fixed, which numbers moved, which calls need an edit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from tunematrix.base.record import Record, Result
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import tolerances
 
-BAD: Final = ("failed", "crashed", "timed_out", "unresolvable", "uninstallable")
+FAILED_OUTCOMES: Final = ("failed", "crashed", "timed_out", "unresolvable", "uninstallable")
 WORST_FIRST: Final = ("regressed", "unknown", "fixed", "changed", "same")
 ABSENT: Final = "<absent>"
-LOUD: Final = ("fingerprint", "default", "call_site", "signature")  # a new warning alone changes nothing
-SURVEY: Final = "fingerprint:surface"
+# The kinds of change that make the verdict "changed"; a new warning alone does not.
+VERDICT_KINDS: Final = ("fingerprint", "default", "call_site", "signature")
+SURFACE_PROBE: Final = "fingerprint:surface"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """Something that moved. ``kind``: fingerprint, default, call_site, warning, signature.
+    """One difference. ``kind`` is fingerprint, default, call_site, warning or signature.
 
-    ``why`` and ``link`` are what the table of known changes says of it.
+    ``why`` and ``link`` come from the table of known changes.
     """
 
     kind: str
@@ -35,7 +36,7 @@ class Change:
 
     @property
     def shift(self) -> tolerances.Shift | None:
-        """How far a number moved; None for what is no number on both sides."""
+        """How far a fingerprint number moved; None unless both values are numbers."""
         return tolerances.shift(self.before, self.after) if self.kind == "fingerprint" else None
 
 
@@ -48,40 +49,41 @@ class Diff:
     changes: tuple[Change, ...] = ()
     packages: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
-    def of(self, *kinds: str) -> list[Change]:
+    def of_kind(self, *kinds: str) -> list[Change]:
         return [change for change in self.changes if change.kind in kinds]
 
 
 def check_comparable(before: Record, after: Record) -> None:
-    """Raise ``UsageError`` for records of different models or options: their numbers say nothing."""
+    """Raise ``UsageError`` for records of different models or options: their numbers are not comparable."""
     for key in ("name", "revision"):
-        one, other = before.model.get(key), after.model.get(key)
-        if one and other and one != other:
+        old, new = before.model.get(key), after.model.get(key)
+        if old and new and old != new:
             raise UsageError(
-                f"{before.cell} ran with model {key} {one}, {after.cell} with {other}; "
-                f"run one again with the other's: nox -s 'e2e({before.cell})' -- --model ..."
+                f"{before.cell} ran with model {key} {old}, {after.cell} with {new}; "
+                f"run one again with the model of the other: nox -s 'e2e({before.cell})' -- --model ..."
             )
     if before.options != after.options:
-        raise UsageError(f"{before.cell} and {after.cell} ran with different workloads; run one again")
+        raise UsageError(
+            f"{before.cell} and {after.cell} ran with different workloads; "
+            "run one again with the --workload of the other"
+        )
 
 
 def compare(before: Record | None, after: Record | None) -> Diff:
-    """Compare two records; a missing one makes everything unknown, never equal."""
+    """Compare two records; if one is missing, everything is unknown, never the same."""
     if before is None or after is None:
         stages = {name: (_outcome(before, name), _outcome(after, name), "unknown") for name in STAGES}
         return Diff(verdict="unknown", stages=stages)
     pairs = {name: (before.stage(name), after.stage(name)) for name in STAGES} | _probes(before, after)
-    stages = {
-        name: (one.outcome, other.outcome, stage_verdict(one, other)) for name, (one, other) in pairs.items()
-    }
-    changes = tuple(change for compared in COMPARED for change in compared(before, after))
-    verdicts = {row[2] for row in stages.values()}
-    verdicts |= {"changed"} if any(change.kind in LOUD for change in changes) else set()
+    stages = {name: (old.outcome, new.outcome, stage_verdict(old, new)) for name, (old, new) in pairs.items()}
+    changes = tuple(change for find_changes in COMPARISONS for change in find_changes(before, after))
+    verdicts = {verdict for _, _, verdict in stages.values()}
+    verdicts |= {"changed"} if any(change.kind in VERDICT_KINDS for change in changes) else set()
     return Diff(
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
         stages=stages,
         changes=changes,
-        packages=moved(before.packages, after.packages),
+        packages=moved_packages(before.packages, after.packages),
     )
 
 
@@ -90,72 +92,72 @@ def _outcome(record: Record | None, name: str) -> str:
 
 
 def _probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
-    """Probes of both records; one that either does not know is a newer test, not evidence."""
-    left, right = ({probe.name: probe for probe in record.probes} for record in (before, after))
-    return {f"probe:{name}": (left[name], right[name]) for name in left if name in right}
+    """The probes in both records; a probe in only one comes from a newer test and is not evidence."""
+    old, new = ({probe.name: probe for probe in record.probes} for record in (before, after))
+    return {f"probe:{name}": (old[name], new[name]) for name in old if name in new}
 
 
 def stage_verdict(before: Result, after: Result) -> str:
-    """``regressed``, ``fixed``, ``changed``, ``same``, or ``unknown`` where either was not tried."""
+    """``regressed``, ``fixed``, ``changed``, ``same``, or ``unknown`` if either did not run."""
     states = [
-        "passed" if one.outcome == "passed" else "bad" if one.outcome in BAD else ""
-        for one in (before, after)
+        "passed" if result.outcome == "passed" else "failed" if result.outcome in FAILED_OUTCOMES else ""
+        for result in (before, after)
     ]
     if "" in states:
         return "same" if before.outcome == after.outcome == "unavailable" else "unknown"
-    if states == ["passed", "bad"]:
+    if states == ["passed", "failed"]:
         return "regressed"
-    if states == ["bad", "passed"]:
+    if states == ["failed", "passed"]:
         return "fixed"
-    kinds = [(one.outcome, one.error.type if one.error else "") for one in (before, after)]
-    return "same" if kinds[0] == kinds[1] else "changed"
+    failures = [(result.outcome, result.error.type if result.error else "") for result in (before, after)]
+    return "same" if failures[0] == failures[1] else "changed"
 
 
-def _fingerprints(before: Record, after: Record) -> Iterator[Change]:
-    """Numbers that moved, and those that only one side has: absent is not equal.
+def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
+    """Numbers that moved, and numbers that only one record has.
 
-    What a failed stage did not measure is the stage's matter; of a measure that raised, the error and the
-    missing loss say all.
+    Leaves out numbers that a failed stage did not measure, because the stage's verdict shows that failure.
+    Of a measure that raised, only the error and the missing training loss are changes.
     """
-    sides = before.fingerprint, after.fingerprint
-    measured = [{_measure(name) for name in side} for side in sides]
-    for name in sorted(sides[0].keys() | sides[1].keys()):
-        left, right = (side.get(name, ABSENT) for side in sides)
-        if left is not ABSENT and right is not ABSENT:
-            if not tolerances.close(left, right, name):
-                yield Change(kind="fingerprint", name=name, before=left, after=right)
-        elif _owned(name, before, after) and all(_measure(name) in side for side in measured):
-            other = sides[0] if left is ABSENT else sides[1]
-            raised = f"{_measure(name)}.error" in other
+    fingerprints = before.fingerprint, after.fingerprint
+    measures = [{_measure(name) for name in fingerprint} for fingerprint in fingerprints]
+    for name in sorted(fingerprints[0].keys() | fingerprints[1].keys()):
+        old, new = (fingerprint.get(name, ABSENT) for fingerprint in fingerprints)
+        if old is not ABSENT and new is not ABSENT:
+            if not tolerances.close(old, new, name):
+                yield Change(kind="fingerprint", name=name, before=old, after=new)
+        elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
+            without_name = fingerprints[0] if old is ABSENT else fingerprints[1]
+            raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
-                yield Change(kind="fingerprint", name=name, before=left, after=right)
+                yield Change(kind="fingerprint", name=name, before=old, after=new)
 
 
 def _measure(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _owned(name: str, before: Record, after: Record) -> bool:
-    """Whether what measures ``name`` ended well on both sides."""
+def _stage_passed(name: str, before: Record, after: Record) -> bool:
+    """Whether the stage that measures ``name``, if a stage does, passed in both records."""
     stage = name.split(".", maxsplit=1)[0]
-    return stage not in STAGES or all(one.stage(stage).outcome == "passed" for one in (before, after))
+    return stage not in STAGES or all(record.stage(stage).outcome == "passed" for record in (before, after))
 
 
-def _call_sites(before: Record, after: Record) -> Iterator[Change]:
-    """Adaptations that came or went: in user code each is an edit."""
-    left, right = (_spellings(record.call_sites) for record in (before, after))
-    for call, argument in sorted(left.keys() | right.keys()):
-        uses = left.get((call, argument), argument), right.get((call, argument), argument)
+def _call_site_changes(before: Record, after: Record) -> Iterator[Change]:
+    """Arguments that the pipeline spells differently in the two records: in user code each needs an edit."""
+    old, new = (_spellings(record.call_sites) for record in (before, after))
+    for call, argument in sorted(old.keys() | new.keys()):
+        uses = old.get((call, argument), argument), new.get((call, argument), argument)
         if uses[0] != uses[1]:
             yield Change(kind="call_site", name=f"{call}({argument})", before=uses[0], after=uses[1])
 
 
-def _spellings(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
-    return {(row["call"], row["argument"]): row["use"] for row in rows}
+def _spellings(call_sites: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], str]:
+    return {(site["call"], site["argument"]): site["use"] for site in call_sites}
 
 
-def edit(change: Change) -> str:
-    """A call-site change as the edit that a user makes."""
+def describe_edit(change: Change) -> str:
+    """The edit that a call-site change requires in user code."""
     call = change.name.partition("(")[0]
     if not change.before:
         return f"{call}: {change.after}= is accepted now"
@@ -165,102 +167,106 @@ def edit(change: Change) -> str:
     return f"{old} -> {change.after if '(' in change.after else f'{change.after}='}"
 
 
-DECLARED: Final = " (declared)"
-BASE: Final = "TrainingArguments"  # the other configurations inherit from it
+DECLARED_SUFFIX: Final = " (declared)"
+BASE_CONFIG: Final = "TrainingArguments"  # the other configurations inherit from it
 
 
-def _defaults(before: Record, after: Record) -> Iterator[Change]:
-    """Defaults that changed, and fields that came or went; classes that went are signatures' matter.
+def _default_changes(before: Record, after: Record) -> Iterator[Change]:
+    """Defaults that changed, and fields that were added or removed.
 
-    What changed in the same way in the class it is inherited from, or as declared, is told once.
+    Leaves out removed classes, which are signature changes. A change that a class inherits from
+    ``BASE_CONFIG``, or that its declared default repeats, is reported once.
     """
-    told: set[tuple[str, str, str]] = set()
+    reported: set[tuple[str, str, str]] = set()
     names = before.defaults.keys() & after.defaults.keys()
-    for name in sorted(names, key=lambda name: (DECLARED in name, not name.startswith(BASE), name)):
-        left, right = before.defaults[name], after.defaults[name]
-        owner, kind = name.removesuffix(DECLARED), DECLARED if DECLARED in name else ""
+    for name in sorted(
+        names, key=lambda name: (DECLARED_SUFFIX in name, not name.startswith(BASE_CONFIG), name)
+    ):
+        old, new = before.defaults[name], after.defaults[name]
+        owner, suffix = name.removesuffix(DECLARED_SUFFIX), DECLARED_SUFFIX if DECLARED_SUFFIX in name else ""
         renamed = _renames(before, after, owner)
-        for item in sorted(left.keys() | right.keys()):
-            values = left.get(item, ABSENT), right.get(item, ABSENT)
-            again = {(one, item, repr(values)) for one in (owner, BASE)}
-            if values[0] == values[1] or again & told:
+        for argument in sorted(old.keys() | new.keys()):
+            values = old.get(argument, ABSENT), new.get(argument, ABSENT)
+            repeats = {(class_name, argument, repr(values)) for class_name in (owner, BASE_CONFIG)}
+            if values[0] == values[1] or repeats & reported:
                 continue
-            told.add((owner, item, repr(values)))
-            why = f"renamed to {renamed[item]}" if values[1] == ABSENT and item in renamed else ""
-            change = f"{owner}.{item}{kind}"
-            yield Change(kind="default", name=change, before=values[0], after=values[1], why=why)
+            reported.add((owner, argument, repr(values)))
+            why = f"renamed to {renamed[argument]}" if values[1] == ABSENT and argument in renamed else ""
+            field_name = f"{owner}.{argument}{suffix}"
+            yield Change(kind="default", name=field_name, before=values[0], after=values[1], why=why)
 
 
-def _signatures(before: Record, after: Record) -> Iterator[Change]:
-    """Arguments and public names that went: code that uses them fails, also where the pipeline does not."""
-    if not all(_surveyed(record) for record in (before, after)):
+def _signature_changes(before: Record, after: Record) -> Iterator[Change]:
+    """Removed arguments and public names: user code with them fails, even if the pipeline does not."""
+    if not all(_has_signatures(record) for record in (before, after)):
         return
-    gone = before.signatures.keys() - after.signatures.keys()
+    removed = before.signatures.keys() - after.signatures.keys()
     for call in sorted(before.signatures):
-        if call in gone:
+        if call in removed:
             yield Change(kind="signature", name=call, before="present", after=ABSENT)
         else:
-            yield from _arguments(call, before, after)
+            yield from _removed_arguments(call, before, after)
     for package in sorted(before.symbols.keys() & after.symbols.keys()):
         names = sorted(set(before.symbols[package]) - set(after.symbols[package]))
         for name in (f"{package}.{name}" for name in names):
-            if name not in gone:
+            if name not in removed:
                 yield Change(kind="signature", name=name, before="present", after=ABSENT)
 
 
-def _arguments(call: str, before: Record, after: Record) -> Iterator[Change]:
-    """Arguments of ``call`` that went; those of a configuration are told with its defaults.
+def _removed_arguments(call: str, before: Record, after: Record) -> Iterator[Change]:
+    """Arguments of ``call`` that were removed; those of a configuration class are default changes instead.
 
-    An old name that only a decorator still took is no parameter, yet code that uses it ran.
+    Includes old names that are not parameters but that a decorator still accepted: code with them worked.
     """
     owner = call.rpartition(".")[2]
     if owner in before.defaults and owner in after.defaults:
         return
     renamed = _renames(before, after, owner)
-    taken, takes = (
+    accepted_before, accepted_after = (
         [*record.signatures[call], *sorted(record.renames.get(owner, {}))] for record in (before, after)
     )
-    for name in dict.fromkeys(taken):
-        if name not in takes:
-            now = renamed.get(name, ABSENT)
-            yield Change(kind="signature", name=f"{call}({name})", before=name, after=now)
+    for name in dict.fromkeys(accepted_before):
+        if name not in accepted_after:
+            new_name = renamed.get(name, ABSENT)
+            yield Change(kind="signature", name=f"{call}({name})", before=name, after=new_name)
 
 
-def _surveyed(record: Record) -> bool:
-    return any(probe.name == SURVEY and probe.outcome == "passed" for probe in record.probes)
+def _has_signatures(record: Record) -> bool:
+    return any(probe.name == SURFACE_PROBE and probe.outcome == "passed" for probe in record.probes)
 
 
 def _renames(before: Record, after: Record, owner: str) -> dict[str, str]:
-    """What the stack itself, or the pipeline's adaptations, say an argument of ``owner`` is called now."""
-    found: dict[str, str] = {}
+    """New names of arguments of ``owner`` by old name, from call sites and from the stack's own renames."""
+    new_names: dict[str, str] = {}
     for record in (before, after):
-        for row in record.call_sites:
-            if row["call"].endswith(f".{owner}") and row["use"].isidentifier():
-                found[row["use"]] = row["argument"]
-        found |= record.renames.get(owner, {})
-    return found
+        for site in record.call_sites:
+            if site["call"].endswith(f".{owner}") and site["use"].isidentifier():
+                new_names[site["use"]] = site["argument"]
+        new_names |= record.renames.get(owner, {})
+    return new_names
 
 
-def _warnings(before: Record, after: Record) -> Iterator[Change]:
-    """Deprecations that are announced now and were not before."""
-    known = {_said(row) for row in before.warnings}
-    for row in after.warnings:
-        if _said(row) not in known:
-            yield Change(kind="warning", name=str(row["module"]), before=ABSENT, after=row["message"])
+def _new_warnings(before: Record, after: Record) -> Iterator[Change]:
+    """Deprecation warnings that only ``after`` has."""
+    seen = {_without_numbers(warning) for warning in before.warnings}
+    for warning in after.warnings:
+        if _without_numbers(warning) not in seen:
+            yield Change(kind="warning", name=str(warning["module"]), before=ABSENT, after=warning["message"])
 
 
-def _said(row: Mapping[str, Any]) -> tuple[str, str]:
-    return str(row["module"]), re.sub(r"\d+", "0", str(row["message"]))
+def _without_numbers(warning: Mapping[str, Any]) -> tuple[str, str]:
+    """The module and message of a warning; all numbers become 0, because steps and sizes vary."""
+    return str(warning["module"]), re.sub(r"\d+", "0", str(warning["message"]))
 
 
-COMPARED: Final[tuple[Callable[[Record, Record], Iterator[Change]], ...]] = (
-    _fingerprints,
-    _defaults,
-    _call_sites,
-    _signatures,
-    _warnings,
+COMPARISONS: Final[tuple[Callable[[Record, Record], Iterator[Change]], ...]] = (
+    _fingerprint_changes,
+    _default_changes,
+    _call_site_changes,
+    _signature_changes,
+    _new_warnings,
 )
-REMOVAL: Final = re.compile(
+REMOVAL_RELEASE: Final = re.compile(
     r"(?:in|from|of|after|until|before|with)\s+(?:the\s+)?(?:`?(?P<package>[A-Za-z_]+)`?\s+)?"
     r"(?:version\s+|release\s+)?v?(?P<version>\d+(?:\.\d+)*)",
     re.IGNORECASE,
@@ -268,17 +274,19 @@ REMOVAL: Final = re.compile(
 
 
 def removed_in(message: str) -> str | None:
-    """The release in which a deprecation says it ends, such as ``0.29.0``; None where it does not say."""
+    """The release in which a deprecation warning announces removal, such as ``0.29.0``; None without one."""
     for sentence in re.split(r"(?<=[a-z`])\. ", message):
         if re.search(r"remov|drop|no longer|error", sentence, re.IGNORECASE) and (
-            found := REMOVAL.search(sentence)
+            match := REMOVAL_RELEASE.search(sentence)
         ):
-            return found["version"]
+            return match["version"]
     return None
 
 
-def moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    """The packages whose versions differ, with both; None where a side does not have one."""
+def moved_packages(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> dict[str, tuple[str | None, str | None]]:
+    """The packages whose versions differ, with both versions; None for a package that is not installed."""
     names = sorted(before.keys() | after.keys())
     return {
         name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)

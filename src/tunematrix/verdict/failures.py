@@ -1,6 +1,6 @@
-"""What kind of failure it was, in a word: whose move it is.
+"""Classify a failure with one word, which shows who must act.
 
-The first rule that fits decides; what fits none is ``other``, never a guess.
+The first matching rule decides; a failure that matches none is ``other``, never a guess.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tunematrix.shared.stages import is_infrastructure
 KINDS: Final = {
     "resolver": "the pins contradict each other",
     "install": "a package cannot be installed here",
-    "infrastructure": "network, disk, memory or time: try again",
-    "import": "the packages do not import together",
-    "api": "a call that this release no longer takes: edit the code, or pin",
+    "infrastructure": "network, disk, memory or time: run it again",
+    "import": "the packages cannot be imported together",
+    "api": "a call that this release does not accept: edit the code, or pin",
     "artifact": "a checkpoint, tokenizer or configuration file that this release cannot read",
     "numeric": "it ran, but the numbers are wrong",
-    "crash": "the process died",
+    "crash": "the process crashed",
     "other": "none of these",
 }
 ARTIFACT: Final = {"UnpicklingError", "SafetensorError", "JSONDecodeError", "UnicodeDecodeError", "EOFError"}
@@ -32,7 +32,7 @@ FILES: Final = re.compile(
 
 
 def kind_of(stages: tuple[str, ...], error: Failure) -> str:
-    """The word for ``error``, which brought down ``stages``."""
+    """The word for ``error``, which made ``stages`` fail."""
     if error.type in ("UnresolvableError", "UninstallableError"):
         return "resolver" if error.type == "UnresolvableError" else "install"
     if is_infrastructure(error.type, error.message):

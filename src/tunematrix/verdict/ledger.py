@@ -1,4 +1,4 @@
-"""The ledger of known issues: expected failures, with cause, fix, and the day to look again."""
+"""The ledger of known issues: expected failures, each with cause, fix and a date to check it again."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UsageError, nearest
+from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.record import UNTESTABLE, Failure, Record, Result
-from tunematrix.locks.table import check, check_schema, read
+from tunematrix.base.toml import check_keys, check_schema, read_with_text
 from tunematrix.shared.stages import STAGES
 
 FILE: Final = "known-issues.toml"
@@ -37,10 +37,10 @@ PROBE: Final = "probe:"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Issue:
-    """One entry. It holds in cells whose packages meet all of ``when``.
+    """One entry. It applies to cells whose packages meet all conditions in ``when``.
 
-    There it explains a failure of one of ``stages`` whose error matches ``error``, or numbers that moved
-    under a name like ``fingerprint``. ``line`` is where it stands in the file.
+    There it explains a failure of one of ``stages`` with an error that matches ``error``, or moved numbers
+    with a name that matches ``fingerprint``. ``line`` is its line in the file.
     """
 
     id: str
@@ -54,75 +54,80 @@ class Issue:
     link: str = ""
     line: int = 0
 
-    def holds(self, packages: Mapping[str, str]) -> bool:
-        """Whether all of ``when`` is met by ``packages``, a map of canonical names to versions."""
-        return all(_met(one, packages.get(canonicalize_name(one.name))) for one in self.when)
+    def applies_to(self, packages: Mapping[str, str]) -> bool:
+        """Whether ``packages``, a map of canonical names to versions, meets all conditions in ``when``."""
+        return all(
+            _meets(packages.get(canonicalize_name(condition.name)), condition) for condition in self.when
+        )
 
-    def explains(self, part: str, error: Failure, packages: Mapping[str, str]) -> bool:
-        """Whether ``error`` of the stage, probe or outcome ``part`` is this issue."""
-        if self.error is None or part not in self.stages or not self.holds(packages):
+    def explains(self, stage: str, error: Failure, packages: Mapping[str, str]) -> bool:
+        """Whether this issue explains ``error`` of ``stage``, which may also be a probe or an outcome."""
+        if self.error is None or stage not in self.stages or not self.applies_to(packages):
             return False
         return self.error.search(f"{error.type}: {error.message}") is not None
 
-    def names(self, field_name: str) -> bool:
-        """Whether a number of this name is this issue's."""
+    def matches_field(self, field_name: str) -> bool:
+        """Whether this issue explains a moved number with this name."""
         return self.fingerprint is not None and fnmatchcase(field_name, self.fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
-    """All entries, and the file they stand in."""
+    """All entries, and the path of their file."""
 
     path: Path
     issues: tuple[Issue, ...] = ()
 
-    def known(self, record: Record) -> dict[str, Issue]:
-        """The issue behind each failed stage, probe (``probe:NAME``) or outcome of ``record``, if any.
+    def known_issues(self, record: Record) -> dict[str, Issue]:
+        """The issue that explains each failed stage, probe (``probe:NAME``) or outcome of ``record``.
 
-        A probe that fails with the very error of a known stage has the same root cause.
+        A probe that fails with the same error as an explained stage has the same root cause.
         """
-        parts = list(errors(record))
-        found = {
-            part: issue
-            for part, error in parts
-            for issue in reversed(self.issues)  # of several that fit the first one counts
-            if issue.explains(part, error, record.packages)
+        failures = list(errors(record))
+        explained = {
+            name: issue
+            for name, error in failures
+            for issue in reversed(self.issues)  # if several match, the first in the file wins
+            if issue.explains(name, error, record.packages)
         }
-        causes = {(error.type, error.message): found[part] for part, error in parts if part in found}
-        probes = {part: causes.get((error.type, error.message)) for part, error in parts if PROBE in part}
-        return {part: issue for part, issue in probes.items() if issue} | found
+        issues = {
+            (error.type, error.message): explained[name] for name, error in failures if name in explained
+        }
+        probes = {name: issues.get((error.type, error.message)) for name, error in failures if PROBE in name}
+        return {name: issue for name, issue in probes.items() if issue} | explained
 
     def annotate(self, record: Record) -> Record:
-        """``record`` with the known issue beside each failure that has one."""
-        known = self.known(record)
+        """``record`` with the id of the known issue in each stage and probe that one explains."""
+        issues = self.known_issues(record)
 
-        def marked(part: Result, prefix: str = "") -> Result:
-            issue = known.get(prefix + part.name)
-            return replace(part, known_issue=issue.id if issue else None)
+        def with_issue(result: Result, prefix: str = "") -> Result:
+            issue = issues.get(prefix + result.name)
+            return replace(result, known_issue=issue.id if issue else None)
 
-        stages = tuple(marked(stage) for stage in record.stages)
-        return replace(record, stages=stages, probes=tuple(marked(probe, PROBE) for probe in record.probes))
+        stages = tuple(with_issue(stage) for stage in record.stages)
+        probes = tuple(with_issue(probe, PROBE) for probe in record.probes)
+        return replace(record, stages=stages, probes=probes)
 
-    def passes(self, record: Record) -> Iterator[tuple[Issue, str]]:
-        """Stages that passed though an entry says they fail."""
+    def unexpected_passes(self, record: Record) -> Iterator[tuple[Issue, str]]:
+        """Each issue with a stage or probe that passed although the issue says that it fails."""
         passed = {stage.name for stage in record.stages if stage.outcome == "passed"}
         passed |= {f"{PROBE}{probe.name}" for probe in record.probes if probe.outcome == "passed"}
         for issue in self.issues:
-            if issue.error and issue.holds(record.packages):
+            if issue.error and issue.applies_to(record.packages):
                 yield from ((issue, stage) for stage in issue.stages if stage in passed)
 
-    def at(self, issue: Issue) -> str:
+    def location(self, issue: Issue) -> str:
         return f"{self.path}:{issue.line}: {issue.id}"
 
 
 def errors(record: Record) -> Iterator[tuple[str, Failure]]:
-    """What went wrong in a record, by stage, ``probe:NAME`` or, of a cell that never ran, by outcome."""
+    """The failures of a record: each with its stage, ``probe:NAME`` or, if the cell never ran, outcome."""
     if record.error:
         yield record.outcome, record.error
-    for prefix, parts in (("", record.stages), (PROBE, record.probes)):
-        for part in parts:
-            if part.error and part.outcome not in ("passed", "not_run", "unavailable"):
-                yield f"{prefix}{part.name}", part.error
+    for prefix, results in (("", record.stages), (PROBE, record.probes)):
+        for result in results:
+            if result.error and result.outcome not in ("passed", "not_run", "unavailable"):
+                yield f"{prefix}{result.name}", result.error
 
 
 def load(folder: Path) -> Ledger:
@@ -133,10 +138,9 @@ def load(folder: Path) -> Ledger:
     path = folder / FILE
     if not path.is_file():
         return Ledger(path=path)
-    content = read(path)
-    check({"schema": int, "issue": list}, content, str(path))
+    content, text = read_with_text(path)
+    check_keys({"schema": int, "issue": list}, content, str(path))
     check_schema(content, SCHEMA, path)
-    text = path.read_text(encoding="utf-8")
     issues = tuple(_issue(row, path, text) for row in content.get("issue", []))
     ids = [issue.id for issue in issues]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
@@ -144,26 +148,26 @@ def load(folder: Path) -> Ledger:
     return Ledger(path=path, issues=issues)
 
 
-def _issue(row: Any, path: Path, text: str) -> Issue:
-    where = f"{path}: [[issue]] {row.get('id', '') if isinstance(row, Mapping) else ''}".rstrip()
-    check(KEYS, row, where)
+def _issue(entry: Any, path: Path, text: str) -> Issue:
+    where = f"{path}: [[issue]] {entry.get('id', '') if isinstance(entry, Mapping) else ''}".rstrip()
+    check_keys(KEYS, entry, where)
     for key in ("id", "when", "cause", "fix", "expires"):
-        if not row.get(key):
+        if not entry.get(key):
             raise UsageError(f"{where}: needs {key}")
-    if ("error" in row) == ("fingerprint" in row):
-        raise UsageError(f"{where}: needs either error, a pattern, or fingerprint, a field's name")
-    if "error" in row and not row.get("stages"):
-        raise UsageError(f"{where}: needs stages, those that fail so")
-    for stage in row.get("stages", []):
+    if ("error" in entry) == ("fingerprint" in entry):
+        raise UsageError(f"{where}: needs either error, a regular expression, or fingerprint, a field name")
+    if "error" in entry and not entry.get("stages"):
+        raise UsageError(f"{where}: needs stages, the stages that fail with this error")
+    for stage in entry.get("stages", []):
         if stage not in (*STAGES, *UNTESTABLE) and not str(stage).startswith(PROBE):
-            raise UsageError(f"{where}: stages: no stage '{stage}'{nearest(str(stage), STAGES)}")
+            raise UsageError(f"{where}: stages: no stage '{stage}'{did_you_mean(str(stage), STAGES)}")
     return Issue(
         **{
-            **row,
-            "stages": tuple(row.get("stages", [])),
-            "when": tuple(_condition(one, where) for one in row["when"]),
-            "error": _pattern(row["error"], where) if "error" in row else None,
-            "line": _line(text, row["id"]),
+            **entry,
+            "stages": tuple(entry.get("stages", [])),
+            "when": tuple(_condition(condition, where) for condition in entry["when"]),
+            "error": _pattern(entry["error"], where) if "error" in entry else None,
+            "line": _line_number(text, entry["id"]),
         }
     )
 
@@ -179,19 +183,15 @@ def _pattern(text: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.DOTALL)
     except re.error as error:
-        raise UsageError(f"{where}: error: not a pattern: {error}") from None
+        raise UsageError(f"{where}: error: not a regular expression: {error}") from None
 
 
-def _line(text: str, name: str) -> int:
-    """Where an entry's id stands: people are sent there."""
-    lines = text.splitlines()
-    found = (
-        at
-        for at, line in enumerate(lines, start=1)
-        if re.match(rf'\s*id\s*=\s*["\']{re.escape(name)}["\']', line)
-    )
-    return next(found, 1)
+def _line_number(text: str, issue_id: str) -> int:
+    """The line with the id of an entry, for messages that point to it; 1 if there is none."""
+    pattern = re.compile(rf'\s*id\s*=\s*["\']{re.escape(issue_id)}["\']')
+    lines = enumerate(text.splitlines(), start=1)
+    return next((number for number, line in lines if pattern.match(line)), 1)
 
 
-def _met(condition: Requirement, version: str | None) -> bool:
+def _meets(version: str | None, condition: Requirement) -> bool:
     return version is not None and condition.specifier.contains(Version(version), prereleases=True)

@@ -1,4 +1,4 @@
-"""When is a number another number: tolerances of the fingerprint, by size and by bias."""
+"""Tolerances of the fingerprint: whether two values count as equal, by size and by bias."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-# Relative tolerances by the last part of a number's name; what is not here must be equal. Measured: the same
-# lock twice is bit-equal on one thread, two threads move gradient norms by 1e-7, neighbouring releases are
-# equal to 1e-7 where nothing changed, and the smallest real drift of a first step was 5.8e-5.
+# Relative tolerances by the last part of a number's name; all other values must be equal. Measured: two runs
+# of the same lock are bit-equal on one thread, two threads change gradient norms by 1e-7, neighbouring
+# releases agree to 1e-7 where nothing changed, and the smallest real drift of a first step is 5.8e-5.
 TOLERANCES: Final[Mapping[str, float]] = {
     "training_loss*": 1e-6,
     "*_training_losses": 1e-6,
@@ -24,7 +24,8 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "rewards_*": 2e-4,
     "entropy": 2e-4,
 }
-# What tells how something was done, not what came out: shown, but no change of behaviour by itself.
+# Fields about how a result was computed, not about the result: a difference is shown, but does not count as
+# a change of behaviour.
 INFORMATIVE: Final = (
     "*.batch_keys",
     "*.config_*",
@@ -38,67 +39,69 @@ INFORMATIVE: Final = (
     "exchange.*",
     "import.*",
 )
-ROUNDED: Final = 5e-5  # half of the last decimal that transformers before 5.0 logs of a loss
-MANY: Final = 4  # numbers, from which on a shift of all of them to one side counts by itself
+ROUNDING: Final = 5e-5  # transformers before 5.0 logs a loss with four decimals
+MIN_NUMBERS_FOR_BIAS: Final = 4  # with fewer numbers, a common direction may be chance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shift:
-    """How far numbers moved: the largest relative difference, and the mean of them with its sign."""
+    """How far numbers moved: the largest relative difference (``size``), and their signed mean (``bias``)."""
 
     size: float
     bias: float
 
 
 def tolerance(name: str) -> float:
-    """The relative tolerance of the number called ``name``; 0.0 where it must be equal."""
-    last = name.rsplit(".", 1)[-1]
-    return next((value for pattern, value in TOLERANCES.items() if fnmatchcase(last, pattern)), 0.0)
+    """The relative tolerance of the field ``name``; 0.0 if its values must be equal."""
+    last_part = name.rsplit(".", 1)[-1]
+    return next((value for pattern, value in TOLERANCES.items() if fnmatchcase(last_part, pattern)), 0.0)
 
 
 def measures_behaviour(name: str) -> bool:
-    """Whether a number of this name ought not to move."""
+    """Whether a difference in the field ``name`` is a change of behaviour."""
     return not any(fnmatchcase(name, pattern) for pattern in INFORMATIVE)
 
 
 def corrected(name: str, before: Any, after: Any) -> bool:
-    """Whether a value that must be true, one or zero was not, and is now."""
-    last = name.rsplit(".", 1)[-1]
-    if "ratio_" in last:
+    """Whether a value that must be true, one or zero was wrong before and is right after."""
+    last_part = name.rsplit(".", 1)[-1]
+    if "ratio_" in last_part:
         return math.isclose(after, 1.0, rel_tol=tolerance(name)) and not math.isclose(
             before, 1.0, rel_tol=1e-3
         )
-    if last.endswith("_difference"):
+    if last_part.endswith("_difference"):
         return bool(after == 0 != before)
     return (before, after) == (False, True)
 
 
-def close(left: Any, right: Any, name: str) -> bool:
-    """Whether two values of the field ``name`` are the same in kind and, for numbers, within tolerance.
+def close(before: Any, after: Any, name: str) -> bool:
+    """Whether two values of the field ``name`` are equal or, for numbers, within tolerance.
 
-    Of several numbers also their mean shift must be: at most half of the tolerance, to either side.
+    Four numbers or more must also have a mean shift of at most half the tolerance, in either direction.
     """
     allowed = tolerance(name)
-    found = shift(left, right)
-    if not allowed or found is None:
-        return bool(left == right) or _both_nan(left, right)
-    if name.rsplit(".", 1)[-1] == "loss" and _rounded(left, right):
+    moved = shift(before, after)
+    if not allowed or moved is None:
+        return bool(before == after) or _both_nan(before, after)
+    if name.rsplit(".", 1)[-1] == "loss" and _equal_when_rounded(before, after):
         return True
-    biased = len(list(flatten(left))) >= MANY and abs(found.bias) > allowed / 2
-    return found.size <= allowed and not biased
+    biased = len(list(flatten(before))) >= MIN_NUMBERS_FOR_BIAS and abs(moved.bias) > allowed / 2
+    return moved.size <= allowed and not biased
 
 
-def shift(left: Any, right: Any) -> Shift | None:
-    """How far numbers of one shape moved; None where they are not numbers of one shape."""
-    pairs = list(zip(flatten(left), flatten(right), strict=False))
-    if not pairs or _shape(left) != _shape(right):
+def shift(before: Any, after: Any) -> Shift | None:
+    """How far numbers moved; None unless both values are numbers, or lists of numbers of the same shape."""
+    pairs = list(zip(flatten(before), flatten(after), strict=False))
+    if not pairs or _shape(before) != _shape(after):
         return None
-    moved = [_relative(one, other) for one, other in pairs]
-    return Shift(size=max(abs(one) for one in moved), bias=sum(moved) / len(moved))
+    differences = [_relative_difference(*pair) for pair in pairs]
+    return Shift(
+        size=max(abs(difference) for difference in differences), bias=sum(differences) / len(differences)
+    )
 
 
 def flatten(value: Any) -> Iterator[float]:
-    """All numbers in a value, in order."""
+    """All numbers in a value or a nested list, in order."""
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from flatten(item)
@@ -106,10 +109,10 @@ def flatten(value: Any) -> Iterator[float]:
         yield float(value)
 
 
-def _relative(left: float, right: float) -> float:
-    if left == right or (math.isnan(left) and math.isnan(right)):
+def _relative_difference(before: float, after: float) -> float:
+    if before == after or (math.isnan(before) and math.isnan(after)):
         return 0.0
-    return (right - left) / abs(left) if left and math.isfinite(left) else math.inf
+    return (after - before) / abs(before) if before and math.isfinite(before) else math.inf
 
 
 def _shape(value: Any) -> Any:
@@ -118,14 +121,14 @@ def _shape(value: Any) -> Any:
     return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else repr(value)
 
 
-def _rounded(left: Any, right: Any) -> bool:
-    """Equal but for the rounding of a log, where either side is rounded."""
-    pairs = list(zip(flatten(left), flatten(right), strict=True))
+def _equal_when_rounded(before: Any, after: Any) -> bool:
+    """Whether, in every pair of numbers, one is rounded to four decimals and that explains the difference."""
+    pairs = list(zip(flatten(before), flatten(after), strict=True))
     return all(
-        any(number == round(number, 4) for number in pair) and abs(pair[0] - pair[1]) <= ROUNDED
+        any(number == round(number, 4) for number in pair) and abs(pair[0] - pair[1]) <= ROUNDING
         for pair in pairs
     )
 
 
-def _both_nan(left: Any, right: Any) -> bool:
-    return all(isinstance(one, float) and math.isnan(one) for one in (left, right))
+def _both_nan(before: Any, after: Any) -> bool:
+    return all(isinstance(value, float) and math.isnan(value) for value in (before, after))

@@ -1,4 +1,4 @@
-"""Tests with the real client: collected where one is installed, as ``nox -s clients`` does."""
+"""Tests with the real client; collected only if it is installed, as in ``nox -s clients``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 from tests.hub.conftest import make_root
 from tunematrix.hub.server import Server, serving
 
-OPEN = ExitStack()
+RESOURCES = ExitStack()
 
 if find_spec("huggingface_hub") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
-    # The client reads its endpoint when it is imported, so the server is there before any test module.
-    SCRATCH = Path(OPEN.enter_context(tempfile.TemporaryDirectory()))
-    SERVER = OPEN.enter_context(serving(make_root(SCRATCH / "root")))
+    # The client reads its endpoint on import, so the server starts before any test module is imported.
+    TEMPORARY = Path(RESOURCES.enter_context(tempfile.TemporaryDirectory()))
+    SERVER = RESOURCES.enter_context(serving(make_root(TEMPORARY / "root")))
     os.environ |= {
         "HF_ENDPOINT": f"{SERVER.url}/@cell-1",
-        "HF_HOME": str(SCRATCH / "hf"),
+        "HF_HOME": str(TEMPORARY / "hf"),
         "HF_HUB_DOWNLOAD_TIMEOUT": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
         "no_proxy": "127.0.0.1",
@@ -34,12 +34,12 @@ else:
 
 
 def pytest_unconfigure() -> None:
-    OPEN.close()
+    RESOURCES.close()
 
 
 @pytest.fixture(name="hub")
 def _hub() -> Iterator[Server]:
-    """The server, free of faults and counts."""
+    """The server, without faults and request counts of earlier tests."""
     SERVER.requests.clear()
     yield SERVER
     SERVER.faults.active.clear()

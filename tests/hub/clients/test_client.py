@@ -1,4 +1,4 @@
-"""The real ``huggingface_hub`` against our Hub, in every generation: what it asks is answered."""
+"""The real ``huggingface_hub``, in every generation, works with the embedded Hub."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ pytestmark = pytest.mark.timeout(60)
 VERSION = tuple(int(part) for part in huggingface_hub.__version__.split(".")[:2])
 
 
-def content(folder: str) -> dict[str, bytes]:
+def read_files(folder: str) -> dict[str, bytes]:
     paths = [path for path in Path(folder).rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize("repo", ["org/model", "gpt2"])
-def test_a_snapshot_is_the_repository(hub: Server, repo: str, tmp_path: Path) -> None:
-    assert content(snapshot_download(repo, cache_dir=tmp_path)) == FILES
-    assert hub.requests["cell-1/GET resolve"] == len([name for name, data in FILES.items() if data])
+def test_a_snapshot_holds_all_files_of_the_repository(hub: Server, repo: str, tmp_path: Path) -> None:
+    assert read_files(snapshot_download(repo, cache_dir=tmp_path)) == FILES
+    assert hub.requests["cell-1/GET resolve"] == len([name for name, content in FILES.items() if content])
 
 
-def test_a_file_comes_once_and_is_then_cached(hub: Server, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once_and_then_cached(hub: Server, tmp_path: Path) -> None:
     first = hf_hub_download("org/model", "sub/a b%+é.json", cache_dir=tmp_path)
-    again = hf_hub_download("org/model", "sub/a b%+é.json", cache_dir=tmp_path)
+    second = hf_hub_download("org/model", "sub/a b%+é.json", cache_dir=tmp_path)
 
-    assert first == again
+    assert first == second
     assert Path(first).read_bytes() == b"{}"
     assert hub.requests["cell-1/GET resolve"] == 1
 
 
-def test_the_api_tells_of_the_repository(hub: Server) -> None:
+def test_the_api_describes_the_repository(hub: Server) -> None:
     api = HfApi()
     info: Any = api.model_info("org/model", files_metadata=True)
     sizes = {sibling.rfilename: sibling.size for sibling in info.siblings}
 
     assert info.sha == hub.repos["org/model"].commit
-    assert sizes == {name: len(data) for name, data in FILES.items()}
+    assert sizes == {name: len(content) for name, content in FILES.items()}
     assert sorted(api.list_repo_files("org/model")) == sorted(FILES)
-    assert [row.path for row in api.get_paths_info("org/model", ["config.json"])] == ["config.json"]
+    assert [file.path for file in api.get_paths_info("org/model", ["config.json"])] == ["config.json"]
     assert api.list_repo_refs("org/model").branches[0].target_commit == info.sha
     assert api.list_repo_commits("org/model")[0].commit_id == info.sha
     assert api.repo_exists("org/model")
-    assert not api.repo_exists("org/none")
+    assert not api.repo_exists("org/missing")
     assert api.file_exists("org/model", "config.json")
-    assert not api.file_exists("org/model", "none.json")
+    assert not api.file_exists("org/model", "missing.json")
     assert api.whoami(token="hf_x")["name"] == "tunematrix"
 
 
 @pytest.mark.parametrize(
     ("repo", "name", "revision", "error"),
     [
-        ("org/none", "config.json", "main", RepositoryNotFoundError),
-        ("org/model", "none.json", "main", EntryNotFoundError),
+        ("org/missing", "config.json", "main", RepositoryNotFoundError),
+        ("org/model", "missing.json", "main", EntryNotFoundError),
         ("org/model", "config.json", "v2", RevisionNotFoundError),
     ],
 )
-def test_what_is_not_there_is_the_right_error(
+def test_missing_objects_raise_the_right_error(
     hub: Server, repo: str, name: str, revision: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         hf_hub_download(repo, name, revision=revision)
 
 
-def test_a_redirect_as_of_a_content_network_is_followed(hub: Server, tmp_path: Path) -> None:
+def test_a_redirect_to_a_content_delivery_network_is_followed(hub: Server, tmp_path: Path) -> None:
     hub.faults.add("redirect *:*.safetensors")
 
     path = hf_hub_download("org/model", "model.safetensors", cache_dir=tmp_path)
@@ -80,17 +80,17 @@ def test_a_redirect_as_of_a_content_network_is_followed(hub: Server, tmp_path: P
     assert Path(path).read_bytes() == FILES["model.safetensors"]
 
 
-@pytest.mark.skipif(VERSION < (1, 33), reason="'hf cache verify' came with huggingface_hub 1.33")
-def test_the_clients_own_verification_agrees_with_our_ids(hub: Server, tmp_path: Path) -> None:
+@pytest.mark.skipif(VERSION < (1, 33), reason="'hf cache verify' is new in huggingface_hub 1.33")
+def test_the_client_verifies_files_with_the_ids_of_the_hub(hub: Server, tmp_path: Path) -> None:
     snapshot_download("org/model", cache_dir=tmp_path)
 
-    assert verify(tmp_path) == 0
+    assert verify_cache(tmp_path) == 0
     blob = next(path for path in tmp_path.rglob("blobs/*") if path.stat().st_size == 256_000)
     blob.write_bytes(b"\xff" + blob.read_bytes()[1:])
-    assert verify(tmp_path) == 1
+    assert verify_cache(tmp_path) == 1
 
 
-def verify(cache: Path) -> int:
+def verify_cache(cache: Path) -> int:
     hf = Path(sys.executable).with_name("hf")
     command = [str(hf), "cache", "verify", "org/model", "--cache-dir", str(cache)]
     return subprocess.run(command, check=False, capture_output=True).returncode

@@ -1,4 +1,4 @@
-"""Every option of the pipeline, in a cell: run as a workload by ``tests/tool/test_variants.py``."""
+"""Every option of the pipeline; ``tests/tool/test_variants.py`` runs this as the workload of a cell."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunematrix.harness.isolate import Ended
+from tunematrix.harness.isolate import WorkResult
 from tunematrix.harness.workflow import Workflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -25,13 +25,13 @@ def chat(text: str) -> list[dict[str, str]]:
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "text": [{"body": text} for text in TEXTS],
-    "chat": [{"talk": chat(text)} for text in TEXTS],
-    "answer": [{"ask": "Tell me.", "say": f" {text}"} for text in TEXTS],
+    "chat": [{"conversation": chat(text)} for text in TEXTS],
+    "answer": [{"question": "Tell me.", "answer": f" {text}"} for text in TEXTS],
 }
-KINDS = {
+FIELDS = {
     "text": {"text_field": "body"},
-    "chat": {"messages_field": "talk"},
-    "answer": {"prompt_field": "ask", "completion_field": "say"},
+    "chat": {"messages_field": "conversation"},
+    "answer": {"prompt_field": "question", "completion_field": "answer"},
 }
 
 
@@ -42,49 +42,52 @@ def _flow(tmp_path: Path) -> Workflow:
     return flow
 
 
-def finetune(flow: Workflow, dataset: dict[str, Any] | None = None, **sections: dict[str, Any]) -> Ended:
+def finetune(flow: Workflow, dataset: dict[str, Any] | None = None, **sections: dict[str, Any]) -> WorkResult:
     config = flow.finetune_config("tuned", steps=2)
     if dataset is not None:
         config["dataset"] = dataset
     for section, values in sections.items():
         config[section] = {**config.get(section, {}), **values}
-    ended = flow.run("finetune", flow.command("finetune", config), reported=False)
+    result = flow.run("finetune", flow.command("finetune", config), reported=False)
     flow.finish()
-    return ended
+    return result
 
 
-def write(flow: Workflow, kind: str, form: str) -> str:
-    path = flow.folder / f"data.{form}"
-    rows = ROWS[kind]
-    if form == "jsonl":
+def write_data(flow: Workflow, data: str, file_format: str) -> str:
+    path = flow.folder / f"data.{file_format}"
+    rows = ROWS[data]
+    if file_format == "jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif form == "json":
+    elif file_format == "json":
         path.write_text(json.dumps(rows))
     else:
         import pandas
 
         frame = pandas.DataFrame(rows)
-        frame.to_csv(path, index=False) if form == "csv" else frame.to_parquet(path)
+        frame.to_csv(path, index=False) if file_format == "csv" else frame.to_parquet(path)
     return str(path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "form"),
+    ("data", "file_format"),
     [("text", "jsonl"), ("text", "csv"), ("text", "parquet"), ("chat", "json"), ("answer", "json")],
 )
-def test_data(flow: Workflow, kind: str, form: str) -> None:
-    ended = finetune(flow, {"path": write(flow, kind, form), "format": form, **KINDS[kind]})
+def test_data(flow: Workflow, data: str, file_format: str) -> None:
+    path = write_data(flow, data, file_format)
+    result = finetune(flow, {"path": path, "format": file_format, **FIELDS[data]})
 
-    assert ended.numbers["finetune.step"] == 2
-    assert all(math.isfinite(value) and value > 0 for value in ended.numbers["finetune.loss"])
+    assert result.numbers["finetune.step"] == 2
+    assert all(math.isfinite(value) and value > 0 for value in result.numbers["finetune.loss"])
 
 
 @pytest.mark.parametrize("method", ["dora", "rslora", "full"])
 def test_method(flow: Workflow, method: str) -> None:
-    ended = finetune(flow, training={"method": method}, lora={"rank": 4, "alpha": 8, "targets": "all-linear"})
+    result = finetune(
+        flow, training={"method": method}, lora={"rank": 4, "alpha": 8, "targets": "all-linear"}
+    )
     saved = flow.checkpoints("tuned")
 
-    assert ended.numbers["finetune.training_loss"] > 0
+    assert result.numbers["finetune.training_loss"] > 0
     if method == "full":
         assert (saved / "model.safetensors").is_file()
         align = flow.align_config("aligned", start="tuned", steps=1)
@@ -97,9 +100,9 @@ def test_method(flow: Workflow, method: str) -> None:
 
 
 def test_evaluation(flow: Workflow) -> None:
-    rows = {"path": str(flow.folder / "data/finetune.json"), "text_field": "text", "eval_split": 0.5}
+    dataset = {"path": str(flow.folder / "data/finetune.json"), "text_field": "text", "eval_split": 0.5}
 
-    assert len(finetune(flow, rows).numbers["finetune.eval_loss"]) == 1
+    assert len(finetune(flow, dataset).numbers["finetune.eval_loss"]) == 1
 
 
 def test_packing(flow: Workflow) -> None:
@@ -108,9 +111,9 @@ def test_packing(flow: Workflow) -> None:
 
 def test_accumulation_and_checkpointing(flow: Workflow) -> None:
     options = {"gradient_accumulation_steps": 2, "gradient_checkpointing": True, "scheduler": "cosine"}
-    ended = finetune(flow, training={**options, "warmup_steps": 1, "save_steps": 2})
+    result = finetune(flow, training={**options, "warmup_steps": 1, "save_steps": 2})
 
-    assert len(ended.numbers["finetune.batches"]) >= 4
+    assert len(result.numbers["finetune.batches"]) >= 4
     assert not (flow.checkpoints("tuned") / "checkpoint-1").exists()
     assert (flow.checkpoints("tuned") / "checkpoint-2").is_dir()
 
@@ -121,16 +124,16 @@ def test_dtype(flow: Workflow) -> None:
 
 @pytest.mark.parametrize("reference", ["base", "start"])
 def test_reference(flow: Workflow, reference: str) -> None:
-    """Whatever the stack does by itself, a reference that is asked for is the one that is used."""
+    """A configured reference is used, whatever the stack's own choice is."""
     finetune(flow)
     config = flow.align_config("aligned", start="tuned", steps=1)
     config["alignment"]["reference"] = reference
 
-    ended = flow.run("align", flow.command("align", config), reported=False)
+    result = flow.run("align", flow.command("align", config), reported=False)
 
     flow.finish()
-    # Before the first step the policy is the start: against itself the loss is ln 2, against another not.
-    assert (abs(ended.numbers["align.training_loss"] - LN2) < 1e-6) == (reference == "start")
+    # Before the first step the policy equals the start, so only with that reference is the loss ln 2.
+    assert (abs(result.numbers["align.training_loss"] - LN2) < 1e-6) == (reference == "start")
 
 
 def test_loss(flow: Workflow) -> None:
@@ -139,8 +142,8 @@ def test_loss(flow: Workflow) -> None:
     config["alignment"] |= {"loss_type": "ipo", "beta": 0.3, "gradient_checkpointing": True}
     config["dataset"]["eval_split"] = 0.25
 
-    ended = flow.run("align", flow.command("align", config), reported=False)
+    result = flow.run("align", flow.command("align", config), reported=False)
 
     flow.finish()
-    assert ended.numbers["align.training_loss"] > 0
-    assert ended.numbers["align.eval_loss"]
+    assert result.numbers["align.training_loss"] > 0
+    assert result.numbers["align.eval_loss"]

@@ -1,4 +1,4 @@
-"""Records: the file and the object are the same thing, old files still load."""
+"""Records: writing and reading are inverse, and files of older releases still load."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import Failure, Record, Result, from_dict, outcome_of, schema, to_dict
-from tunematrix.base.store import Store, read
+from tunematrix.base.record import Failure, Record, Result, from_dict, schema, to_dict, worst_outcome
+from tunematrix.base.store import Store, read_record
 
 GOLDEN = sorted((Path(__file__).parents[2] / "data").glob("record-*.json"))
 
 
-def full() -> Record:
+def complete_record() -> Record:
     error = Failure(type="KeyError", message="'x'", where="trl/a.py:1", traceback="...")
     return Record(
         cell="a",
@@ -38,41 +38,41 @@ def full() -> Record:
     )
 
 
-def test_a_record_survives_being_written() -> None:
-    assert from_dict(json.loads(json.dumps(to_dict(full())))) == full()
+def test_a_record_is_the_same_after_writing_and_reading() -> None:
+    assert from_dict(json.loads(json.dumps(to_dict(complete_record())))) == complete_record()
 
 
-def test_what_is_written_follows_the_schema() -> None:
-    jsonschema.validate(to_dict(full()), schema())
+def test_a_written_record_conforms_to_the_schema() -> None:
+    jsonschema.validate(to_dict(complete_record()), schema())
 
 
-def test_the_schema_can_refuse() -> None:
+def test_the_schema_rejects_an_unknown_outcome() -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**to_dict(full()), "outcome": "fine"}, schema())
+        jsonschema.validate({**to_dict(complete_record()), "outcome": "fine"}, schema())
 
 
 def test_unknown_keys_are_ignored() -> None:
-    content: dict[str, Any] = {**to_dict(full()), "new": 1}
+    content: dict[str, Any] = {**to_dict(complete_record()), "new": 1}
     content["stages"][0]["new"] = 2
 
-    assert from_dict(content) == full()
+    assert from_dict(content) == complete_record()
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.name)
-def test_records_of_every_schema_ever_released_still_load(path: Path) -> None:
-    record = read(path)
+def test_records_of_every_released_schema_still_load(path: Path) -> None:
+    record = read_record(path)
 
     assert record.stage("align-resume").outcome == "failed"
     assert record.fingerprint["finetune.loss"]
     jsonschema.validate(json.loads(path.read_text()), schema())
 
 
-def test_there_is_a_golden_record_of_this_schema() -> None:
+def test_a_golden_record_of_the_current_schema_exists() -> None:
     assert any(path.name.startswith("record-1") for path in GOLDEN)
 
 
-def test_a_stage_without_a_trace_was_not_run() -> None:
-    assert full().stage("generate").outcome == "not_run"
+def test_a_stage_without_a_result_was_not_run() -> None:
+    assert complete_record().stage("generate").outcome == "not_run"
 
 
 @pytest.mark.parametrize(
@@ -87,18 +87,22 @@ def test_a_stage_without_a_trace_was_not_run() -> None:
         ([], "not_run"),
     ],
 )
-def test_a_cell_is_as_good_as_its_worst_part(outcomes: list[str], expected: str) -> None:
-    assert outcome_of([Result(name="x", outcome=outcome) for outcome in outcomes]) == expected
+def test_a_cells_outcome_is_the_worst_of_its_results(outcomes: list[str], expected: str) -> None:
+    assert worst_outcome([Result(name="x", outcome=outcome) for outcome in outcomes]) == expected
 
 
-def test_a_file_that_is_no_record_is_told(tmp_path: Path) -> None:
-    (tmp_path / "cut.json").write_text('{"schema": 1, "cell"')
+def test_reading_a_file_that_is_not_a_record_raises(tmp_path: Path) -> None:
+    (tmp_path / "truncated.json").write_text('{"schema": 1, "cell"')
     (tmp_path / "newer.json").write_text('{"schema": 9}')
     (tmp_path / "list.json").write_text("[]")
 
-    for name, expected in {"cut": "not a record", "newer": "its schema is 9", "list": "not a record"}.items():
+    for name, expected in {
+        "truncated": "not a record",
+        "newer": "its schema is 9",
+        "list": "not a record",
+    }.items():
         with pytest.raises(UsageError, match=expected):
-            read(tmp_path / f"{name}.json")
+            read_record(tmp_path / f"{name}.json")
         assert Store(tmp_path).load(name) is None
-    with pytest.raises(UsageError, match=r"gone\.json: no such record; run the cell first"):
-        read(tmp_path / "gone.json")
+    with pytest.raises(UsageError, match=r"missing\.json: no such record; run the cell first"):
+        read_record(tmp_path / "missing.json")

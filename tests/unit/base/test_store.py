@@ -1,4 +1,4 @@
-"""The results folder: atomic, locked, and never poorer than before."""
+"""The results folder: atomic writes, and locks between processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunematrix.base.record import Record
 from tunematrix.base.store import Store, results_folder
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.json"
     write_atomic(path, "old")
 
@@ -28,8 +28,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_write_replaces_the_file_and_never_writes_into_it(tmp_path: Path) -> None:
-    """Who has the old file open goes on reading it whole."""
+def test_a_write_replaces_the_file_instead_of_overwriting_it(tmp_path: Path) -> None:
+    """A reader that has the old file open still reads all of it."""
     path = tmp_path / "a.json"
     write_atomic(path, "old")
     with path.open() as reader:
@@ -39,7 +39,7 @@ def test_a_write_replaces_the_file_and_never_writes_into_it(tmp_path: Path) -> N
     assert path.read_text() == "new"
 
 
-def test_records_are_kept_by_cell(tmp_path: Path) -> None:
+def test_records_are_stored_by_cell(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     store.save(Record(cell="a", outcome="passed"))
 
@@ -47,7 +47,7 @@ def test_records_are_kept_by_cell(tmp_path: Path) -> None:
     assert store.load("b") is None
 
 
-def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
+def test_a_held_lock_blocks_other_stores(tmp_path: Path) -> None:
     store, order = Store(tmp_path), []
 
     def second() -> None:
@@ -64,7 +64,7 @@ def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_the_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_results_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert results_folder() == Path("results")
     monkeypatch.setenv("TUNEMATRIX_RESULTS", "/elsewhere")
     assert results_folder() == Path("/elsewhere")

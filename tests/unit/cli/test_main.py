@@ -1,4 +1,4 @@
-"""The host's command line: every error becomes one message and its exit code, in one place."""
+"""The command line: every error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from tunematrix.base import errors
 from tunematrix.cli import main as cli
 
 
-def code(*arguments: str) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
+def exit_code(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as raised:
         cli.main(list(arguments))
-    return ended.value.code
+    return raised.value.code
 
 
-def leaves(kind: type[errors.TunematrixError]) -> Iterator[type[errors.TunematrixError]]:
-    below = kind.__subclasses__()
-    if not below:
-        yield kind
-    for one in below:
-        yield from leaves(one)
+def leaf_classes(error: type[errors.TunematrixError]) -> Iterator[type[errors.TunematrixError]]:
+    subclasses = error.__subclasses__()
+    if not subclasses:
+        yield error
+    for subclass in subclasses:
+        yield from leaf_classes(subclass)
 
 
-@pytest.mark.parametrize("kind", list(leaves(errors.TunematrixError)), ids=lambda kind: kind.__name__)
-def test_every_kind_of_error_ends_with_its_own_code(
-    kind: type[errors.TunematrixError], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "error", list(leaf_classes(errors.TunematrixError)), ids=lambda error: error.__name__
+)
+def test_every_error_class_has_its_documented_exit_code(
+    error: type[errors.TunematrixError], capsys: pytest.CaptureFixture[str]
 ) -> None:
     documented = {
         "RegressionError": 1,
@@ -37,15 +39,15 @@ def test_every_kind_of_error_ends_with_its_own_code(
         "InfrastructureError": 3,
     }
 
-    with pytest.raises(SystemExit) as ended, cli.exits():
-        raise kind("what, why, what to type")
+    with pytest.raises(SystemExit) as raised, cli.handle_errors():
+        raise error("what, why, what to type")
 
-    assert ended.value.code == documented[kind.__name__]
+    assert raised.value.code == documented[error.__name__]
     assert capsys.readouterr().err == "error: what, why, what to type\n"
 
 
 def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code("run") == 2
+    assert exit_code("run") == 2
     assert "Missing argument 'CELL'" in capsys.readouterr().err
 
 
@@ -54,7 +56,7 @@ def test_an_unknown_cell_exits_2_and_writes_nothing(
 ) -> None:
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
 
-    assert code("run", "lastest") == 2
+    assert exit_code("run", "lastest") == 2
     assert "did you mean 'latest'?" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
@@ -64,12 +66,12 @@ def test_a_report_with_missing_cells_fails(
 ) -> None:
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path))
 
-    assert code("report") == 1
+    assert exit_code("report") == 1
     assert "latest-floor, latest" in capsys.readouterr().out
     assert (tmp_path / "summary.md").is_file()
 
 
-def test_the_summary_is_shown_at_the_end_only_after_a_cell_ran(
+def test_finish_prints_the_summary_only_if_a_cell_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path))
@@ -78,12 +80,12 @@ def test_the_summary_is_shown_at_the_end_only_after_a_cell_ran(
     )
     written = (tmp_path / "latest.json").stat().st_mtime
 
-    assert code("finish", str(written + 1)) == 0
+    assert exit_code("finish", str(written + 1)) == 0
     assert capsys.readouterr().out == ""
-    assert code("finish", str(written)) == 0
-    assert "Does it work?" in capsys.readouterr().out
+    assert exit_code("finish", str(written)) == 0
+    assert "Compatibility summary" in capsys.readouterr().out
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code("--version") == 0
+def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--version") == 0
     assert "0.1.0" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The comparison of a resumed run with an uninterrupted one can fail, and says by what."""
+"""Comparing a resumed run with an uninterrupted one: every difference is found and described."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tunematrix.harness import checkpoint
-from tunematrix.harness.checkpoint import differences, first_difference, last_step
+from tunematrix.harness.checkpoint import compare_checkpoints, largest_difference, last_log_entry
 
 
 class Tensor(np.ndarray[tuple[int], np.dtype[Any]]):
-    """Just what the comparison uses of torch's."""
+    """The part of torch's interface that the comparison uses."""
 
     def double(self) -> Tensor:
         return self.astype(np.float64).view(Tensor)
@@ -31,30 +31,30 @@ def tensor(*values: float) -> Tensor:
     return np.array(values, dtype=np.float32).view(Tensor)
 
 
-def test_equal_things_have_no_difference() -> None:
-    one = {"a": tensor(1, 2), "state": {0: [1, "x", None]}}
-    other = {"a": tensor(1, 2), "state": {0: [1, "x", None]}}
+def test_equal_values_have_no_difference() -> None:
+    left = {"a": tensor(1, 2), "state": {0: [1, "x", None]}}
+    right = {"a": tensor(1, 2), "state": {0: [1, "x", None]}}
 
-    assert first_difference(one, other, "weights") is None
-
-
-def test_the_smallest_bit_is_a_difference() -> None:
-    moved = np.nextafter(np.float32(1), np.float32(2))
-
-    found = first_difference({"a": tensor(1)}, {"a": tensor(moved)}, "weights")
-
-    assert found is not None
-    assert found.startswith("weights.a: max difference 1.19e-07")
+    assert largest_difference(left, right, "weights") is None
 
 
-def test_the_largest_difference_is_told() -> None:
-    one, other = {"a": tensor(1), "b": tensor(1)}, {"a": tensor(1.1), "b": tensor(2)}
+def test_a_change_of_the_last_bit_is_a_difference() -> None:
+    next_float = np.nextafter(np.float32(1), np.float32(2))
 
-    assert (first_difference(one, other, "weights") or "").startswith("weights.b: max difference 1 ")
+    difference = largest_difference({"a": tensor(1)}, {"a": tensor(next_float)}, "weights")
+
+    assert difference is not None
+    assert difference.startswith("weights.a: max difference 1.19e-07")
+
+
+def test_the_largest_of_several_differences_is_described() -> None:
+    left, right = {"a": tensor(1), "b": tensor(1)}, {"a": tensor(1.1), "b": tensor(2)}
+
+    assert (largest_difference(left, right, "weights") or "").startswith("weights.b: max difference 1 ")
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("left", "right"),
     [
         ({"a": tensor(1)}, {"b": tensor(1)}),
         ({"a": tensor(1)}, {"a": tensor(1, 2)}),
@@ -64,15 +64,15 @@ def test_the_largest_difference_is_told() -> None:
         ({"loss": float("nan")}, {"loss": 1.0}),
     ],
 )
-def test_other_shapes_names_and_kinds_are_differences(one: object, other: object) -> None:
-    assert first_difference(one, other, "log") is not None
+def test_different_shapes_names_and_types_are_differences(left: object, right: object) -> None:
+    assert largest_difference(left, right, "log") is not None
 
 
 def test_the_log_is_compared_without_run_times(tmp_path: Path) -> None:
-    row = {"step": 2, "loss": 1.5, "grad_norm": 0.1, "learning_rate": 0.0, "total_flos": 5}
-    (tmp_path / "trainer_state.json").write_text(json.dumps({"global_step": 2, "log_history": [row]}))
+    entry = {"step": 2, "loss": 1.5, "grad_norm": 0.1, "learning_rate": 0.0, "total_flos": 5}
+    (tmp_path / "trainer_state.json").write_text(json.dumps({"global_step": 2, "log_history": [entry]}))
 
-    assert last_step(tmp_path) == {
+    assert last_log_entry(tmp_path) == {
         "global_step": 2,
         "step": 2,
         "loss": 1.5,
@@ -81,18 +81,20 @@ def test_the_log_is_compared_without_run_times(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("part", ["log", "weights", "optimizer", "scheduler"])
-def test_a_run_is_the_same_only_if_all_its_parts_are(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    """As in the releases whose resumed DPO run has the right step, and another adapter."""
+@pytest.mark.parametrize("different", ["log", "weights", "optimizer", "scheduler"])
+def test_a_difference_in_one_component_makes_the_runs_differ(
+    monkeypatch: pytest.MonkeyPatch, different: str
+) -> None:
+    """As in the releases whose resumed DPO run has the right step count but another adapter."""
 
-    def read(of: str) -> Callable[[Path], Any]:
-        return lambda folder: {"x": tensor(1 if folder.name == "whole" or of != part else 2)}
+    def loader(component: str) -> Callable[[Path], Any]:
+        return lambda folder: {"x": tensor(1 if folder.name == "whole" or component != different else 2)}
 
-    monkeypatch.setattr(checkpoint, "last_step", read("log"))
-    monkeypatch.setattr(checkpoint, "weights", read("weights"))
-    monkeypatch.setattr(checkpoint, "torch_load", lambda path: read(path.stem)(path.parent))
+    monkeypatch.setattr(checkpoint, "last_log_entry", loader("log"))
+    monkeypatch.setattr(checkpoint, "load_weights", loader("weights"))
+    monkeypatch.setattr(checkpoint, "load_torch", lambda path: loader(path.stem)(path.parent))
 
-    assert differences(Path("whole"), Path("whole")) == []
-    found = differences(Path("whole"), Path("resumed"))
-    assert len(found) == 1
-    assert found[0].startswith(f"{part}.x: max difference 1 ")
+    assert compare_checkpoints(Path("whole"), Path("whole")) == []
+    differences = compare_checkpoints(Path("whole"), Path("resumed"))
+    assert len(differences) == 1
+    assert differences[0].startswith(f"{different}.x: max difference 1 ")

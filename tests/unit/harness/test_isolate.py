@@ -1,4 +1,4 @@
-"""A stage's child: whatever happens in it, the parent goes on and knows what happened."""
+"""Work in a child process: whatever happens to the child, the parent continues and has a result."""
 
 from __future__ import annotations
 
@@ -13,69 +13,69 @@ from pathlib import Path
 
 import pytest
 
-from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, isolated
+from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, run_isolated
 from tunematrix.pipeline.trace import Trace
 
-pytestmark = pytest.mark.skipif(not CAN_FORK, reason="needs fork; elsewhere stages run unforked")
+pytestmark = pytest.mark.skipif(not CAN_FORK, reason="needs fork; other platforms run stages in process")
 
 
-def test_facts_come_back_and_state_does_not() -> None:
+def test_the_parent_gets_the_facts_but_keeps_its_state() -> None:
     state: list[int] = []
 
     def work(trace: Trace) -> None:
         state.append(1)
-        trace.number("loss", 0.5)
-        trace.call_site("f", "old", "new")
+        trace.add_number("loss", 0.5)
+        trace.add_call_site("f", "old", "new")
 
-    ended = isolated(work, 10)
+    result = run_isolated(work, 10)
 
-    assert ended.outcome == "passed"
-    assert ended.numbers == {".loss": 0.5}
-    assert ended.trace["call_sites"] == [{"call": "f", "argument": "old", "use": "new"}]
-    assert ended.peak_rss_mb > 0
+    assert result.outcome == "passed"
+    assert result.numbers == {".loss": 0.5}
+    assert result.trace["call_sites"] == [{"call": "f", "argument": "old", "use": "new"}]
+    assert result.peak_rss_mb > 0
     assert state == []
 
 
-def test_facts_told_before_a_failure_are_kept() -> None:
+def test_facts_recorded_before_a_failure_are_kept() -> None:
     def work(trace: Trace) -> None:
-        trace.number("step", 1)
+        trace.add_number("step", 1)
         raise ValueError("no") from KeyError("deep")
 
-    ended = isolated(work, 10)
+    result = run_isolated(work, 10)
 
-    assert ended.outcome == "failed"
-    assert ended.numbers == {".step": 1}
-    assert ended.error is not None
-    assert (ended.error["type"], ended.error["message"]) == ("KeyError", "'deep'")
+    assert result.outcome == "failed"
+    assert result.numbers == {".step": 1}
+    assert result.error is not None
+    assert (result.error["type"], result.error["message"]) == ("KeyError", "'deep'")
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
-def test_a_crash_is_told_by_its_signal(number: signal.Signals) -> None:
+def test_a_crash_is_named_after_its_signal(number: signal.Signals) -> None:
     def work(_: Trace) -> None:
-        faulthandler.disable()  # its stacks are for real crashes
+        faulthandler.disable()  # it would print a stack for this intended crash
         os.kill(os.getpid(), number)
 
-    ended = isolated(work, 10)
+    result = run_isolated(work, 10)
 
-    assert ended.outcome == "crashed"
-    assert ended.error is not None
-    assert ended.error["type"] == number.name
-    assert ("memory is short" in ended.error["message"]) == (number == signal.SIGKILL)
-
-
-def test_a_process_that_just_leaves_is_a_crash() -> None:
-    ended = isolated(lambda _: os._exit(7), 10)
-
-    assert ended.outcome == "crashed"
-    assert ended.error is not None
-    assert ended.error["message"] == "the process ended by exit code 7"
+    assert result.outcome == "crashed"
+    assert result.error is not None
+    assert result.error["type"] == number.name
+    assert ("memory is short" in result.error["message"]) == (number == signal.SIGKILL)
 
 
-def test_a_system_exit_is_a_failure_not_the_end() -> None:
-    assert isolated(lambda _: sys.exit(3), 10).outcome == "failed"
+def test_a_process_that_exits_without_a_result_is_a_crash() -> None:
+    result = run_isolated(lambda _: os._exit(7), 10)
+
+    assert result.outcome == "crashed"
+    assert result.error is not None
+    assert result.error["message"] == "the process ended by exit code 7"
 
 
-def test_a_hang_is_ended_with_its_own_children() -> None:
+def test_a_system_exit_is_a_failure_of_the_stage_only() -> None:
+    assert run_isolated(lambda _: sys.exit(3), 10).outcome == "failed"
+
+
+def test_a_hanging_child_is_killed_with_its_own_children() -> None:
     receiver, sender = os.pipe()
 
     def work(_: Trace) -> None:
@@ -83,16 +83,16 @@ def test_a_hang_is_ended_with_its_own_children() -> None:
         os.write(sender, str(sleeper.pid).encode())
         time.sleep(60)
 
-    ended = isolated(work, 0.5)
+    result = run_isolated(work, 0.5)
 
-    assert ended.outcome == "timed_out"
-    assert ended.error is not None
-    assert ended.error["message"] == "not done after 0.5 s; killed"
-    assert gone(int(os.read(receiver, 20)))
+    assert result.outcome == "timed_out"
+    assert result.error is not None
+    assert result.error["message"] == "not done after 0.5 s; killed"
+    assert has_ended(int(os.read(receiver, 20)))
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended, within a second; one that waits to be collected has."""
+def has_ended(pid: int) -> bool:
+    """Whether a process ends within a second; a zombie counts as ended."""
     for _ in range(100):
         try:
             if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
@@ -103,51 +103,51 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_running_out_of_memory_is_a_failure_with_its_name() -> None:
+def test_running_out_of_memory_is_a_memory_error() -> None:
     def work(_: Trace) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
         bytearray(2**31)
 
-    ended = isolated(work, 10)
+    result = run_isolated(work, 10)
 
-    assert ended.outcome == "failed"
-    assert ended.error is not None
-    assert ended.error["type"] == "MemoryError"
+    assert result.outcome == "failed"
+    assert result.error is not None
+    assert result.error["type"] == "MemoryError"
 
 
-@pytest.mark.parametrize(("reason", "outcome"), [(Skipped, "skipped"), (Unavailable, "unavailable")])
-def test_what_cannot_be_tried_is_neither_passed_nor_failed(reason: type[Exception], outcome: str) -> None:
+@pytest.mark.parametrize(("exception", "outcome"), [(Skipped, "skipped"), (Unavailable, "unavailable")])
+def test_work_that_cannot_run_is_neither_passed_nor_failed(exception: type[Exception], outcome: str) -> None:
     def work(_: Trace) -> None:
-        raise reason("no Hub")
+        raise exception("no Hub")
 
-    ended = isolated(work, 10)
+    result = run_isolated(work, 10)
 
-    assert ended.outcome == outcome
-    assert ended.error is not None
-    assert ended.error["message"] == "no Hub"
-
-
-def test_a_result_larger_than_a_pipe_comes_back() -> None:
-    ended = isolated(lambda trace: trace.number("many", list(range(200_000))), 30)
-
-    assert ended.outcome == "passed"
-    assert len(ended.numbers[".many"]) == 200_000
+    assert result.outcome == outcome
+    assert result.error is not None
+    assert result.error["message"] == "no Hub"
 
 
-def attempts(folder: Path, error: str, fails: int) -> tuple[str, int]:
-    """How work that raises ``error`` the first ``fails`` times ends, and after how many attempts."""
+def test_a_result_larger_than_the_pipe_buffer_arrives_whole() -> None:
+    result = run_isolated(lambda trace: trace.add_number("many", list(range(200_000))), 30)
+
+    assert result.outcome == "passed"
+    assert len(result.numbers[".many"]) == 200_000
+
+
+def run_failing(folder: Path, error: str, failures: int) -> tuple[str, int]:
+    """Run work that executes ``error`` in its first ``failures`` attempts; returns outcome and attempts."""
     counter = folder / "attempts"
     counter.write_text("")
 
     def work(_: Trace) -> None:
         with counter.open("a") as stream:
             stream.write(".")
-        if counter.stat().st_size <= fails:
+        if counter.stat().st_size <= failures:
             exec(error)
 
-    ended = isolated(work, 10)
-    assert counter.stat().st_size == ended.attempts
-    return ended.outcome, ended.attempts
+    result = run_isolated(work, 10)
+    assert counter.stat().st_size == result.attempts
+    return result.outcome, result.attempts
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def attempts(folder: Path, error: str, fails: int) -> tuple[str, int]:
         "from tunematrix.pipeline.errors import HubError; raise HubError('away')",
     ],
 )
-def test_trouble_of_the_infrastructure_is_tried_twice_again(tmp_path: Path, error: str) -> None:
-    assert attempts(tmp_path, error, 2) == ("passed", 3)
-    assert attempts(tmp_path, error, 9)[1] == 3
+def test_an_infrastructure_error_is_retried_twice(tmp_path: Path, error: str) -> None:
+    assert run_failing(tmp_path, error, 2) == ("passed", 3)
+    assert run_failing(tmp_path, error, 9)[1] == 3
 
 
 @pytest.mark.parametrize(
     "error",
     ["raise KeyError('x')", "raise TypeError", "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"],
 )
-def test_nothing_else_is_tried_again(tmp_path: Path, error: str) -> None:
-    outcome, tried = attempts(tmp_path, error, 9)
+def test_other_errors_are_not_retried(tmp_path: Path, error: str) -> None:
+    outcome, attempts = run_failing(tmp_path, error, 9)
 
-    assert (outcome in ("failed", "crashed"), tried) == (True, 1)
+    assert (outcome in ("failed", "crashed"), attempts) == (True, 1)

@@ -1,4 +1,4 @@
-"""What the stack offers: read from stand-ins, since the stack itself lives in the cells."""
+"""The surface of a stack, read from a fake one, since the real stack is installed only in cells."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from typing import Any
 import pytest
 
 from tunematrix.harness import surface
-from tunematrix.harness.deprecations import collected
-from tunematrix.harness.isolate import CAN_FORK, attempt, side_by_side
+from tunematrix.harness.deprecations import collect_deprecations
+from tunematrix.harness.isolate import CAN_FORK, run_in_process, run_parallel
 from tunematrix.harness.measures.resumes import pickled_names
 from tunematrix.pipeline.trace import Trace
 
 
-class Kind(enum.Enum):
-    ONE = "one"
+class IntervalStrategy(enum.Enum):
+    NO = "no"
 
 
 @dataclass
 class Config:
     output_dir: str
-    kind: Kind = Kind.ONE
+    eval_strategy: IntervalStrategy = IntervalStrategy.NO
     max_seq_length: int = field(default=1, metadata={"help": "Deprecated. Use `max_length` instead."})
     report_to: str | None = None
     logging_dir: str = "runs/now"
@@ -40,7 +40,7 @@ class Config:
         self.report_to = "all"
 
 
-def renaming(old_name: str, new_name: str) -> Callable[..., Any]:
+def deprecate_kwarg(old_name: str, new_name: str) -> Callable[..., Any]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -52,8 +52,8 @@ def renaming(old_name: str, new_name: str) -> Callable[..., Any]:
 
 
 class Trainer:
-    @renaming(old_name="tokenizer", new_name="processing_class")
-    def __init__(self, model: Any, processing_class: Any = None, **rest: Any) -> None: ...
+    @deprecate_kwarg(old_name="tokenizer", new_name="processing_class")
+    def __init__(self, model: Any, processing_class: Any = None, **kwargs: Any) -> None: ...
 
 
 @pytest.fixture(name="stack", autouse=True)
@@ -61,39 +61,43 @@ def _stack(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("faketrl")
     vars(module).update(Config=Config, Trainer=Trainer)
     monkeypatch.setitem(sys.modules, "faketrl", module)
-    monkeypatch.setattr(surface, "CONFIGS", {"faketrl.Config": ("output_dir", "use_cpu"), "faketrl.Gone": ()})
-    monkeypatch.setattr(surface, "CALLS", ("faketrl.Trainer", "faketrl.gone"))
+    monkeypatch.setattr(
+        surface, "CONFIGS", {"faketrl.Config": ("output_dir", "use_cpu"), "faketrl.Missing": ()}
+    )
+    monkeypatch.setattr(surface, "CALLS", ("faketrl.Trainer", "faketrl.missing"))
 
 
-def test_effective_and_declared_defaults_are_told() -> None:
+def test_effective_and_declared_defaults_are_recorded() -> None:
     assert surface.defaults() == {
-        "Config": {"kind": "one", "max_seq_length": 1, "report_to": "all"},
-        "Config (declared)": {"kind": "one", "max_seq_length": 1, "report_to": None},
+        "Config": {"eval_strategy": "no", "max_seq_length": 1, "report_to": "all"},
+        "Config (declared)": {"eval_strategy": "no", "max_seq_length": 1, "report_to": None},
     }
 
 
-def test_parameters_are_told_and_what_is_not_there_is_left_out() -> None:
+def test_parameters_are_recorded_and_absent_callables_are_left_out() -> None:
     assert surface.signatures() == {
-        "faketrl.Config": ["output_dir", "kind", "max_seq_length", "report_to", "logging_dir"],
+        "faketrl.Config": ["output_dir", "eval_strategy", "max_seq_length", "report_to", "logging_dir"],
         "faketrl.Trainer": ["model", "processing_class"],
     }
 
 
-def test_renames_are_read_where_the_stack_says_them() -> None:
+def test_renames_are_read_from_help_texts_and_decorators() -> None:
     assert surface.renames() == {
         "Config": {"max_seq_length": "max_length"},
         "Trainer": {"tokenizer": "processing_class"},
     }
 
 
-def test_a_configuration_that_refuses_its_own_defaults_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Config) -> None:
+def test_a_configuration_that_rejects_its_own_defaults_records_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reject(_: Config) -> None:
         raise ValueError("no bf16 here")
 
-    assert surface.bare("faketrl.Config") == "made"
-    monkeypatch.setattr(Config, "__post_init__", refuse)
-    assert surface.bare("faketrl.Config") == "ValueError"
-    assert surface.bare("faketrl.Gone") == "not there"
+    assert surface.construct_bare("faketrl.Config") == "made"
+    monkeypatch.setattr(Config, "__post_init__", reject)
+    assert surface.construct_bare("faketrl.Config") == "ValueError"
+    assert surface.construct_bare("faketrl.Missing") == "not there"
 
 
 def test_a_package_that_does_not_import_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +107,11 @@ def test_a_package_that_does_not_import_does_not_hide_the_others(monkeypatch: py
     assert list(surface.signatures()) == ["faketrl.Config", "faketrl.Trainer"]
 
 
-def test_values_are_the_same_on_every_machine() -> None:
-    value = {"a": (Kind.ONE, {2, 1}), 1: Path("/home/me/out"), "f": len, "n": float("nan")}
+def test_values_in_json_are_the_same_on_every_machine() -> None:
+    value = {"a": (IntervalStrategy.NO, {2, 1}), 1: Path("/home/me/out"), "f": len, "n": float("nan")}
 
-    assert surface.plain(value) == {
-        "a": ["one", [1, 2]], "1": "out", "f": "<builtin_function_or_method>", "n": "nan",
+    assert surface.to_json(value) == {
+        "a": ["no", [1, 2]], "1": "out", "f": "<builtin_function_or_method>", "n": "nan",
     }  # fmt: skip
 
 
@@ -116,9 +120,9 @@ def warn(module: str, message: str, category: type[Warning] = FutureWarning) -> 
     warnings.warn_explicit(message, category, path, 1)
 
 
-def test_deprecations_are_gathered_once_with_origin_and_count() -> None:
-    rows: list[dict[str, Any]] = []
-    with warnings.catch_warnings(), collected(rows):
+def test_each_deprecation_is_collected_once_with_module_and_count() -> None:
+    deprecations: list[dict[str, Any]] = []
+    with warnings.catch_warnings(), collect_deprecations(deprecations):
         warnings.simplefilter("default", UserWarning)  # as in a cell
         warn("trl.trainer", "a is  deprecated")
         warn("trl.trainer", "a is deprecated")
@@ -128,38 +132,39 @@ def test_deprecations_are_gathered_once_with_origin_and_count() -> None:
         logging.getLogger("transformers.models").warning("`d` is deprecated")
         logging.getLogger("transformers.models").warning("loading")
 
-    assert [tuple(row.values()) for row in rows] == [
+    assert [tuple(deprecation.values()) for deprecation in deprecations] == [
         ("FutureWarning", "a is deprecated", "trl.trainer", 2),
         ("UserWarning", "b will be removed in v6", "trl.trainer", 1),
         ("log", "`d` is deprecated", "transformers.models", 1),
     ]
 
 
-def test_what_was_announced_before_a_failure_is_kept() -> None:
+def test_deprecations_before_a_failure_are_kept() -> None:
     def work(_: Trace) -> None:
         warn("trl.x", "old is deprecated")
         raise KeyError("x")
 
-    assert [row["message"] for row in attempt(work).trace["warnings"]] == ["old is deprecated"]
+    deprecations = run_in_process(work).trace["warnings"]
+    assert [deprecation["message"] for deprecation in deprecations] == ["old is deprecated"]
 
 
-@pytest.mark.skipif(not CAN_FORK, reason="needs fork; elsewhere one after the other")
-def test_children_side_by_side_end_each_in_its_own_way() -> None:
-    def fine(trace: Trace) -> None:
-        trace.number("x", 1)
+@pytest.mark.skipif(not CAN_FORK, reason="needs fork; other platforms run work sequentially")
+def test_parallel_children_have_independent_results() -> None:
+    def succeed(trace: Trace) -> None:
+        trace.add_number("x", 1)
 
     def hang(_: Trace) -> None:
         import time
 
         time.sleep(60)
 
-    def wrong(_: Trace) -> None:
+    def fail(_: Trace) -> None:
         raise KeyError("x")
 
-    ends = dict(side_by_side([fine, hang, wrong, fine], limit=0.5, at_once=2))
+    results = dict(run_parallel([succeed, hang, fail, succeed], limit=0.5, max_running=2))
 
-    assert [ends[place].outcome for place in range(4)] == ["passed", "timed_out", "failed", "passed"]
-    assert ends[1].attempts == 2
+    assert [results[index].outcome for index in range(4)] == ["passed", "timed_out", "failed", "passed"]
+    assert results[1].attempts == 2
 
 
 def test_the_names_in_a_pickle_are_read_without_loading_it(tmp_path: Path) -> None:

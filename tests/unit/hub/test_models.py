@@ -1,4 +1,4 @@
-"""The models of the embedded Hub: the same bytes everywhere, readable by anyone."""
+"""The models of the embedded Hub: the same bytes on every machine, in a form that every stack reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunematrix.hub import models
 from tunematrix.hub.models import files, smollm2, tiny
 from tunematrix.hub.store import index_root
 
-# A change here changes every fingerprint: raise the model's version with it, and say why in CHANGELOG.
+# A change here changes every fingerprint: increase the model's version and explain it in CHANGELOG.
 REVISIONS = {
     "tiny-gpt2": "dbebf7f9461f516eab8a63baad53b90ddca5eb5f",
     "tiny-llama": "244f34bd90168aecfbc5831a82fff4aa51b57da3",
@@ -26,7 +26,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", REVISIONS)
-def test_tiny_models_have_the_same_bytes_everywhere(cache: Path, name: str) -> None:
+def test_tiny_models_have_the_same_bytes_on_every_machine(cache: Path, name: str) -> None:
     root = models.prepare(models.MODELS[name], cache)
 
     assert index_root(root)[f"tunematrix/{name}"].commit == REVISIONS[name]
@@ -39,7 +39,7 @@ def test_a_model_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert models.prepare(models.MODELS["tiny-gpt2"], cache) == first
 
 
-def test_a_model_whose_making_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_made_leaves_no_files(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "config.json").write_text("{}")
         raise OSError("no wheel")
@@ -51,7 +51,7 @@ def test_a_model_whose_making_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", REVISIONS)
-def test_files_are_in_the_form_the_oldest_stack_reads(cache: Path, name: str) -> None:
+def test_the_oldest_stack_can_read_the_files(cache: Path, name: str) -> None:
     folder = models.prepare(models.MODELS[name], cache) / f"tunematrix/{name}"
     config = json.loads((folder / "config.json").read_text())
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
@@ -62,7 +62,7 @@ def test_files_are_in_the_form_the_oldest_stack_reads(cache: Path, name: str) ->
     assert (folder / "special_tokens_map.json").is_file()
 
 
-def test_the_llama_has_what_gpt2_cannot_show(cache: Path) -> None:
+def test_the_llama_has_the_features_that_gpt2_lacks(cache: Path) -> None:
     folder = models.prepare(models.MODELS["tiny-llama"], cache) / "tunematrix/tiny-llama"
     config = json.loads((folder / "config.json").read_text())
 
@@ -72,7 +72,7 @@ def test_the_llama_has_what_gpt2_cannot_show(cache: Path) -> None:
     assert "chat_template" in json.loads((folder / "tokenizer_config.json").read_text())
 
 
-def test_byte_symbols_are_gpt2s() -> None:
+def test_byte_symbols_are_those_of_gpt2() -> None:
     symbols = tiny.byte_symbols()
 
     assert len(set(symbols)) == 256
@@ -84,12 +84,12 @@ def test_byte_symbols_are_gpt2s() -> None:
 def test_bfloat16_rounds_to_nearest_ties_to_even() -> None:
     bits = np.array([0x3F800000, 0x3F808000, 0x3F818000, 0x3F808001, 0xBF80FFFF], dtype=np.uint32)
 
-    found = files.bfloat16(bits.view(np.float32))
+    rounded = files.bfloat16(bits.view(np.float32))
 
-    assert [hex(value) for value in found] == ["0x3f80", "0x3f80", "0x3f82", "0x3f81", "0xbf81"]
+    assert [hex(value) for value in rounded] == ["0x3f80", "0x3f80", "0x3f82", "0x3f81", "0xbf81"]
 
 
-def test_safetensors_are_laid_out_as_the_format_says(tmp_path: Path) -> None:
+def test_safetensors_follow_the_format(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     files.write_safetensors(path, {"b": np.ones((2, 3), np.float32), "a": np.zeros(1, np.float32)}, "float32")
     content = path.read_bytes()
@@ -102,7 +102,7 @@ def test_safetensors_are_laid_out_as_the_format_says(tmp_path: Path) -> None:
     assert np.frombuffer(content[8 + length :], "<f4").tolist() == [0, 1, 1, 1, 1, 1, 1]
 
 
-def test_unpermuting_undoes_llama_cpps_order() -> None:
+def test_unpermute_inverts_the_permutation_of_llama_cpp() -> None:
     heads, size, width = 2, 4, 3
     weight = np.arange(heads * size * width, dtype=np.float32).reshape(heads * size, width)
     # permute() of llama.cpp's convert_hf_to_gguf.py

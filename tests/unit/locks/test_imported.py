@@ -1,4 +1,4 @@
-"""A cell from somebody's own file: pins stay, and what had to move is told."""
+"""Cells from an existing environment: pins are kept, and moved pins are reported."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ import pytest
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.locks import imported, lock, table, uv
 
-Answer = tuple[int, str, str]
+UvResult = tuple[int, str, str]
+UvCalls = list[list[str]]
+FakeUv = Callable[..., UvCalls]
 MATRIX = 'schema = 1\n# a comment\n[[cell]]\nname = "old"\n[cell.pins]\ntrl = "1.0"\n'
 
 
-@pytest.fixture(name="answers")
-def _answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
-    """Have uv give these answers, in turn; returns what it is asked."""
-    asked: list[list[str]] = []
+@pytest.fixture(name="fake_uv")
+def _fake_uv(monkeypatch: pytest.MonkeyPatch) -> FakeUv:
+    """Make ``uv.compile`` return results in turn; the calls list requirements and ``<constraint>``s."""
+    calls: UvCalls = []
 
-    def give(*answers: Answer) -> list[list[str]]:
-        waiting = list(answers)
+    def install(*results: UvResult) -> UvCalls:
+        remaining = list(results)
 
-        def fake(wanted: list[str], constraints: list[str], _: list[str]) -> object:
-            asked.append([*wanted, *(f"<{line}>" for line in constraints)])
-            return subprocess.CompletedProcess([], *waiting.pop(0))
+        def fake_compile(requirements: list[str], constraints: list[str], _: list[str]) -> object:
+            calls.append([*requirements, *(f"<{line}>" for line in constraints)])
+            return subprocess.CompletedProcess([], *remaining.pop(0))
 
-        monkeypatch.setattr(uv, "compile", fake)
-        monkeypatch.setattr(uv, "torch_source", list)
-        return asked
+        monkeypatch.setattr(uv, "compile", fake_compile)
+        monkeypatch.setattr(uv, "torch_options", list)
+        return calls
 
-    return give
+    return install
 
 
-def put(tmp_path: Path, name: str, text: str) -> Path:
+def write(tmp_path: Path, name: str, text: str) -> Path:
     path = tmp_path / name
     path.write_text(text)
     return path
 
 
-TOOLS = "".join(f"{name}==1.0\n" for name in lock.TOOLS)
+TOOLS_LOCK = "".join(f"{name}==1.0\n" for name in lock.TEST_TOOLS)
 REQUIREMENTS = """\
 # ours
 trl==1.0  # pinned
@@ -55,60 +57,50 @@ other @ https://host/other.whl
 """
 
 
-def test_requirements_are_read_with_markers_hashes_and_builds(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    asked = answers((0, f"trl==1.0\ntransformers==4.9\ntorch==2.8.0+cpu\nnumpy==2\n{TOOLS}", ""))
+def test_requirements_are_read_with_markers_hashes_and_builds(tmp_path: Path, fake_uv: FakeUv) -> None:
+    calls = fake_uv((0, f"trl==1.0\ntransformers==4.9\ntorch==2.8.0+cpu\nnumpy==2\n{TOOLS_LOCK}", ""))
 
-    found = imported.import_lock(put(tmp_path, "requirements.txt", REQUIREMENTS), "3.11")
+    result = imported.import_lock(write(tmp_path, "requirements.txt", REQUIREMENTS), "3.11")
 
-    assert asked[0][:3] == ["trl==1.0", "transformers[torch]<5,>=4", "torch==2.8.0"]
-    assert asked[0][3:] == list(lock.TOOLS)
-    assert found.left_out == ("nvidia-cublas-cu12", "git+https://host/ours.git#egg=ours", "other")
-    assert found.added == tuple(sorted(["numpy", *lock.TOOLS]))
-    assert found.moved == {}
-    assert "torch==2.8.0+cpu\n" in found.text
+    assert calls[0][:3] == ["trl==1.0", "transformers[torch]<5,>=4", "torch==2.8.0"]
+    assert calls[0][3:] == list(lock.TEST_TOOLS)
+    assert result.left_out == ("nvidia-cublas-cu12", "git+https://host/ours.git#egg=ours", "other")
+    assert result.added == tuple(sorted(["numpy", *lock.TEST_TOOLS]))
+    assert result.moved == {}
+    assert "torch==2.8.0+cpu\n" in result.text
 
 
-def test_an_environment_no_resolver_would_make_is_taken_as_it_is(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    asked = answers((1, "", "No solution"), (0, TOOLS, ""))
+def test_pins_that_the_resolver_refuses_are_kept(tmp_path: Path, fake_uv: FakeUv) -> None:
+    calls = fake_uv((1, "", "No solution"), (0, TOOLS_LOCK, ""))
 
-    found = imported.import_lock(put(tmp_path, "freeze.txt", "trl==1.0\ntransformers==4.9\n"), "3.11")
+    result = imported.import_lock(write(tmp_path, "freeze.txt", "trl==1.0\ntransformers==4.9\n"), "3.11")
 
-    assert asked[1][-2:] == ["<trl==1.0>", "<transformers==4.9>"]
-    assert found.packages["trl"] == "1.0"
-    assert found.moved == {}
+    assert calls[1][-2:] == ["<trl==1.0>", "<transformers==4.9>"]
+    assert result.packages["trl"] == "1.0"
+    assert result.moved == {}
 
 
-def test_a_pin_the_tools_force_to_move_is_told(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    answers((1, "", "No solution"), (1, "", "No solution"), (0, f"{TOOLS}pluggy==1.6\n", ""))
+def test_a_pin_that_moves_for_the_test_tools_is_reported(tmp_path: Path, fake_uv: FakeUv) -> None:
+    fake_uv((1, "", "No solution"), (1, "", "No solution"), (0, f"{TOOLS_LOCK}pluggy==1.6\n", ""))
 
-    found = imported.import_lock(put(tmp_path, "freeze.txt", "trl==1.0\npluggy==0.13\n"), "3.11")
+    result = imported.import_lock(write(tmp_path, "freeze.txt", "trl==1.0\npluggy==0.13\n"), "3.11")
 
-    assert found.moved == {"pluggy": ("0.13", "1.6")}
-    assert found.packages["pluggy"] == "1.6"
+    assert result.moved == {"pluggy": ("0.13", "1.6")}
+    assert result.packages["pluggy"] == "1.6"
 
 
-def test_ranges_that_do_not_resolve_are_told_with_uvs_words(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    answers((1, "", "because trl needs transformers>=5"))
+def test_ranges_that_do_not_resolve_raise_uvs_message(tmp_path: Path, fake_uv: FakeUv) -> None:
+    fake_uv((1, "", "because trl needs transformers>=5"))
 
     with pytest.raises(UnresolvableError, match="because trl needs transformers>=5"):
-        imported.import_lock(put(tmp_path, "requirements.txt", "trl==1.0\ntransformers<5\n"), "3.11")
+        imported.import_lock(write(tmp_path, "requirements.txt", "trl==1.0\ntransformers<5\n"), "3.11")
 
 
-def test_a_broken_network_is_not_an_unresolvable_file(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    answers((1, "", "error: Failed to fetch: dns error"))
+def test_a_network_failure_is_not_unresolvable(tmp_path: Path, fake_uv: FakeUv) -> None:
+    fake_uv((1, "", "error: Failed to fetch: dns error"))
 
     with pytest.raises(InfrastructureError):
-        imported.import_lock(put(tmp_path, "requirements.txt", "trl==1.0\n"), "3.11")
+        imported.import_lock(write(tmp_path, "requirements.txt", "trl==1.0\n"), "3.11")
 
 
 UV_LOCK = """
@@ -156,39 +148,37 @@ vcs = { type = "git", url = "https://host/fork" }
 
 
 @pytest.mark.parametrize(("name", "text"), [("uv.lock", UV_LOCK), ("pylock.toml", PYLOCK)])
-def test_lock_files_of_others_are_read_for_the_cells_python(
-    tmp_path: Path, answers: Callable[..., list[list[str]]], name: str, text: str
+def test_uv_lock_and_pylock_are_read_for_the_cells_python(
+    tmp_path: Path, fake_uv: FakeUv, name: str, text: str
 ) -> None:
-    asked = answers((0, f"trl==1.0\nnumpy==2.0\n{TOOLS}", ""))
+    calls = fake_uv((0, f"trl==1.0\nnumpy==2.0\n{TOOLS_LOCK}", ""))
 
-    found = imported.import_lock(put(tmp_path, name, text), "3.11")
+    result = imported.import_lock(write(tmp_path, name, text), "3.11")
 
-    assert asked[0][:2] == ["trl==1.0", "numpy==2.0"]
-    assert found.left_out == ("fork",)
+    assert calls[0][:2] == ["trl==1.0", "numpy==2.0"]
+    assert result.left_out == ("fork",)
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "words"),
+    ("name", "text", "message"),
     [
         ("a.txt", "trl = 1.0\n", "a.txt: line 1: 'trl = 1.0' is not a requirement"),
-        ("a.txt", "# nothing\n", "a.txt: no packages in it"),
+        ("a.txt", "# nothing\n", "a.txt: lists no packages"),
         ("a.toml", "[project]\nname = 'x'\n", "neither a pylock.toml nor a uv.lock"),
         ("a.toml", "[", "not TOML"),
     ],
 )
-def test_what_is_no_list_of_packages_is_told(tmp_path: Path, name: str, text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=r".") as told:
-        imported.import_lock(put(tmp_path, name, text), "3.11")
+def test_a_file_without_a_list_of_packages_raises(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=r".") as raised:
+        imported.import_lock(write(tmp_path, name, text), "3.11")
 
-    assert words in str(told.value)
+    assert message in str(raised.value)
 
 
-def test_a_row_is_added_and_the_comments_stay(
-    tmp_path: Path, answers: Callable[..., list[list[str]]]
-) -> None:
-    answers((0, f"trl==1.0\n{TOOLS}", ""), (0, f"trl==1.1\n{TOOLS}", ""))
-    put(tmp_path, "matrix.toml", MATRIX)
-    source = put(tmp_path, "ours.txt", "trl==1.0\n")
+def test_importing_adds_one_entry_and_keeps_comments(tmp_path: Path, fake_uv: FakeUv) -> None:
+    fake_uv((0, f"trl==1.0\n{TOOLS_LOCK}", ""), (0, f"trl==1.1\n{TOOLS_LOCK}", ""))
+    write(tmp_path, "matrix.toml", MATRIX)
+    source = write(tmp_path, "ours.txt", "trl==1.0\n")
 
     cell, _ = imported.import_cell(table.load(tmp_path), source, "ours")
 
@@ -196,17 +186,17 @@ def test_a_row_is_added_and_the_comments_stay(
     assert matrix.cells[-1] == cell
     assert cell.imported_from == "ours.txt"
     assert (tmp_path / "matrix.toml").read_text().startswith(MATRIX)
-    assert lock.stale(cell, matrix.lock(cell)) is None
-    with pytest.raises(UsageError, match=r"has a lock that was given, from ours\.txt"):
-        lock.write(cell, matrix.lock(cell))
+    assert lock.stale_reason(cell, matrix.lock_path(cell)) is None
+    with pytest.raises(UsageError, match=r"ours: its lock is imported from ours\.txt and cannot be remade"):
+        lock.write(cell, matrix.lock_path(cell))
     imported.import_cell(matrix, source, "ours")
     assert len(table.load(tmp_path).cells) == 2
 
 
-def test_a_cell_made_from_its_row_is_not_overwritten(tmp_path: Path) -> None:
-    put(tmp_path, "matrix.toml", MATRIX)
+def test_importing_does_not_overwrite_a_cell_that_is_not_imported(tmp_path: Path) -> None:
+    write(tmp_path, "matrix.toml", MATRIX)
 
     with pytest.raises(UsageError, match=r"'old' is a cell of matrix\.toml already"):
         imported.import_cell(table.load(tmp_path), tmp_path / "x.txt", "old")
-    with pytest.raises(UsageError, match="the name 'a b' must be letters"):
+    with pytest.raises(UsageError, match="the name 'a b' must consist of letters"):
         imported.import_cell(table.load(tmp_path), tmp_path / "x.txt", "a b")

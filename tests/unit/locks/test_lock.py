@@ -1,10 +1,11 @@
-"""Locks: what uv is asked, where torch comes from, and how its refusals are told."""
+"""Locks: what uv is called with, where torch comes from, and how uv's failures are reported."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,57 +20,57 @@ CELL = Cell(
 )
 
 
-class Uv:
-    """Stands for uv's process: what it was asked, and what it answers."""
+class FakeUv:
+    """Replaces ``uv.run``: keeps the arguments and returns ``answer``: exit code, stdout, stderr."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.arguments: list[str] = []
         self.stdin = ""
         self.answer = (0, "trl==0.12.2\n", "")
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         if arguments == ("--version",):
             return subprocess.CompletedProcess([], 0, "uv 1.2.3 (x)", "")
-        self.asked, self.stdin = list(arguments), stdin or ""
+        self.arguments, self.stdin = list(arguments), stdin or ""
         return subprocess.CompletedProcess([], *self.answer)
 
 
-@pytest.fixture(name="fake")
-def _fake(monkeypatch: pytest.MonkeyPatch) -> Uv:
-    fake = Uv()
-    monkeypatch.setattr(uv, "run", fake)
-    monkeypatch.setattr(uv, "torch_source", lambda: ["--torch-backend", "cpu"])
-    return fake
+@pytest.fixture(name="fake_uv")
+def _fake_uv(monkeypatch: pytest.MonkeyPatch) -> FakeUv:
+    fake_uv = FakeUv()
+    monkeypatch.setattr(uv, "run", fake_uv)
+    monkeypatch.setattr(uv, "torch_options", lambda: ["--torch-backend", "cpu"])
+    return fake_uv
 
 
-def test_the_pins_the_needs_and_the_test_tools_are_asked_for(fake: Uv) -> None:
+def test_the_pins_the_workflow_packages_and_the_test_tools_are_requested(fake_uv: FakeUv) -> None:
     lock.resolve(CELL, TODAY)
 
-    assert fake.stdin.split() == [
+    assert fake_uv.stdin.split() == [
         "torch==2.13.0", "trl==0.12.2", "click==8.1.7",
         "transformers", "peft", "accelerate", "datasets",
         "pytest", "pytest-timeout", "pytest-reportlog", "pyyaml",
     ]  # fmt: skip
 
 
-def test_as_of_a_day_all_but_the_platform_is_of_that_day(fake: Uv) -> None:
+def test_as_of_limits_all_packages_but_the_platforms(fake_uv: FakeUv) -> None:
     lock.resolve(CELL, TODAY)
 
-    at = fake.asked.index("--exclude-newer")
-    assert fake.asked[at + 1] == "2024-12-11T00:00:00Z"
-    exempt = [fake.asked[at + 1] for at, word in enumerate(fake.asked) if word == "--exclude-newer-package"]
+    index = fake_uv.arguments.index("--exclude-newer")
+    assert fake_uv.arguments[index + 1] == "2024-12-11T00:00:00Z"
+    exempt = [value for option, value in pairwise(fake_uv.arguments) if option == "--exclude-newer-package"]
     assert "torch=2026-11-23T00:00:00Z" in exempt
-    assert not any(row.startswith("numpy=") for row in exempt)
+    assert not any(cutoff.startswith("numpy=") for cutoff in exempt)
 
 
-def test_without_a_day_all_is_of_the_day_of_locking(fake: Uv) -> None:
+def test_without_as_of_the_day_of_locking_limits_all_packages(fake_uv: FakeUv) -> None:
     lock.resolve(Cell(name="new", pins={"trl": "1.0"}), TODAY)
 
-    assert "--exclude-newer-package" not in fake.asked
-    assert fake.asked[fake.asked.index("--exclude-newer") + 1] == "2026-11-23T00:00:00Z"
+    assert "--exclude-newer-package" not in fake_uv.arguments
+    assert fake_uv.arguments[fake_uv.arguments.index("--exclude-newer") + 1] == "2026-11-23T00:00:00Z"
 
 
-def test_the_header_says_how_to_remake_it(fake: Uv, tmp_path: Path) -> None:
+def test_the_header_has_the_command_that_remakes_the_lock(fake_uv: FakeUv, tmp_path: Path) -> None:
     assert lock.write(CELL, tmp_path / "old.txt", TODAY)
 
     text = (tmp_path / "old.txt").read_text()
@@ -82,45 +83,45 @@ LOCKED = "torch==2.13.0+cpu\ntrl==0.12.2\nclick==8.1.7\n"
 LATER = datetime.date(2027, 1, 1)
 
 
-def test_locking_an_unchanged_cell_again_changes_no_byte(fake: Uv, tmp_path: Path) -> None:
+def test_locking_an_unchanged_cell_again_keeps_the_file(fake_uv: FakeUv, tmp_path: Path) -> None:
     path = tmp_path / "old.txt"
-    fake.answer = (0, LOCKED, "")
+    fake_uv.answer = (0, LOCKED, "")
     lock.write(CELL, path, TODAY)
     first = path.read_bytes()
 
     assert not lock.write(CELL, path, LATER)
     assert path.read_bytes() == first
-    assert "torch=2026-11-23T00:00:00Z" in fake.asked
+    assert "torch=2026-11-23T00:00:00Z" in fake_uv.arguments
 
 
-def test_a_cell_of_today_is_locked_anew(fake: Uv, tmp_path: Path) -> None:
+def test_a_cell_without_as_of_is_locked_again_with_new_releases(fake_uv: FakeUv, tmp_path: Path) -> None:
     path, cell = tmp_path / "new.txt", Cell(name="new", pins={"trl": "0.12.2"})
-    fake.answer = (0, LOCKED, "")
+    fake_uv.answer = (0, LOCKED, "")
     lock.write(cell, path, TODAY)
-    fake.answer = (0, LOCKED + "zipp==1\n", "")
+    fake_uv.answer = (0, LOCKED + "zipp==1\n", "")
 
     assert lock.write(cell, path, LATER)
     assert "# as of 2027-01-01; uv" in path.read_text()
 
 
-def test_a_lock_is_stale_when_its_row_has_changed(fake: Uv, tmp_path: Path) -> None:
+def test_a_lock_is_stale_if_the_cells_entry_has_changed(fake_uv: FakeUv, tmp_path: Path) -> None:
     path = tmp_path / "old.txt"
-    assert lock.stale(CELL, path) == "there is no lock"
-    fake.answer = (0, LOCKED, "")
+    assert lock.stale_reason(CELL, path) == "it has no lock"
+    fake_uv.answer = (0, LOCKED, "")
     lock.write(CELL, path, TODAY)
 
-    assert lock.stale(CELL, path) is None
-    moved = dataclasses.replace(CELL, pins={**CELL.pins, "trl": "0.13.0"})
-    assert lock.stale(moved, path) == "trl is 0.12.2 there, 0.13.0 in matrix.toml"
-    added = dataclasses.replace(CELL, as_of=LATER)
-    assert lock.stale(added, path) == "its row in matrix.toml has changed since"
+    assert lock.stale_reason(CELL, path) is None
+    repinned = dataclasses.replace(CELL, pins={**CELL.pins, "trl": "0.13.0"})
+    assert lock.stale_reason(repinned, path) == "trl is 0.12.2 in the lock, 0.13.0 in matrix.toml"
+    dated = dataclasses.replace(CELL, as_of=LATER)
+    assert lock.stale_reason(dated, path) == "its entry in matrix.toml changed after it was locked"
     path.write_text(LOCKED)
-    assert lock.stale(added, path) is None, "a lock made by hand is held to the pins alone"
+    assert lock.stale_reason(dated, path) is None, "a lock made by hand is checked against the pins only"
 
 
-def test_a_refusal_keeps_uvs_own_words_and_the_old_lock(fake: Uv, tmp_path: Path) -> None:
+def test_an_unresolvable_cell_keeps_its_lock_and_raises_uvs_message(fake_uv: FakeUv, tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_text("old")
-    fake.answer = (1, "", "  x No solution found: because trl needs transformers>=5 ...\n")
+    fake_uv.answer = (1, "", "  x No solution found: because trl needs transformers>=5 ...\n")
 
     with pytest.raises(UnresolvableError, match="because trl needs transformers>=5"):
         lock.write(CELL, tmp_path / "old.txt", TODAY)
@@ -128,14 +129,14 @@ def test_a_refusal_keeps_uvs_own_words_and_the_old_lock(fake: Uv, tmp_path: Path
     assert (tmp_path / "old.txt").read_text() == "old"
 
 
-def test_a_broken_network_is_not_called_unresolvable(fake: Uv) -> None:
-    fake.answer = (2, "", "error: Failed to fetch: `https://...`\n  Caused by: dns error")
+def test_a_network_failure_is_not_unresolvable(fake_uv: FakeUv) -> None:
+    fake_uv.answer = (2, "", "error: Failed to fetch: `https://...`\n  Caused by: dns error")
 
     with pytest.raises(InfrastructureError):
         lock.resolve(CELL, TODAY)
 
 
-def test_versions_of_a_lock() -> None:
+def test_versions_come_from_pins_by_canonical_name() -> None:
     text = "# head\ntorch==2.13.0+cpu  # via x\nHuggingface_Hub==0.26.5 ; python_version > '3'\n--pre\n\n"
 
     assert lock.versions(text) == {"huggingface-hub": "0.26.5", "torch": "2.13.0+cpu"}
@@ -148,33 +149,33 @@ def _links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
     monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    uv._configured.cache_clear()
+    uv._pip_config.cache_clear()
     return tmp_path
 
 
-def test_a_torch_wheel_in_find_links_is_taken(links: Path) -> None:
+def test_uv_takes_a_torch_wheel_from_find_links(links: Path) -> None:
     (links / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
 
     assert uv.find_links() == (str(links),)
-    assert uv.torch_source() == []
+    assert uv.torch_options() == []
 
 
-def test_without_one_uvs_backend_gives_the_cpu_build(links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert uv.torch_source() == ["--torch-backend", "cpu"]
+def test_without_a_torch_wheel_uv_gets_the_cpu_build(links: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert uv.torch_options() == ["--torch-backend", "cpu"]
     monkeypatch.setenv("UV_TORCH_BACKEND", "cu130")
-    assert uv.torch_source() == ["--torch-backend", "cu130"]
+    assert uv.torch_options() == ["--torch-backend", "cu130"]
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[3] / "constraints").glob("*.txt")), ids=lambda p: p.stem
+    "path", sorted((Path(__file__).parents[3] / "constraints").glob("*.txt")), ids=lambda path: path.stem
 )
-def test_the_shipped_locks_hold_their_pins_and_no_cuda(path: Path) -> None:
+def test_the_shipped_locks_match_their_pins_and_have_no_cuda_packages(path: Path) -> None:
     from tunematrix.locks import table
 
     cell = table.load(path.parent).cell(path.stem)
-    found = lock.versions(path.read_text())
+    packages = lock.versions(path.read_text())
 
-    assert lock.stale(cell, path) is None
-    assert lock.INPUTS in path.read_text()
-    assert not [name for name in found if name.startswith(("nvidia", "triton", "cuda"))]
+    assert lock.stale_reason(cell, path) is None
+    assert lock.INPUTS_PREFIX in path.read_text()
+    assert not [name for name in packages if name.startswith(("nvidia", "triton", "cuda"))]
     assert "://" not in path.read_text()

@@ -1,4 +1,4 @@
-"""Cells by rule: which releases count, what is kept, and what is nobody's to touch."""
+"""Cells by rule: which releases count, which cells change, and that hand-written cells stay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Policy
 
 TODAY = datetime.date(2026, 1, 31)
-TEXT = """# mine
+TEXT = """# a comment
 schema = 1
 baseline = "base"
 
@@ -52,26 +52,33 @@ TRL = (
     release("0.5.0", "2026-01-30"),
 )
 PEFT = (release("0.1.0", "2025-01-01"), release("0.2.0", "2025-05-01"), release("0.3.0", "2025-11-01"))
-OTHER = (release("4.0.0", "2025-01-01"),)
+TRANSFORMERS = (release("4.0.0", "2025-01-01"),)
+
+
+def newest(package_releases: Iterable[Release], day: datetime.date) -> Version:
+    return max(
+        release.version
+        for release in package_releases
+        if release.day <= day and not release.version.is_prerelease
+    )
 
 
 @pytest.fixture(name="folder")
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a table, and a resolver that gives the newest release of a day."""
-    known = {"trl": TRL, "peft": PEFT, "transformers": OTHER}
+    """A folder with ``matrix.toml``, and a resolver that takes the newest releases of a day."""
+    index = {"trl": TRL, "peft": PEFT, "transformers": TRANSFORMERS}
 
     def resolve(cell: Cell, today: datetime.date, *_: str) -> str:
         day = cell.as_of or today
-        found = {
-            name: cell.pins.get(name)
-            or str(max(one.version for one in rows if one.day <= day and not one.version.is_prerelease))
-            for name, rows in known.items()
+        packages = {
+            name: cell.pins.get(name) or str(newest(package_releases, day))
+            for name, package_releases in index.items()
         }
-        if found["peft"] == "0.1.0" and cell.name.startswith("base"):
+        if packages["peft"] == "0.1.0" and cell.name.startswith("base"):
             raise UnresolvableError("no\nBecause peft is too old")
-        return "".join(f"{name}=={version}\n" for name, version in found.items())
+        return "".join(f"{name}=={version}\n" for name, version in packages.items())
 
-    monkeypatch.setattr(releases, "releases", known.__getitem__)
+    monkeypatch.setattr(releases, "releases", index.__getitem__)
     monkeypatch.setattr(lock, "resolve", resolve)
     monkeypatch.setattr(populate, "floors", lambda trl, _: {"peft": "0.1.0", "transformers": "4.0.0"})
     monkeypatch.setattr(uv, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "uv 1", ""))
@@ -79,17 +86,17 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(cells: Iterable[Cell]) -> dict[str, str]:
+def pins_by_cell(cells: Iterable[Cell]) -> dict[str, str]:
     return {
         cell.name: " ".join(f"{name}{version}" for name, version in sorted(cell.pins.items()))
         for cell in cells
     }
 
 
-def test_each_rule_makes_its_cells(folder: Path) -> None:
-    found = populate.change(table.load(folder), TODAY)
+def test_each_rule_generates_its_cells(folder: Path) -> None:
+    edits = populate.plan(table.load(folder), TODAY)
 
-    assert told(cell for cell, _ in found.put) == {
+    assert pins_by_cell(cell for cell, _ in edits.added) == {
         "trl-0.1": "peft0.1.0 transformers4.0.0 trl0.1.1",
         "trl-0.2": "peft0.2.0 transformers4.0.0 trl0.2.0",
         "base-peft-ahead": "peft0.3.0 transformers4.0.0 trl0.2.0",
@@ -97,11 +104,11 @@ def test_each_rule_makes_its_cells(folder: Path) -> None:
         "latest-floor": "peft0.1.0 transformers4.0.0 trl0.4.0",
         "latest": "peft0.3.0 transformers4.0.0 trl0.4.0",
     }
-    assert found.left_out == {"base-peft-behind": "the resolver refuses it: Because peft is too old"}
+    assert edits.left_out == {"base-peft-behind": "the resolver refuses it: Because peft is too old"}
 
 
-def test_the_table_stays_in_order_of_time_and_its_comments_stay(folder: Path) -> None:
-    populate.apply(table.load(folder), populate.change(table.load(folder), TODAY))
+def test_populating_keeps_chronological_order_and_comments(folder: Path) -> None:
+    populate.apply(table.load(folder), populate.plan(table.load(folder), TODAY))
 
     text = (folder / "matrix.toml").read_text()
     cells = table.load(folder).cells
@@ -109,39 +116,39 @@ def test_the_table_stays_in_order_of_time_and_its_comments_stay(folder: Path) ->
         "trl-0.1", "base", "trl-0.2", "base-peft-ahead", "trl-0.4", "latest-floor", "latest",
     ]  # fmt: skip
     assert [cell.rule for cell in cells][:3] == ["diagonal", None, "diagonal"]
-    assert "# mine" in text
+    assert "# a comment" in text
     assert "# hand-written" in text
     assert "# the end" in text
-    again = populate.change(table.load(folder), TODAY)
-    assert (again.put, again.drop) == ([], [])
+    again = populate.plan(table.load(folder), TODAY)
+    assert (again.added, again.removed) == ([], [])
 
 
-def test_what_the_policy_no_longer_asks_for_goes_and_hand_written_cells_never(folder: Path) -> None:
-    populate.apply(table.load(folder), populate.change(table.load(folder), TODAY))
+def test_cells_outside_the_policy_are_removed_unless_hand_written(folder: Path) -> None:
+    populate.apply(table.load(folder), populate.plan(table.load(folder), TODAY))
     (folder / "trl-0.1.txt").write_text("trl==0.1.1\n")
     path = folder / "matrix.toml"
     path.write_text(path.read_text().replace("since = 2025-01-01", "since = 2025-03-01"))
 
-    found = populate.change(table.load(folder), TODAY)
-    populate.apply(table.load(folder), found)
+    edits = populate.plan(table.load(folder), TODAY)
+    populate.apply(table.load(folder), edits)
 
-    assert [cell.name for cell in found.drop] == ["trl-0.1"]
+    assert [cell.name for cell in edits.removed] == ["trl-0.1"]
     assert not (folder / "trl-0.1.txt").exists()
     assert "base" in [cell.name for cell in table.load(folder).cells]
 
 
-def test_a_cell_of_the_same_name_written_by_hand_is_left_alone(folder: Path) -> None:
+def test_a_hand_written_cell_of_the_same_name_stays(folder: Path) -> None:
     path = folder / "matrix.toml"
     path.write_text(path.read_text().replace('"base"', '"trl-0.2"'))
 
-    found = populate.change(table.load(folder), TODAY)
+    edits = populate.plan(table.load(folder), TODAY)
 
-    assert "trl-0.2" not in told(cell for cell, _ in found.put)
-    assert "written by hand" in found.left_out["trl-0.2"]
+    assert "trl-0.2" not in pins_by_cell(cell for cell, _ in edits.added)
+    assert "hand-written" in edits.left_out["trl-0.2"]
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected"),
+    ("options", "expected"),
     [
         ({}, ["0.1.1", "0.2.0", "0.4.0", "0.5.0"]),
         ({"cool_down": 7}, ["0.1.1", "0.2.0", "0.4.0"]),
@@ -150,30 +157,30 @@ def test_a_cell_of_the_same_name_written_by_hand_is_left_alone(folder: Path) -> 
         ({"since": datetime.date(2024, 1, 1)}, ["0.0.9", "0.1.1", "0.2.0", "0.4.0", "0.5.0"]),
     ],
 )
-def test_yanked_young_and_pre_releases_do_not_count(policy: dict[str, object], expected: list[str]) -> None:
-    asked = Policy(**{"since": datetime.date(2025, 1, 1), **policy})  # type: ignore[arg-type]  # options by name
+def test_yanked_recent_and_pre_releases_do_not_count(options: dict[str, object], expected: list[str]) -> None:
+    policy = Policy(**{"since": datetime.date(2025, 1, 1), **options})  # type: ignore[arg-type]  # options by name
 
-    assert [str(one.version) for one in populate.minors(TRL, asked, TODAY)] == expected
+    assert [str(release.version) for release in populate.minor_releases(TRL, policy, TODAY)] == expected
 
 
-def test_without_a_policy_the_message_says_so(folder: Path) -> None:
+def test_populating_without_a_policy_raises(folder: Path) -> None:
     (folder / "matrix.toml").write_text(
         TEXT.split("[policy]", maxsplit=1)[0] + "[[cell]]" + TEXT.split("[[cell]]")[1]
     )
 
     with pytest.raises(UsageError, match=r"no \[policy\]"):
-        populate.change(table.load(folder), TODAY)
+        populate.plan(table.load(folder), TODAY)
 
 
-def test_the_difference_is_printed_and_the_new_cells_locked(
+def test_populate_prints_the_edits_and_locks_the_new_cells(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(folder))
-    monkeypatch.setattr(lock, "header", lambda *_: "# made\n")
+    monkeypatch.setattr(lock, "header", lambda *_: "# a header\n")
 
     out = CliRunner().invoke(cli.cli, ["lock", "--populate"]).output
 
     assert "+ trl-0.1: transformers==4.0.0 peft==0.1.0 trl==0.1.1 as of 2025-02-10" in out
     assert "base-peft-behind: left out, the resolver refuses it" in out
-    assert (folder / "trl-0.1.txt").read_text().startswith("# made")
-    assert "is as its policy asks" in CliRunner().invoke(cli.cli, ["lock", "--populate"]).output
+    assert (folder / "trl-0.1.txt").read_text().startswith("# a header")
+    assert "matches its policy" in CliRunner().invoke(cli.cli, ["lock", "--populate"]).output

@@ -1,4 +1,4 @@
-"""Release lists: what an index tells, and what it does not."""
+"""Release lists: the days and yanks that an index reports, and its failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def file(version: str, day: int | None, *, yanked: bool = False) -> SimpleNamesp
 
 @pytest.fixture(name="index")
 def _index(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What the index answers for any package: files, or an error to raise."""
+    """The index's answer for any package: files, or an error to raise."""
     answer: list[object] = []
 
     def page(_: str) -> SimpleNamespace:
@@ -33,16 +33,16 @@ def _index(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return SimpleNamespace(packages=answer)
 
     @contextlib.contextmanager
-    def asking(_: str) -> Iterator[SimpleNamespace]:
+    def client(_: str) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(get_project_page=page)
 
-    monkeypatch.setattr(releases, "_asking", asking)
-    monkeypatch.setattr(uv, "index", lambda: "http://index.example/simple")
+    monkeypatch.setattr(releases, "_client", client)
+    monkeypatch.setattr(uv, "index_url", lambda: "http://index.example/simple")
     releases.releases.cache_clear()
     return answer
 
 
-def test_a_release_is_of_the_day_of_its_first_file_and_in_order(index: list[object]) -> None:
+def test_releases_are_sorted_and_dated_by_their_first_file(index: list[object]) -> None:
     index += [file("1.10.0", 9), file("1.9.0", 5), file("1.9.0", 3), file("not a version", 1)]
 
     assert releases.releases("trl") == (
@@ -53,21 +53,25 @@ def test_a_release_is_of_the_day_of_its_first_file_and_in_order(index: list[obje
     assert releases.day_of("trl", "7") is None
 
 
-def test_a_release_is_yanked_when_all_its_files_are(index: list[object]) -> None:
+def test_a_release_is_yanked_if_all_its_files_are(index: list[object]) -> None:
     index += [file("1", 1, yanked=True), file("2", 2, yanked=True), file("2", 2)]
 
-    assert [one.yanked for one in releases.releases("trl")] == [True, False]
+    assert [release.yanked for release in releases.releases("trl")] == [True, False]
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
         (NoSuchProjectError("trll", "url"), UsageError, "no package 'trll'"),
-        (requests.ConnectionError("refused"), InfrastructureError, "cannot be asked for trll: refused"),
+        (
+            requests.ConnectionError("refused"),
+            InfrastructureError,
+            "cannot list trll on the package index: refused",
+        ),
         (file("1", None), InfrastructureError, "PEP 700"),
     ],
 )
-def test_an_index_that_does_not_answer_is_told(
+def test_a_failed_index_request_raises(
     index: list[object], answer: object, error: type[Exception], message: str
 ) -> None:
     index.append(answer)
@@ -76,13 +80,13 @@ def test_an_index_that_does_not_answer_is_told(
         releases.releases("trll")
 
 
-def test_the_index_is_uvs_or_pips(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_url_comes_from_uvs_settings_or_pips(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(uv, "_configured", lambda setting: f"configured {setting}")
+    monkeypatch.setattr(uv, "_pip_config", lambda name: f"configured {name}")
 
-    assert uv.index() == "configured index-url"
+    assert uv.index_url() == "configured index-url"
     monkeypatch.setenv("PIP_INDEX_URL", "pip's")
-    assert uv.index() == "pip's"
+    assert uv.index_url() == "pip's"
     monkeypatch.setenv("UV_DEFAULT_INDEX", "uv's")
-    assert uv.index() == "uv's"
+    assert uv.index_url() == "uv's"

@@ -1,4 +1,4 @@
-"""``matrix.toml``: what is read, and how wrong ones are told."""
+"""``matrix.toml``: reading it, and the errors for mistakes in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load(tmp_path: Path, text: str) -> table.Matrix:
     return table.load(tmp_path)
 
 
-def test_cells_come_in_order_with_defaults(tmp_path: Path) -> None:
+def test_cells_keep_their_order_and_get_the_defaults(tmp_path: Path) -> None:
     matrix = load(tmp_path, GOOD)
 
     assert matrix.baseline == "old"
@@ -53,7 +53,7 @@ def test_cells_come_in_order_with_defaults(tmp_path: Path) -> None:
         ),
         table.Cell(name="new", python="3.12", pins={"torch": "2.14.0", "trl": "1.0.0"}),
     )
-    assert matrix.lock(matrix.cell("new")) == tmp_path / "new.txt"
+    assert matrix.lock_path(matrix.cell("new")) == tmp_path / "new.txt"
 
 
 @pytest.mark.parametrize(
@@ -68,58 +68,58 @@ def test_cells_come_in_order_with_defaults(tmp_path: Path) -> None:
         ('trl = "0.12.2"', 'trl = ">=0.12"', "pins.trl: '>=0.12' is not a version, such as '4.57.6'"),
         ('trl = "0.12.2"', "trl = 0.12", "pins.trl: 0.12 is not a version"),
         ('name = "new"', 'name = "old"', "the name 'old' is used twice"),
-        ('name = "new"', 'name = "a/b"', "the name 'a/b' must be letters, digits, dots and dashes"),
-        ('name = "new"', 'why = ""', "the name None must be letters"),
+        ('name = "new"', 'name = "a/b"', "the name 'a/b' must consist of letters, digits, dots and dashes"),
+        ('name = "new"', 'why = ""', "the name None must consist of letters"),
         ("[defaults]", "[default]", "unknown key 'default'; did you mean 'defaults'?"),
         ("schema = 1", "schema = ", "not TOML"),
     ],
 )
-def test_a_wrong_table_is_told_with_file_key_and_cure(
+def test_an_error_names_the_file_the_key_and_the_remedy(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     assert old in GOOD
 
-    with pytest.raises(UsageError, match=re.escape(expected)) as caught:
+    with pytest.raises(UsageError, match=re.escape(expected)) as raised:
         load(tmp_path, GOOD.replace(old, new))
 
-    assert str(caught.value).startswith(f"{tmp_path}/matrix.toml: ")
+    assert str(raised.value).startswith(f"{tmp_path}/matrix.toml: ")
 
 
-def test_a_cell_without_pins_is_told(tmp_path: Path) -> None:
+def test_a_cell_without_pins_raises(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\[\[cell\]\] a: no pins; name at least transformers"):
         load(tmp_path, 'schema = 1\n[[cell]]\nname = "a"\n')
 
 
-def test_an_unknown_cell_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_cell_suggests_a_similar_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no cell 'nwe' in .*; did you mean 'new'\?"):
         load(tmp_path, GOOD).cell("nwe")
 
 
-def test_without_a_table_every_lock_is_a_cell(tmp_path: Path) -> None:
+def test_without_matrix_toml_every_lock_is_a_cell(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.txt").write_text("trl==1.0.0\n")
 
     assert [cell.name for cell in table.load(tmp_path).cells] == ["a", "b"]
     assert [cell.imported_from for cell in table.load(tmp_path).cells] == ["a.txt", "b.txt"], (
-        "never to be remade"
+        "nox -s lock must not remake them"
     )
 
 
-def test_a_folder_with_neither_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_matrix_toml_and_locks_raises(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no matrix\.toml and no locks"):
         table.load(tmp_path)
 
 
-def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_constraints_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
     (tmp_path / "matrix.toml").write_text(GOOD)
 
     assert table.load().folder == tmp_path
 
 
-def test_every_row_of_the_shipped_table_says_why_it_is_there() -> None:
+def test_every_shipped_cell_has_a_lock_and_a_reason() -> None:
     matrix = table.load(Path(__file__).parents[3] / "constraints")
 
     assert len(matrix.cells) >= 6
     assert all(len(cell.why) > 20 for cell in matrix.cells)
-    assert all(matrix.lock(cell).is_file() for cell in matrix.cells)
+    assert all(matrix.lock_path(cell).is_file() for cell in matrix.cells)

@@ -11,10 +11,10 @@ from tunematrix.pipeline.errors import HubError
 from tunematrix.pipeline.trace import Trace
 
 
-def code(*arguments: str) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
+def exit_code(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main(list(arguments))
-    return ended.value.code
+    return exit_info.value.code
 
 
 def test_a_wrong_configuration_exits_2_with_one_line(
@@ -23,17 +23,19 @@ def test_a_wrong_configuration_exits_2_with_one_line(
     path = tmp_path / "c.yaml"
     path.write_text("modles: []")
 
-    assert code("download", "--config", str(path)) == 2
-    shown = capsys.readouterr().err
-    assert shown == f"error: {path}: modles: unknown key; did you mean 'models'?\n"
+    assert exit_code("download", "--config", str(path)) == 2
+    message = capsys.readouterr().err
+    assert message == f"error: {path}: modles: unknown key; did you mean 'models'?\n"
 
 
 def test_wrong_usage_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert code("finetune") == 2
+    assert exit_code("finetune") == 2
     assert "Missing option '--config'" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_no_checkpoint_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_from_a_folder_without_a_checkpoint_exits_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data.json").write_text("[]")
     path = tmp_path / "c.yaml"
     path.write_text(
@@ -42,29 +44,29 @@ def test_a_folder_that_is_no_checkpoint_exits_2(tmp_path: Path, capsys: pytest.C
         f"training: {{output_dir: {tmp_path}/out}}\n"
     )
 
-    assert code("finetune", "--config", str(path), "--resume", str(tmp_path)) == 2
+    assert exit_code("finetune", "--config", str(path), "--resume", str(tmp_path)) == 2
     assert "not a checkpoint (no trainer_state.json)" in capsys.readouterr().err
 
 
-def test_trouble_with_the_hub_exits_3(capsys: pytest.CaptureFixture[str]) -> None:
-    def runner(arguments: list[str], traced: Trace) -> None:
+def test_a_hub_error_exits_3(capsys: pytest.CaptureFixture[str]) -> None:
+    def runner(arguments: list[str], trace: Trace) -> None:
         raise HubError("a/b: the Hub answered 503")
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main([], runner)
 
-    assert ended.value.code == 3
+    assert exit_info.value.code == 3
     assert capsys.readouterr().err == "error: a/b: the Hub answered 503\n"
 
 
-def test_adaptations_are_told_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
-    def runner(arguments: list[str], traced: Trace) -> None:
-        traced.call_site("trl.SFTConfig", "max_length", "max_seq_length")
-        traced.call_site("trl.SFTConfig", "max_length", "max_seq_length")
+def test_each_adaptation_is_printed_once_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    def runner(arguments: list[str], trace: Trace) -> None:
+        trace.add_call_site("trl.SFTConfig", "max_length", "max_seq_length")
+        trace.add_call_site("trl.SFTConfig", "max_length", "max_seq_length")
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main([], runner)
 
-    assert ended.value.code == 0
-    told = "adapted to this stack: trl.SFTConfig(max_length) -> max_seq_length\n"
-    assert capsys.readouterr().err == told
+    assert exit_info.value.code == 0
+    message = "adapted to this stack: trl.SFTConfig(max_length) -> max_seq_length\n"
+    assert capsys.readouterr().err == message

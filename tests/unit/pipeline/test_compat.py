@@ -1,4 +1,4 @@
-"""Fitting calls to a stack: renamed, moved and dropped arguments, each announced."""
+"""Adapting calls to a stack: renamed, moved and dropped arguments, each recorded."""
 
 from __future__ import annotations
 
@@ -20,58 +20,60 @@ class OldConfig:
     beta: float = 0.0
 
 
-class Base:
+class OldBaseTrainer:
     def __init__(self, model: object = None, args: object = None, tokenizer: object = None) -> None:
-        self.got = {"model": model, "args": args, "tokenizer": tokenizer}
+        self.arguments = {"model": model, "args": args, "tokenizer": tokenizer}
 
 
-class OldTrainer(Base):
-    def __init__(self, *rest: Any, packing: bool = False, **more: Any) -> None:
-        super().__init__(*rest, **more)
+class OldTrainer(OldBaseTrainer):
+    def __init__(self, *args: Any, packing: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.packing = packing
 
 
-def test_names_of_a_dataclass_and_of_a_constructor_that_hands_on() -> None:
-    assert compat.accepted(OldConfig) == {"output_dir", "max_seq_length", "beta"}
-    assert {"model", "tokenizer", "packing"} <= compat.accepted(OldTrainer)
+def test_accepted_arguments_of_a_dataclass_and_of_a_constructor_with_kwargs() -> None:
+    assert compat.accepted_arguments(OldConfig) == {"output_dir", "max_seq_length", "beta"}
+    assert {"model", "tokenizer", "packing"} <= compat.accepted_arguments(OldTrainer)
 
 
-def test_an_older_spelling_is_used_and_announced() -> None:
-    traced = Trace()
+def test_an_older_name_is_used_and_recorded() -> None:
+    trace = Trace()
 
-    fitted = compat.fit(OldConfig, "trl.SFTConfig", {"max_length": 64, "beta": 0.1}, traced)
+    adapted = compat.adapt_arguments(OldConfig, "trl.SFTConfig", {"max_length": 64, "beta": 0.1}, trace)
 
-    assert fitted == {"max_seq_length": 64, "beta": 0.1}
-    assert traced.call_sites == [{"call": "trl.SFTConfig", "argument": "max_length", "use": "max_seq_length"}]
-
-
-def test_the_newest_spelling_needs_no_announcement() -> None:
-    traced = Trace()
-
-    assert compat.fit(lambda max_length: max_length, "x", {"max_length": 64}, traced) == {"max_length": 64}
-    assert traced.call_sites == []
+    assert adapted == {"max_seq_length": 64, "beta": 0.1}
+    assert trace.call_sites == [{"call": "trl.SFTConfig", "argument": "max_length", "use": "max_seq_length"}]
 
 
-def test_what_the_stack_lacks_is_dropped_and_announced() -> None:
-    traced = Trace()
+def test_the_newest_name_is_not_recorded() -> None:
+    trace = Trace()
 
-    assert compat.fit(OldConfig, "trl.SFTConfig", {"padding_free": True}, traced) == {}
-    assert traced.call_sites == [{"call": "trl.SFTConfig", "argument": "padding_free", "use": ""}]
+    assert compat.adapt_arguments(lambda max_length: max_length, "x", {"max_length": 64}, trace) == {
+        "max_length": 64
+    }
+    assert trace.call_sites == []
 
 
-def test_an_option_the_config_lacks_goes_to_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_argument_that_the_stack_rejects_is_dropped_and_recorded() -> None:
+    trace = Trace()
+
+    assert compat.adapt_arguments(OldConfig, "trl.SFTConfig", {"padding_free": True}, trace) == {}
+    assert trace.call_sites == [{"call": "trl.SFTConfig", "argument": "padding_free", "use": ""}]
+
+
+def test_an_option_that_the_config_rejects_goes_to_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
     trl = types.ModuleType("trl")
     trl.SFTConfig, trl.SFTTrainer = OldConfig, OldTrainer  # type: ignore[attr-defined]  # a stand-in module
     monkeypatch.setitem(sys.modules, "trl", trl)
-    traced = Trace()
-    parts = {"model": "m", "processing_class": "t", "peft_config": None}
+    trace = Trace()
+    arguments = {"model": "m", "processing_class": "t", "peft_config": None}
 
-    trainer = compat.build_trainer("SFT", {"packing": True, "max_length": 8}, parts, traced)
+    trainer = compat.build_trainer("SFT", {"packing": True, "max_length": 8}, arguments, trace)
 
     assert trainer.packing
-    assert trainer.got["args"] == OldConfig(max_seq_length=8)
-    assert trainer.got["tokenizer"] == "t"
-    assert {row["argument"]: row["use"] for row in traced.call_sites} == {
+    assert trainer.arguments["args"] == OldConfig(max_seq_length=8)
+    assert trainer.arguments["tokenizer"] == "t"
+    assert {site["argument"]: site["use"] for site in trace.call_sites} == {
         "packing": "trl.SFTTrainer(packing=)",
         "max_length": "max_seq_length",
         "processing_class": "tokenizer",
@@ -82,23 +84,23 @@ def test_an_option_the_config_lacks_goes_to_the_trainer(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("version", "expected"), [("4.55.4", "torch_dtype"), ("4.56.0", "dtype"), ("5.23.0", "dtype")]
 )
-def test_the_dtype_argument_follows_the_version(
+def test_the_dtype_argument_depends_on_the_version(
     monkeypatch: pytest.MonkeyPatch, version: str, expected: str
 ) -> None:
-    class Auto:
+    class AutoModel:
         @staticmethod
-        def from_pretrained(path: str, **more: Any) -> dict[str, Any]:
-            return more
+        def from_pretrained(path: str, **kwargs: Any) -> dict[str, Any]:
+            return kwargs
 
     transformers = types.ModuleType("transformers")
-    transformers.AutoModelForCausalLM = Auto  # type: ignore[attr-defined]  # a stand-in module
+    transformers.AutoModelForCausalLM = AutoModel  # type: ignore[attr-defined]  # a stand-in module
     monkeypatch.setitem(sys.modules, "transformers", transformers)
     monkeypatch.setattr(compat, "version", lambda _: version)
-    traced = Trace()
+    trace = Trace()
 
-    assert compat.load_model("m", "fp32", traced) == {expected: "fp32"}
-    assert bool(traced.call_sites) == (expected == "torch_dtype")
+    assert compat.load_model("m", "fp32", trace) == {expected: "fp32"}
+    assert bool(trace.call_sites) == (expected == "torch_dtype")
 
 
-def test_versions_with_local_and_pre_release_parts() -> None:
-    assert compat.stack_version("pytest") >= (8, 0)
+def test_package_version_is_a_tuple_of_numbers() -> None:
+    assert compat.package_version("pytest") >= (8, 0)

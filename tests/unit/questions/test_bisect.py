@@ -1,4 +1,4 @@
-"""Bisecting releases: which are asked for, what counts as bad, and what the end is told with."""
+"""Bisecting releases: which ones are tested, what counts as bad, and what the answer contains."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from tunematrix.locks import releases
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import bisect, candidate
-from tunematrix.questions.bisect import DAY, Question
+from tunematrix.questions.bisect import BY_DATE, Question
 from tunematrix.questions.candidate import Baseline, Candidate
 from tunematrix.report import answers
 from tunematrix.run import keys
 from tunematrix.run.options import Options
 from tunematrix.shared.stages import STAGES
 
-DAY_ONE = datetime.date(2026, 1, 1)
+FIRST_RELEASE = datetime.date(2026, 1, 1)
 TOY = tuple(
-    Release(Version(version), DAY_ONE + datetime.timedelta(days=at), yanked=version == "1.6")
-    for at, version in enumerate(["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7a1", "1.7", "1.8"])
+    Release(Version(version), FIRST_RELEASE + datetime.timedelta(days=days), yanked=version == "1.6")
+    for days, version in enumerate(["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7a1", "1.7", "1.8"])
 )
 
 
-def outcome(version: str) -> Record:
-    """A toy package: align is bad from 1.4 to 1.5, fixed in 1.7; its loss moves in 1.2."""
-    number = Version(version)
-    bad = Version("1.4") <= number < Version("1.7")
+def toy_record(version: str) -> Record:
+    """The record of a toy package: align fails from 1.4 on and is fixed in 1.7; its loss moves in 1.2."""
+    bad = Version("1.4") <= Version(version) < Version("1.7")
     stages = tuple(
         Result(
             name=name,
@@ -43,7 +42,7 @@ def outcome(version: str) -> Record:
         )
         for name in STAGES
     )
-    loss = 1.0 if number < Version("1.2") else 2.0
+    loss = 1.0 if Version(version) < Version("1.2") else 2.0
     return Record(
         cell=version,
         outcome="failed" if bad else "passed",
@@ -55,9 +54,9 @@ def outcome(version: str) -> Record:
 
 @pytest.fixture(name="base")
 def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
-    """A baseline whose candidates are not resolved by uv: 1.3 is refused, 1.5 forces another package."""
+    """A baseline with a fake resolver: it refuses 1.3, and moves another package from 1.4 on."""
 
-    def make(base: Baseline, requests: list[str], _: Store) -> Candidate:
+    def resolve(base: Baseline, requests: list[str], _: Store) -> Candidate:
         version = requests[0].partition("==")[2]
         if version == "1.3":
             raise UnresolvableError("no")
@@ -66,15 +65,15 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
         return Candidate(cell=cell, matrix=base.matrix, requests=tuple(requests), packages=packages, moved={})
 
     monkeypatch.setattr(releases, "releases", lambda _: TOY)
-    monkeypatch.setattr(candidate, "resolve", make)
+    monkeypatch.setattr(candidate, "resolve", resolve)
     monkeypatch.setattr(candidate, "install", lambda *_: None)
 
-    def run(made: Candidate, *_: object) -> Record:
-        RUNS.append(made.cell.name)
-        return outcome(made.cell.name)
+    def run(resolved: Candidate, *_: object) -> Record:
+        RUNS.append(resolved.cell.name)
+        return toy_record(resolved.cell.name)
 
     monkeypatch.setattr(candidate, "run", run)
-    monkeypatch.setattr(keys, "sources", lambda _: [])
+    monkeypatch.setattr(keys, "source_folders", lambda _: [])
     RUNS.clear()
     matrix = Matrix(folder=tmp_path, cells=())
     return Baseline(cell=Cell(name="base"), matrix=matrix, store=Store(tmp_path), packages={"toy": "1.0"})
@@ -83,81 +82,82 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
 RUNS: list[str] = []
 
 
-def ask(base: Baseline, *ends: str, **options: Any) -> bisect.Answer:
+def find_first(base: Baseline, *ends: str, **options: Any) -> bisect.Answer:
     question = Question(package="toy", first=ends[0], last=ends[1], **options)
     return bisect.find_first(base, question, Options(model="tiny-gpt2"), base.store, lambda _: None)
 
 
-def test_the_first_bad_release_comes_with_what_else_is_known(base: Baseline) -> None:
-    found = ask(base, "1.0", "1.5")
+def test_the_answer_has_the_suspects_their_date_and_the_other_moved_packages(base: Baseline) -> None:
+    answer = find_first(base, "1.0", "1.5")
 
-    assert found.result.suspects == ["1.3", "1.4"]  # 1.3 cannot be resolved: it may be the one
-    assert found.result.untestable == ["1.3"]
-    assert found.day == datetime.date(2026, 1, 5)
-    assert found.changed_with_it == {"dep": ("1", "2")}
-    lines = "\n".join(answers.bisect_lines(found))
+    assert answer.result.suspects == ["1.3", "1.4"]  # 1.3 cannot be resolved, so it may be the first bad one
+    assert answer.result.untestable == ["1.3"]
+    assert answer.date == datetime.date(2026, 1, 5)
+    assert answer.changed_with_it == {"dep": ("1", "2")}
+    lines = "\n".join(answers.bisect_lines(answer))
     assert "first bad: one of toy 1.3, 1.4" in lines
-    assert "moved with it: dep 1 -> 2" in lines
-    assert answers.bisect_json(found)["first_bad"] == ["1.3", "1.4"]
+    assert "also moved: dep 1 -> 2" in lines
+    assert answers.bisect_json(answer)["first_bad"] == ["1.3", "1.4"]
 
 
-def test_a_metric_is_followed_with_its_tolerance(base: Baseline) -> None:
-    found = ask(base, "1.0", "1.8", metric="align.loss")
+def test_a_metric_is_compared_within_its_tolerance(base: Baseline) -> None:
+    answer = find_first(base, "1.0", "1.8", metric="align.loss")
 
-    assert found.result.suspects == ["1.2"]
-    assert answers.bisect_json(found)["first_bad"] == "1.2"
-    assert {step["version"]: step["verdict"] for step in answers.bisect_json(found)["steps"]}["1.8"] == "bad"
-
-
-def test_the_release_that_mends_is_found(base: Baseline) -> None:
-    found = ask(base, "1.4", "1.8", find_fix=True, stage="align")
-
-    assert found.result.suspects == ["1.7"]
-    shown = answers.bisect_json(found)
-    assert (shown["first_good"], shown["good"], shown["bad"]) == ("1.7", "1.8", "1.4")
-    assert "first fixed: toy 1.7, released 2026-01-09" in "\n".join(answers.bisect_lines(found))
-    assert {step["version"]: step["verdict"] for step in shown["steps"]}["1.4"] == "bad"
+    assert answer.result.suspects == ["1.2"]
+    assert answers.bisect_json(answer)["first_bad"] == "1.2"
+    assert {step["version"]: step["verdict"] for step in answers.bisect_json(answer)["steps"]}["1.8"] == "bad"
 
 
-def test_yanked_and_prereleases_are_not_asked_for(base: Baseline) -> None:
-    ask(base, "1.4", "1.8", find_fix=True)
+def test_find_fix_finds_the_release_that_fixes_a_stage(base: Baseline) -> None:
+    answer = find_first(base, "1.4", "1.8", find_fix=True, stage="align")
+
+    assert answer.result.suspects == ["1.7"]
+    content = answers.bisect_json(answer)
+    assert (content["first_good"], content["good"], content["bad"]) == ("1.7", "1.8", "1.4")
+    assert "first fixed: toy 1.7, released 2026-01-09" in "\n".join(answers.bisect_lines(answer))
+    assert {step["version"]: step["verdict"] for step in content["steps"]}["1.4"] == "bad"
+
+
+def test_yanked_releases_and_prereleases_are_not_tested(base: Baseline) -> None:
+    find_first(base, "1.4", "1.8", find_fix=True)
 
     assert not {"1.6", "1.7a1"} & set(RUNS)
 
 
-def test_an_interrupted_search_goes_on(base: Baseline) -> None:
-    ask(base, "1.0", "1.5")
+def test_an_interrupted_search_continues(base: Baseline) -> None:
+    find_first(base, "1.0", "1.5")
     RUNS.clear()
-    found = ask(base, "1.0", "1.5")
+    answer = find_first(base, "1.0", "1.5")
 
-    assert found.result.suspects == ["1.3", "1.4"]
+    assert answer.result.suspects == ["1.3", "1.4"]
     assert set(RUNS) <= {"1.0", "1.2", "1.4", "1.5"}
-    assert found.known_issues == ()
+    assert answer.known_issues == ()
 
 
 @pytest.mark.parametrize(
     ("ends", "options", "message"),
     [
-        (("1.0", "1.1"), {}, "nothing to bisect: 1.1 is good, where bad was expected"),
+        (("1.0", "1.1"), {}, "nothing to bisect: 1.1 is good, expected bad"),
         (("1.0", "9"), {}, "toy has no release 9; the newest are"),
         (("1.0", "1.0"), {}, "the same release"),
         (("x", "1.0"), {}, "name two releases of toy"),
         (("1.0", "1.4"), {"stage": "align", "metric": "align.loss"}, "not both"),
-        (("1.7", "1.8"), {"find_fix": True}, "1.7 is good, where bad was expected"),
+        (("1.7", "1.8"), {"find_fix": True}, "1.7 is good, expected bad"),
     ],
 )
-def test_a_question_without_an_answer_is_told(
+def test_a_question_without_an_answer_is_an_error(
     base: Baseline, ends: tuple[str, str], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        ask(base, *ends, **options)
+        find_first(base, *ends, **options)
 
 
-def test_a_stage_that_was_not_reached_is_untestable_not_bad() -> None:
-    reference = outcome("1.0")
+def test_a_stage_that_did_not_run_is_untestable_not_bad() -> None:
+    reference = toy_record("1.0")
     question = Question(package="toy", first="1.0", last="1.8", stage="align-resume")
     stages = tuple(
-        replace(one, outcome="not_run") if one.name == "align-resume" else one for one in reference.stages
+        replace(stage, outcome="not_run") if stage.name == "align-resume" else stage
+        for stage in reference.stages
     )
 
     assert bisect.matches(question, replace(reference, stages=stages), reference) is None
@@ -166,31 +166,33 @@ def test_a_stage_that_was_not_reached_is_untestable_not_bad() -> None:
     assert bisect.matches(metric, replace(reference, fingerprint={}), reference) is None
 
 
-def test_days_name_the_package_that_did_it(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day on which two packages moved: only one of them breaks it."""
+def test_a_search_by_date_finds_the_package_that_breaks(
+    base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two packages move on one date; only one of them breaks a stage."""
     cell = Cell(name="base", pins={"toy": "1.0"})
     base = replace(base, cell=cell)
 
-    def resolve(asked: Cell, *_: Any) -> str:
-        late = asked.as_of is not None and asked.as_of >= datetime.date(2026, 1, 20)
-        return f"toy==1.0\ninnocent=={2 if late else 1}\nguilty=={2 if late else 1}\n"
+    def resolve(cell: Cell, *_: Any) -> str:
+        late = cell.as_of is not None and cell.as_of >= datetime.date(2026, 1, 20)
+        return f"toy==1.0\nharmless=={2 if late else 1}\nbroken=={2 if late else 1}\n"
 
-    def run(made: Candidate, *_: Any) -> Record:
-        return outcome("1.4" if made.packages["guilty"] == "2" else "1.0")
+    def run(dated: Candidate, *_: Any) -> Record:
+        return toy_record("1.4" if dated.packages["broken"] == "2" else "1.0")
 
     monkeypatch.setattr("tunematrix.locks.lock.resolve", resolve)
     monkeypatch.setattr(candidate, "run", run)
-    question = Question(package=DAY, first="2026-01-01", last="2026-03-01")
-    found = bisect.find_first(base, question, Options(model="tiny-gpt2"), base.store, lambda _: None)
+    question = Question(package=BY_DATE, first="2026-01-01", last="2026-03-01")
+    answer = bisect.find_first(base, question, Options(model="tiny-gpt2"), base.store, lambda _: None)
 
-    assert found.result.suspects == ["2026-01-20"]
-    assert found.culprits == ("guilty",)
-    assert "  by guilty 1 -> 2" in list(answers.bisect_lines(found))
+    assert answer.result.suspects == ["2026-01-20"]
+    assert answer.culprits == ("broken",)
+    assert "  caused by: broken 1 -> 2" in list(answers.bisect_lines(answer))
     for ends in (("2026-03-01", "2026-01-01"), ("yesterday", "2026-01-01")):
         with pytest.raises(UsageError, match="--by-date"):
             bisect.find_first(
                 base,
-                Question(package=DAY, first=ends[0], last=ends[1]),
+                Question(package=BY_DATE, first=ends[0], last=ends[1]),
                 Options(),
                 base.store,
                 lambda _: None,

@@ -1,4 +1,4 @@
-"""One answer to a bump: what counts as a break, as a change of behaviour, and as nothing."""
+"""Answers about upgrades: what counts as a break, as a change of behaviour, or as safe."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ GOOD = Record(
 
 def failed(stage: str, error: str = "KeyError", outcome: str = "failed") -> Record:
     def result(name: str) -> Result:
-        wrong = Failure(type=error, message="x")
-        return Result(name=name, outcome=outcome, error=wrong) if name == stage else GOOD.stage(name)
+        failure = Failure(type=error, message="x")
+        return Result(name=name, outcome=outcome, error=failure) if name == stage else GOOD.stage(name)
 
     return replace(GOOD, outcome=outcome, stages=tuple(result(name) for name in STAGES))
 
@@ -39,8 +39,10 @@ def with_numbers(**values: Any) -> Record:
     return replace(GOOD, fingerprint={name.replace("__", "."): value for name, value in values.items()})
 
 
-EDIT = replace(GOOD, call_sites=({"call": "trl.X", "argument": "new", "use": "old"},))
-PROBE = Result(name="exchange:load", outcome="failed", error=Failure(type="UnpicklingError", message="x"))
+EDITED = replace(GOOD, call_sites=({"call": "trl.X", "argument": "new", "use": "old"},))
+BROKEN_EXCHANGE = Result(
+    name="exchange:load", outcome="failed", error=Failure(type="UnpicklingError", message="x")
+)
 
 
 @pytest.mark.parametrize(
@@ -48,18 +50,18 @@ PROBE = Result(name="exchange:load", outcome="failed", error=Failure(type="Unpic
     [
         (GOOD, GOOD, upgrade.SAFE),
         (GOOD, failed("align"), upgrade.BREAKS),
-        (GOOD, failed("align-resume", "Mismatch"), upgrade.CHANGES),
-        (GOOD, failed("align", outcome="skipped"), upgrade.UNKNOWN),
-        (GOOD, replace(GOOD, outcome="uninstallable", stages=()), upgrade.UNKNOWN),
-        (GOOD, replace(GOOD, probes=(PROBE,)), upgrade.BREAKS),
+        (GOOD, failed("align-resume", "Mismatch"), upgrade.BEHAVIOUR_CHANGES),
+        (GOOD, failed("align", outcome="skipped"), upgrade.CANNOT_TELL),
+        (GOOD, replace(GOOD, outcome="uninstallable", stages=()), upgrade.CANNOT_TELL),
+        (GOOD, replace(GOOD, probes=(BROKEN_EXCHANGE,)), upgrade.BREAKS),
         (failed("align"), GOOD, upgrade.SAFE),
         (failed("align"), failed("align"), upgrade.SAFE),
-        (EDIT, GOOD, upgrade.EDITS),
-        (with_numbers(x__loss=[1.0]), with_numbers(x__loss=[2.0]), upgrade.CHANGES),
+        (EDITED, GOOD, upgrade.SAFE_WITH_EDITS),
+        (with_numbers(x__loss=[1.0]), with_numbers(x__loss=[2.0]), upgrade.BEHAVIOUR_CHANGES),
         (with_numbers(x__files=["a"]), with_numbers(x__files=["b"]), upgrade.SAFE),
     ],
 )
-def test_the_answer_is_the_worst_that_holds(before: Record, after: Record, expected: str) -> None:
+def test_the_answer_is_the_worst_that_applies(before: Record, after: Record, expected: str) -> None:
     assert upgrade.judge(before, after, compare(before, after)) == expected
 
 
@@ -83,7 +85,7 @@ def test_the_answer_is_the_worst_that_holds(before: Record, after: Record, expec
         ("warning", "trl.x", ABSENT, "deprecated", False),
     ],
 )
-def test_what_came_went_or_was_mended_is_no_change_of_behaviour(
+def test_new_removed_and_fixed_values_do_not_change_behaviour(
     kind: str, name: str, before: Any, after: Any, expected: bool
 ) -> None:
     assert upgrade.changes_behaviour(Change(kind=kind, name=name, before=before, after=after)) is expected
@@ -102,7 +104,7 @@ def _base(tmp_path: Path) -> Baseline:
     )
 
 
-def moved(base: Baseline) -> Candidate:
+def trl_candidate(base: Baseline) -> Candidate:
     return Candidate(
         cell=Cell(name="c"),
         matrix=base.matrix,
@@ -118,7 +120,7 @@ def moved(base: Baseline) -> Candidate:
     )
 
 
-def test_the_advice_is_the_known_fix_what_to_hold_and_what_to_bump_along(
+def test_the_advice_names_known_fixes_pins_to_hold_and_packages_to_bump(
     base: Baseline, tmp_path: Path
 ) -> None:
     entry = (
@@ -127,94 +129,96 @@ def test_the_advice_is_the_known_fix_what_to_hold_and_what_to_bump_along(
     )
     (tmp_path / ledger.FILE).write_text(entry)
     after = replace(failed("import"), environment={"packages": {"trl": "2.0"}})
-    known = ledger.load(tmp_path)
+    issues = ledger.load(tmp_path)
 
-    lines = list(upgrade.advise(base, moved(base), after, compare(GOOD, after), known))
-    assert lines == ["c; fix: trl<2", "bump accelerate to 1.5 in the same change: trl asks for it"]
+    lines = list(upgrade.advise(base, trl_candidate(base), after, compare(GOOD, after), issues))
+    assert lines == ["c; fix: trl<2", "bump accelerate to 1.5 in the same change: required by trl"]
     after = failed("align")
-    lines = list(upgrade.advise(base, moved(base), after, compare(GOOD, after), known))
-    assert lines[0] == "hold trl==1.0: align broke, and the ledger knows no fix"
+    lines = list(upgrade.advise(base, trl_candidate(base), after, compare(GOOD, after), issues))
+    assert lines[0] == "hold trl==1.0: the upgrade breaks align, and the ledger has no fix"
 
 
-def test_where_a_stage_broke_its_fingerprint_needs_no_telling() -> None:
+def test_a_fingerprint_is_left_out_when_a_stage_breaks() -> None:
     probe = Result(name="fingerprint:surface", outcome="passed")
     before = replace(GOOD, probes=(probe,))
     after = replace(failed("import"), probes=(replace(probe, outcome="failed"),))
 
-    assert upgrade.broken(after, compare(before, after)) == ["import"]
-    only = replace(GOOD, probes=after.probes)
-    assert upgrade.broken(only, compare(before, only)) == ["probe:fingerprint:surface"]
+    assert upgrade.find_breaks(after, compare(before, after)) == ["import"]
+    fingerprint_only = replace(GOOD, probes=after.probes)
+    assert upgrade.find_breaks(fingerprint_only, compare(before, fingerprint_only)) == [
+        "probe:fingerprint:surface"
+    ]
 
 
-def test_what_the_resolver_refuses_nobody_can_tell(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_cannot_tell_if_the_resolver_refuses(
+    base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> Candidate:
-        raise UnresolvableError("Because trl 2 wants the moon")
+        raise UnresolvableError("Because trl 2 requires torch 99")
 
     monkeypatch.setattr(candidate, "resolve", refuse)
     answer = upgrade.evaluate(base, ["trl==2.0"], Options(), base.store, lambda _: None)
 
     assert list(answers.upgrade_lines(answer)) == [
-        "CANNOT TELL: base -> trl==2.0", "  Because trl 2 wants the moon",
+        "CANNOT TELL: base -> trl==2.0", "  Because trl 2 requires torch 99",
     ]  # fmt: skip
-    assert answers.upgrade_code(answer.answer) == 3
+    assert answers.upgrade_exit_code(answer.answer) == 3
     assert answers.upgrade_json(answer)["candidate"] is None
 
 
 @pytest.mark.parametrize("request_", ["trl=1", "", "trl==1==2"])
-def test_a_request_that_is_none_is_told(base: Baseline, request_: str) -> None:
+def test_a_malformed_request_is_an_error(base: Baseline, request_: str) -> None:
     with pytest.raises(UsageError, match="is not a request such as"):
         candidate.resolve(base, [request_], base.store)
 
 
-def test_the_plan_tells_what_each_takes_along_and_the_order(base: Baseline) -> None:
-    def answer(word: str, request: str, made: Candidate | None = None) -> Answer:
-        return Answer(answer=word, baseline="base", requests=(request,), candidate=made)
+def test_the_plan_shows_what_moves_with_each_bump_and_the_order(base: Baseline) -> None:
+    def answer(word: str, request: str, candidate: Candidate | None = None) -> Answer:
+        return Answer(answer=word, baseline="base", requests=(request,), candidate=candidate)
 
     alone = {
-        "trl": answer(upgrade.BREAKS, "trl==2.0", moved(base)),
+        "trl": answer(upgrade.BREAKS, "trl==2.0", trl_candidate(base)),
         "peft": answer(upgrade.SAFE, "peft==2.0"),
     }
     alone["trl"] = replace(alone["trl"], breaks=("import",))
     order = [("peft", alone["peft"])]
-    plan = upgrade.Plan(alone=alone, together=answer(upgrade.BREAKS, "all"), order=order, left=["trl"])
+    plan = upgrade.Plan(alone=alone, together=answer(upgrade.BREAKS, "all"), order=order, blocked=["trl"])
 
     assert list(answers.plan_lines(plan)) == [
-        "BREAKS             trl==2.0 alone; takes along accelerate 1.0 -> 1.5",
+        "BREAKS             trl==2.0 alone; also moves accelerate 1.0 -> 1.5",
         "SAFE               peft==2.0 alone",
         "BREAKS             all together",
         "",
         "1. peft==2.0 (SAFE)",
-        "-  trl: cannot follow; alone it breaks import",
+        "-  trl: blocked; alone it breaks import",
     ]
     assert answers.plan_json(plan)["order"] == ["peft==2.0"]
 
 
-def test_each_bump_is_tried_and_ordered_so_that_every_step_is_green(
-    base: Baseline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """accelerate only works once trl is bumped, which changes behaviour; peft never does."""
-    asked: list[tuple[str, ...]] = []
+def test_bumps_are_ordered_so_that_every_step_works(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """trl changes behaviour, accelerate works only after trl, and peft never works."""
+    evaluated: list[tuple[str, ...]] = []
 
-    def ask(_: Baseline, requests: list[str], *__: Any) -> Answer:
-        asked.append(tuple(requests))
+    def evaluate(_: Baseline, requests: list[str], *__: Any) -> Answer:
+        evaluated.append(tuple(requests))
         bad = "peft==2" in requests or ("accelerate==2" in requests and "trl==2" not in requests)
-        word = upgrade.BREAKS if bad else upgrade.CHANGES
+        word = upgrade.BREAKS if bad else upgrade.BEHAVIOUR_CHANGES
         return Answer(answer=word, baseline="base", requests=tuple(requests))
 
-    monkeypatch.setattr(upgrade, "evaluate", ask)
+    monkeypatch.setattr(upgrade, "evaluate", evaluate)
     newest = {"accelerate": "2", "peft": "2", "trl": "2"}
     monkeypatch.setattr(upgrade, "outdated", lambda _: newest)
 
     plan = upgrade.plan(base, Options(), base.store, lambda _: None)
 
     assert [name for name, _ in plan.order] == ["trl", "accelerate"]
-    assert plan.left == ["peft"]
+    assert plan.blocked == ["peft"]
     assert plan.together.answer == upgrade.BREAKS
-    assert ("trl==2", "accelerate==2") in asked
+    assert ("trl==2", "accelerate==2") in evaluated
 
 
-def test_bounds_read_as_a_fragment_of_pyproject() -> None:
-    found = Bounds(
+def test_bounds_are_shown_as_a_fragment_of_pyproject_toml() -> None:
+    answer = Bounds(
         ranges=[
             Range(package="trl", lowest="0.23.1", highest="0.26.2", below="0.22.2", above="0.27.2",
                   why_below="import: KeyError", why_above="align: TypeError"),
@@ -222,14 +226,14 @@ def test_bounds_read_as_a_fragment_of_pyproject() -> None:
         ],
         lowest=Corner(pins={"trl": "0.23.1", "peft": "0.13.2"}),
         highest=Corner(pins={"trl": "0.26.2", "peft": "0.21.2"}, wrong="align: x"),
-        upstream=["trl 0.26.2 allows peft 0.8, but its floor does not hold: import: x"],
+        upstream=["trl 0.26.2 allows peft 0.8, but its lower bound is wrong: import: x"],
     )  # fmt: skip
 
-    assert bounds.fragment(found) == (
+    assert bounds.pyproject_fragment(answer) == (
         "[project]\ndependencies = [\n    # 0.22.2: import: KeyError\n    # 0.27.2: align: TypeError\n"
         '    "trl>=0.23.1,<0.27.2",\n    "peft>=0.13.2",\n]\n'
     )
-    lines = list(answers.bounds_lines(found))
+    lines = list(answers.bounds_lines(answer))
     assert lines[1] == "lowest together: trl 0.23.1, peft 0.13.2: verified"
-    assert lines[2] == "highest together: trl 0.26.2, peft 0.21.2: verified; wider was align: x"
-    assert lines[3] == found.upstream[0]
+    assert lines[2] == "highest together: trl 0.26.2, peft 0.21.2: verified; wider ranges failed: align: x"
+    assert lines[3] == answer.upstream[0]

@@ -1,4 +1,4 @@
-"""The comparison of two records for people: what broke first, and nothing left out."""
+"""The comparison of two records as text, Markdown and JSON: complete, and breakages first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
 from tunematrix.report import difference
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict.diff import SURVEY, compare
+from tunematrix.verdict.diff import SURFACE_PROBE, compare
 
 WARNING = {
     "category": "FutureWarning",
@@ -35,7 +35,7 @@ def record(cell: str, **outcomes: str) -> Record:
         outcome="passed",
         model={"name": "tiny-gpt2"},
         stages=tuple(stage(name) for name in STAGES),
-        probes=(Result(name=SURVEY, outcome="passed"),),
+        probes=(Result(name=SURFACE_PROBE, outcome="passed"),),
     )
 
 
@@ -55,12 +55,12 @@ AFTER = replace(
     warnings=(WARNING,),
     environment={"packages": {"trl": "2.0"}},
 )
-EXPECTED = """old -> new: REGRESSED: something that worked does not
+EXPECTED = """old -> new: REGRESSED: something that worked no longer works
 
 What broke (1)
   align: passed -> failed [api] KeyError: 'x' (trl/x.py:1)
 
-What was not tried on both sides (1)
+What did not run on both sides (1)
   align-resume: passed -> not_run
 
 What was fixed (1)
@@ -75,7 +75,7 @@ Defaults that changed (1)
 
 Edits needed (2)
   trl.SFTConfig(max_seq_length=...) -> max_length=
-  if you use trl.DPOTrainer(beta): gone
+  if you use trl.DPOTrainer(beta): removed
 
 New warnings (1)
   trl.x: `x` is deprecated and will be removed in v6
@@ -87,25 +87,25 @@ Packages that moved (1)
   trl 1.0 -> 2.0"""
 
 
-def test_the_sections_come_in_the_order_of_their_weight() -> None:
-    text = "\n".join(difference.terminal(BEFORE, AFTER, compare(BEFORE, AFTER)))
+def test_the_most_important_sections_come_first() -> None:
+    text = "\n".join(difference.diff_lines(BEFORE, AFTER, compare(BEFORE, AFTER)))
 
     assert text == EXPECTED.replace("[api]", "[other]")
 
 
-def test_long_sections_are_cut_on_the_terminal_and_say_so() -> None:
-    many = replace(BEFORE, fingerprint={f"n{at}": at for at in range(30)})
-    other = replace(BEFORE, fingerprint={f"n{at}": at + 1 for at in range(30)})
-    lines = list(difference.terminal(many, other, compare(many, other), 20))
+def test_long_sections_are_shortened_on_the_terminal() -> None:
+    before = replace(BEFORE, fingerprint={f"n{number}": number for number in range(30)})
+    after = replace(BEFORE, fingerprint={f"n{number}": number + 1 for number in range(30)})
+    lines = list(difference.diff_lines(before, after, compare(before, after), 20))
 
     assert "Numbers that moved (30)" in lines
     assert "  ... and 10 more" in lines
 
 
 def test_markdown_links_the_cause() -> None:
-    found = compare(BEFORE, AFTER)
-    change = replace(found.changes[0], why="because", link="https://example.org")
-    text = difference.markdown(BEFORE, AFTER, replace(found, changes=(change,)))
+    comparison = compare(BEFORE, AFTER)
+    change = replace(comparison.changes[0], why="because", link="https://example.org")
+    text = difference.diff_markdown(BEFORE, AFTER, replace(comparison, changes=(change,)))
 
     assert text.startswith("# old -> new: REGRESSED")
     assert "tolerance 1e-06)`: [because](https://example.org)" in text
@@ -117,8 +117,8 @@ def _cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
     for name in ("old", "new"):
         (tmp_path / f"{name}.txt").write_text("trl==1.0\n")
-    for one in (BEFORE, AFTER):
-        Store(tmp_path / "results").save(one)
+    for saved in (BEFORE, AFTER):
+        Store(tmp_path / "results").save(saved)
     return tmp_path
 
 
@@ -129,7 +129,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
     return caught.value.code, captured.out + captured.err
 
 
-def test_cells_and_files_are_compared_and_the_exit_code_is_the_verdicts(
+def test_cells_and_files_are_compared_and_the_verdict_sets_the_exit_code(
     cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(cells / "results" / "old.json")
@@ -137,26 +137,26 @@ def test_cells_and_files_are_compared_and_the_exit_code_is_the_verdicts(
     assert run(capsys, "old", "new")[0] == 1
     assert run(capsys, path, "new") == run(capsys, "old", "new")
     code, out = run(capsys, path, path)
-    assert (code, out) == (0, "old -> old: SAME: nothing moved\n")
-    assert run(capsys, "new", "new")[0] == 3  # a stage was not run: nobody knows
+    assert (code, out) == (0, "old -> old: SAME: nothing changed\n")
+    assert run(capsys, "new", "new")[0] == 3  # a stage did not run, so the verdict is unknown
 
 
-def test_json_is_the_contract(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = json.loads(run(capsys, "old", "new", "--json")[1])
+def test_json_has_the_documented_format(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads(run(capsys, "old", "new", "--json")[1])
 
-    assert found["verdict"] == "regressed"
-    assert found["stages"]["align"] == {"before": "passed", "after": "failed", "verdict": "regressed"}
-    assert found["packages"] == {"trl": ["1.0", "2.0"]}
-    assert found["changes"][0] == {
+    assert content["verdict"] == "regressed"
+    assert content["stages"]["align"] == {"before": "passed", "after": "failed", "verdict": "regressed"}
+    assert content["packages"] == {"trl": ["1.0", "2.0"]}
+    assert content["changes"][0] == {
         "kind": "fingerprint", "name": "finetune.training_loss", "before": 2.0, "after": 3.0, "since": "old",
     }  # fmt: skip
-    assert [row["edit"] for row in found["changes"] if "edit" in row] == [
+    assert [change["edit"] for change in content["changes"] if "edit" in change] == [
         "trl.SFTConfig(max_seq_length=...) -> max_length="
     ]
     assert "## What broke" in run(capsys, "old", "new", "--markdown")[1]
 
 
-def test_one_record_is_shown_with_what_went_wrong(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_one_record_with_its_failures(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["show", "old"])
 
@@ -168,7 +168,9 @@ def test_one_record_is_shown_with_what_went_wrong(cells: Path, capsys: pytest.Ca
     assert "  adapted: trl.SFTConfig(max_length) -> max_seq_length" in lines
 
 
-def test_what_cannot_be_compared_is_told(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_that_cannot_be_compared_are_an_error(
+    cells: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Store().save(replace(AFTER, model={"name": "smollm2-135m"}))
 
     for arguments, message in (

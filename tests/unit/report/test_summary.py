@@ -1,4 +1,4 @@
-"""The summary: every cell of the matrix is in it, and what is missing is not a pass."""
+"""The summary: it contains every cell of the matrix, and a missing record is not a pass."""
 
 from __future__ import annotations
 
@@ -45,53 +45,53 @@ def record(cell: str, started: str = "2026-01-01T00:00:00Z", model: str = "tiny"
     )
 
 
-def summary(matrix: Matrix, records: dict[str, Record]) -> dict[str, Any]:
-    return view.summary(found_in(matrix, records))
+def summary_json(matrix: Matrix, records: dict[str, Record]) -> dict[str, Any]:
+    return view.summary_json(summary(matrix, records))
 
 
-def found_in(matrix: Matrix, records: dict[str, Record], ledger: Ledger = NO_LEDGER) -> view.Summary:
-    model, mine = view.one_model(records)
-    return view.Summary(model=model, rows=view.rows(matrix, mine, ledger), ledger=ledger)
+def summary(matrix: Matrix, records: dict[str, Record], ledger: Ledger = NO_LEDGER) -> view.Summary:
+    model, of_model = view.latest_model(records)
+    return view.Summary(model=model, rows=view.rows(matrix, of_model, ledger), ledger=ledger)
 
 
 def test_a_cell_without_a_record_is_unknown(matrix: Matrix) -> None:
-    found = summary(matrix, {"old": record("old")})
+    content = summary_json(matrix, {"old": record("old")})
 
-    assert found["expected"] == ["old", "mid", "new"]
-    assert [cell["outcome"] for cell in found["cells"]] == ["passed", "unknown", "unknown"]
-    assert [cell["verdict"] for cell in found["cells"]] == ["same", "unknown", "unknown"]
-    assert set(found["cells"][1]["stages"].values()) == {"unknown"}
-    assert found["counts"] == {"passed": 1, "unknown": 2}
+    assert content["expected"] == ["old", "mid", "new"]
+    assert [cell["outcome"] for cell in content["cells"]] == ["passed", "unknown", "unknown"]
+    assert [cell["verdict"] for cell in content["cells"]] == ["same", "unknown", "unknown"]
+    assert set(content["cells"][1]["stages"].values()) == {"unknown"}
+    assert content["counts"] == {"passed": 1, "unknown": 2}
 
 
 def test_each_cell_is_compared_with_the_one_before_it(matrix: Matrix) -> None:
     records = {"old": record("old"), "mid": record("mid", align="'x'"), "new": record("new")}
 
-    verdicts = [cell["verdict"] for cell in summary(matrix, records)["cells"]]
+    verdicts = [cell["verdict"] for cell in summary_json(matrix, records)["cells"]]
 
     assert verdicts == ["same", "regressed", "fixed"]
 
 
-def test_the_versions_are_those_that_were_installed(matrix: Matrix) -> None:
-    cells = summary(matrix, {"old": record("old")})["cells"]
+def test_the_versions_are_the_installed_ones(matrix: Matrix) -> None:
+    cells = summary_json(matrix, {"old": record("old")})["cells"]
 
     assert cells[0]["versions"]["trl"] == "0.12.3"
     assert cells[1]["versions"]["trl"] == "0.12.2"
 
 
-def test_records_of_another_model_do_not_compare(matrix: Matrix) -> None:
+def test_records_of_another_model_are_left_out(matrix: Matrix) -> None:
     records = {"old": record("old", model="big"), "mid": record("mid", "2026-02-01T00:00:00Z", model="tiny")}
 
-    found = summary(matrix, records)
+    content = summary_json(matrix, records)
 
-    assert found["model"] == "tiny"
-    assert [cell["outcome"] for cell in found["cells"]] == ["unknown", "passed", "unknown"]
+    assert content["model"] == "tiny"
+    assert [cell["outcome"] for cell in content["cells"]] == ["unknown", "passed", "unknown"]
 
 
-def test_one_root_cause_in_two_stages_is_told_once(matrix: Matrix) -> None:
+def test_one_root_cause_in_two_stages_is_reported_once(matrix: Matrix) -> None:
     broken = record("old", finetune_resume="'x'", align_resume="'x'", generate="'y'")
 
-    assert [(reason.stages, reason.error.line) for reason in view.reasons("old", broken, {})] == [
+    assert [(reason.stages, reason.error.one_line) for reason in view.reasons("old", broken, {})] == [
         (("finetune-resume", "align-resume"), "KeyError: 'x' (trl/x.py:1)"),
         (("generate",), "KeyError: 'y' (trl/x.py:1)"),
     ]
@@ -115,16 +115,16 @@ def test_the_exit_code_is_that_of_the_worst_cell(outcomes: list[str], code: int)
     assert view.exit_code(outcomes) == code
 
 
-def shown(matrix: Matrix, records: dict[str, Record], width: int = 120) -> str:
+def printed(matrix: Matrix, records: dict[str, Record], width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    terminal.show(found_in(matrix, records), console)
+    terminal.show(summary(matrix, records), console)
     console.file.seek(0)
     return console.file.read()
 
 
 @pytest.mark.parametrize("width", [80, 96, 120])
-def test_the_table_names_every_cell_stage_and_version_whole(matrix: Matrix, width: int) -> None:
-    text = shown(matrix, {"old": record("old", align="'x'")}, width)
+def test_no_name_in_the_table_is_cut(matrix: Matrix, width: int) -> None:
+    text = printed(matrix, {"old": record("old", align="'x'")}, width)
 
     assert "…" not in text.split("─")[0]
     for word in ("old", "mid", "new", "4.46.3", "0.13.2", "0.12.3", "FAIL", "ok", "?"):
@@ -132,28 +132,28 @@ def test_the_table_names_every_cell_stage_and_version_whole(matrix: Matrix, widt
     assert ("time" in text) == (width >= 90)
 
 
-def test_what_broke_is_told_in_one_line_a_cause(matrix: Matrix) -> None:
-    text = shown(matrix, {"old": record("old", align="'x'\nmore")})
+def test_each_root_cause_is_one_line(matrix: Matrix) -> None:
+    text = printed(matrix, {"old": record("old", align="'x'\nmore")})
 
     assert "old align [other]: KeyError: 'x' (trl/x.py:1)" in text.splitlines()
-    assert "not run yet, or with another model: mid, new" in text.splitlines()
+    assert "not run yet, or run with another model: mid, new" in text.splitlines()
     assert "1 failed, 2 unknown" in text
 
 
-def test_a_long_name_is_folded_never_cut(tmp_path: Path) -> None:
+def test_a_long_cell_name_is_folded_not_cut(tmp_path: Path) -> None:
     name = "trl-0.26-transformers-ahead-of-all-others"
-    text = shown(Matrix(folder=tmp_path, cells=(Cell(name=name, pins=PINS),)), {name: record(name)}, 90)
+    text = printed(Matrix(folder=tmp_path, cells=(Cell(name=name, pins=PINS),)), {name: record(name)}, 90)
 
     assert "…" not in text.split("─")[0]
     assert name in text.replace("\n", "").replace(" ", "") or "trl-0.26-transf" in text
 
 
-def test_markdown_holds_the_table_the_reasons_and_what_moved(matrix: Matrix) -> None:
+def test_markdown_has_the_table_the_reasons_and_the_changes(matrix: Matrix) -> None:
     old, mid = record("old"), record("mid", align="a | `b`")
     mid = Record(**{**{name: getattr(mid, name) for name in mid.__slots__}, "fingerprint": {"x.loss": [2.0]}})
     old = Record(**{**{name: getattr(old, name) for name in old.__slots__}, "fingerprint": {"x.loss": [1.0]}})
 
-    text = markdown.render(found_in(matrix, {"old": old, "mid": mid}))
+    text = markdown.render(summary(matrix, {"old": old, "mid": mid}))
 
     assert "| mid | 4.46.3 | 0.13.2 | 0.12.3 | ok | ok | ok | ok | FAIL | ok | ok | regressed |" in text
     assert "- **mid** `` align [other]: KeyError: a | `b` (trl/x.py:1) ``" in text

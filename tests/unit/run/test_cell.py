@@ -1,4 +1,4 @@
-"""Running a cell: what decides reuse, what its process inherits."""
+"""Running a cell: when its record is reused, and which variables its process inherits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_key_changes_with_all_that_a_result_depends_on(project: Path) -> None:
+def test_key_changes_with_everything_a_result_depends_on(project: Path) -> None:
     first = keys.key(RECORD, Options())
     changed = {
         "lock": dataclasses.replace(RECORD, lock={"sha256": "1" * 64}),
@@ -49,12 +49,12 @@ def test_the_key_changes_with_all_that_a_result_depends_on(project: Path) -> Non
     assert keys.key(RECORD, Options()) != first
 
 
-def test_a_workload_is_part_of_the_key(project: Path) -> None:
-    (project / "own").mkdir()
-    (project / "own/finetune.yaml").write_text("training: {seed: 1}")
-    options = Options(workload=project / "own")
+def test_key_includes_the_workload(project: Path) -> None:
+    (project / "workload").mkdir()
+    (project / "workload/finetune.yaml").write_text("training: {seed: 1}")
+    options = Options(workload=project / "workload")
     first = keys.key(RECORD, options)
-    (project / "own/finetune.yaml").write_text("training: {seed: 2}")
+    (project / "workload/finetune.yaml").write_text("training: {seed: 2}")
 
     assert keys.key(RECORD, options) != first
 
@@ -70,14 +70,14 @@ def test_a_workload_is_part_of_the_key(project: Path) -> None:
         ("skipped", False),
     ],
 )
-def test_only_evidence_about_the_combination_is_reused(outcome: str, expected: bool) -> None:
+def test_only_passed_and_failed_records_are_reused(outcome: str, expected: bool) -> None:
     record = dataclasses.replace(RECORD, outcome=outcome, key="k")
 
-    assert keys.reusable(record, "k") == expected
-    assert not keys.reusable(record, "other")
+    assert keys.is_reusable(record, "k") == expected
+    assert not keys.is_reusable(record, "other")
 
 
-def test_nothing_that_could_change_a_result_is_inherited(
+def test_variables_that_can_change_a_result_are_not_inherited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leaks = (
@@ -92,22 +92,24 @@ def test_nothing_that_could_change_a_result_is_inherited(
     for name in leaks:
         monkeypatch.setenv(name, "leak")
 
-    found = environment.variables(tmp_path / "venv", tmp_path, {"HF_ENDPOINT": "http://x"}, real_hub=False)
+    variables = environment.variables(
+        tmp_path / "venv", tmp_path, {"HF_ENDPOINT": "http://x"}, real_hub=False
+    )
 
-    assert "leak" not in found.values()
-    assert found["OMP_NUM_THREADS"] == "1"
-    assert found["HF_HOME"].startswith(str(tmp_path))
-    assert [path.name for path in Path(found["PYTHONPATH"]).iterdir()] == ["tunematrix"]
+    assert "leak" not in variables.values()
+    assert variables["OMP_NUM_THREADS"] == "1"
+    assert variables["HF_HOME"].startswith(str(tmp_path))
+    assert [path.name for path in Path(variables["PYTHONPATH"]).iterdir()] == ["tunematrix"]
 
 
-def test_the_token_goes_to_the_real_hub_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_real_hub_gets_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_x")
 
     assert environment.variables(tmp_path, tmp_path, {}, real_hub=True)["HF_TOKEN"] == "hf_x"
     assert "HF_TOKEN" not in environment.variables(tmp_path, tmp_path, {}, real_hub=False)
 
 
-def test_a_model_is_chosen_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_resolves_a_model_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.choose("tiny-gpt2").repo == "tunematrix/tiny-gpt2"
     assert models.choose("distilgpt2") == models.Choice(
         name="distilgpt2", hub="huggingface", repo="distilgpt2"
@@ -123,31 +125,31 @@ def test_a_model_is_chosen_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> N
         models.choose("tiny-gpt2")
 
 
-def test_as_many_cells_at_once_as_cores_and_memory_allow() -> None:
-    assert plan.degree(8, 64 * 2**30) == 8
-    assert plan.degree(8, 10 * 2**30) == 2
-    assert plan.degree(1, 64 * 2**30) == 1
-    assert plan.degree(8, 2**30) == 1
+def test_cores_and_memory_limit_how_many_cells_run_at_once() -> None:
+    assert plan.parallel_cells(8, 64 * 2**30) == 8
+    assert plan.parallel_cells(8, 10 * 2**30) == 2
+    assert plan.parallel_cells(1, 64 * 2**30) == 1
+    assert plan.parallel_cells(8, 2**30) == 1
 
 
-def test_only_cells_run_in_parallel() -> None:
-    assert plan.parallel(["nox", "-s", "e2e"]) is not None
-    assert plan.parallel(["nox", "-t", "smoke"]) is not None
-    assert plan.parallel(["nox", "-s", "tests"]) is None
-    assert plan.parallel(["nox", "-s", "tests", "--", "-k", "e2e"]) is None
+def test_only_sessions_with_cells_run_in_parallel() -> None:
+    assert plan.parallel_sessions(["nox", "-s", "e2e"]) is not None
+    assert plan.parallel_sessions(["nox", "-t", "smoke"]) is not None
+    assert plan.parallel_sessions(["nox", "-s", "tests"]) is None
+    assert plan.parallel_sessions(["nox", "-s", "tests", "--", "-k", "e2e"]) is None
 
 
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [(InfrastructureError("away"), 3), (UninstallableError("no wheel"), 1), (UnresolvableError("no"), 1)],
 )
-def test_an_environment_is_tried_again_for_infrastructure_alone(
+def test_only_infrastructure_errors_are_retried(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
 ) -> None:
-    tried = []
+    calls = []
 
     def fail(*_: object) -> NoReturn:
-        tried.append(1)
+        calls.append(1)
         raise error
 
     monkeypatch.setattr(cells, "_run", fail)
@@ -156,5 +158,5 @@ def test_an_environment_is_tried_again_for_infrastructure_alone(
 
     record = cells.run(matrix, matrix.cells[0], Options(model="tiny-gpt2"), store)
 
-    assert (len(tried), record.attempts) == (attempts, attempts)
+    assert (len(calls), record.attempts) == (attempts, attempts)
     assert store.load("old") == record

@@ -1,4 +1,4 @@
-"""What a run leaves on disk becomes a record, however the run ended."""
+"""The files of a run become evidence, however the run ends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from tunematrix.run import evidence
 
 
-def begun(name: str) -> dict[str, Any]:
+def stage_start(name: str) -> dict[str, Any]:
     return {"$report_type": "StageReport", "when": "setup", "user_properties": [["stage", {"name": name}]]}
 
 
-def ended(name: str, outcome: str = "passed", **numbers: Any) -> dict[str, Any]:
+def stage_end(name: str, outcome: str = "passed", **numbers: Any) -> dict[str, Any]:
     error = None if outcome == "passed" else {"type": "E", "message": "m", "where": "w", "traceback": "t"}
     trace = {
         "numbers": numbers,
@@ -35,7 +35,7 @@ def ended(name: str, outcome: str = "passed", **numbers: Any) -> dict[str, Any]:
     return {"$report_type": "StageReport", "when": "call", "user_properties": [["stage", fact]]}
 
 
-def report(
+def report_line(
     name: str, outcome: str, file: str = "tests/probes/test_x.py", when: str = "call"
 ) -> dict[str, Any]:
     longrepr = {"reprcrash": {"message": "AssertionError: no", "path": "/a/test_x.py", "lineno": 3}}
@@ -49,72 +49,87 @@ def report(
     }
 
 
-def read(tmp_path: Path, *lines: dict[str, Any], code: int | None = 0, cut: str = "") -> evidence.Evidence:
+def read_lines(
+    tmp_path: Path, *lines: dict[str, Any], exit_code: int | None = 0, incomplete_line: str = ""
+) -> evidence.Evidence:
     path, log = tmp_path / "report.jsonl", tmp_path / "log.txt"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + cut)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + incomplete_line)
     log.write_text("".join(f"line {number}\n" for number in range(100)))
-    return evidence.read(path, log, code)
+    return evidence.read(path, log, exit_code)
 
 
-def test_stages_numbers_and_adaptations_are_gathered(tmp_path: Path) -> None:
-    found = read(tmp_path, begun("import"), ended("import"), begun("finetune"), ended("finetune", x=1))
-
-    assert found.stages["import"].outcome == "passed"
-    assert found.stages["align"].outcome == "not_run"
-    assert found.fingerprint == {"x": 1}
-    assert found.call_sites == [{"call": "f", "argument": "a", "use": "b"}]
-    assert found.peak_rss_mb == 7
-
-
-def test_a_failed_stage_keeps_its_error_and_is_not_told_twice(tmp_path: Path) -> None:
-    seed = "tests/test_real_e2e.py"
-    told = report("test_real_align", "failed", seed)
-    told["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
-    found = read(tmp_path, ended("align", "failed"), told, code=1)
-
-    assert found.outcome == "failed"
-    assert found.stages["align"].error is not None
-    assert found.probes == []
-
-
-def test_another_failure_in_a_seed_test_is_told_beside_a_failed_stage(tmp_path: Path) -> None:
-    """As when the uninterrupted run, which is no stage, breaks in its second step."""
-    other = report("test_real_resume", "failed", "tests/test_real_e2e.py")
-    other["longrepr"]["reprcrash"]["message"] = "AssertionError: uninterrupted run failed: deep"
-    known = report("test_real_align", "failed", "tests/test_real_e2e.py")
-    known["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
-
-    found = read(tmp_path, ended("align", "failed"), other, known, code=1)
-
-    assert [probe.name for probe in found.probes] == ["real_resume"]
-
-
-def test_a_seed_test_that_fails_beside_its_stages_is_told(tmp_path: Path) -> None:
-    found = read(
-        tmp_path, ended("align"), report("test_real_align", "failed", "tests/test_real_e2e.py"), code=1
+def test_stages_numbers_and_call_sites_are_collected(tmp_path: Path) -> None:
+    result = read_lines(
+        tmp_path,
+        stage_start("import"),
+        stage_end("import"),
+        stage_start("finetune"),
+        stage_end("finetune", x=1),
     )
 
-    assert [(probe.name, probe.outcome) for probe in found.probes] == [("real_align", "failed")]
+    assert result.stages["import"].outcome == "passed"
+    assert result.stages["align"].outcome == "not_run"
+    assert result.fingerprint == {"x": 1}
+    assert result.call_sites == [{"call": "f", "argument": "a", "use": "b"}]
+    assert result.peak_rss_mb == 7
 
 
-def test_a_test_that_ends_in_the_middle_of_a_stage_ended_it(tmp_path: Path) -> None:
-    lines = [begun("align"), report("test_real_align", "failed", "tests/test_real_e2e.py")]
+def test_failed_stage_keeps_its_error_and_adds_no_probe(tmp_path: Path) -> None:
+    workflow_tests = "tests/test_real_e2e.py"
+    line = report_line("test_real_align", "failed", workflow_tests)
+    line["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
+    result = read_lines(tmp_path, stage_end("align", "failed"), line, exit_code=1)
 
-    assert read(tmp_path, *lines, code=1).stages["align"].outcome == "timed_out"
+    assert result.outcome == "failed"
+    assert result.stages["align"].error is not None
+    assert result.probes == []
+
+
+def test_workflow_test_with_an_unexplained_failure_becomes_a_probe_beside_a_failed_stage(
+    tmp_path: Path,
+) -> None:
+    """The uninterrupted run, for example, is not a stage; it can fail in its second step."""
+    unexplained = report_line("test_real_resume", "failed", "tests/test_real_e2e.py")
+    unexplained["longrepr"]["reprcrash"]["message"] = "AssertionError: uninterrupted run failed: deep"
+    explained = report_line("test_real_align", "failed", "tests/test_real_e2e.py")
+    explained["longrepr"]["reprcrash"]["message"] = "AssertionError: align failed: m"
+
+    result = read_lines(tmp_path, stage_end("align", "failed"), unexplained, explained, exit_code=1)
+
+    assert [probe.name for probe in result.probes] == ["real_resume"]
+
+
+def test_failed_workflow_test_with_passed_stages_becomes_a_probe(tmp_path: Path) -> None:
+    result = read_lines(
+        tmp_path,
+        stage_end("align"),
+        report_line("test_real_align", "failed", "tests/test_real_e2e.py"),
+        exit_code=1,
+    )
+
+    assert [(probe.name, probe.outcome) for probe in result.probes] == [("real_align", "failed")]
+
+
+def test_stage_times_out_when_its_test_ends_first(tmp_path: Path) -> None:
+    lines = [stage_start("align"), report_line("test_real_align", "failed", "tests/test_real_e2e.py")]
+
+    assert read_lines(tmp_path, *lines, exit_code=1).stages["align"].outcome == "timed_out"
 
 
 @pytest.mark.parametrize("outcome", ["passed", "failed", "skipped"])
-def test_other_tests_are_probes(tmp_path: Path, outcome: str) -> None:
-    found = read(tmp_path, report("test_merge", outcome), report("test_merge", "passed", when="teardown"))
+def test_tests_outside_the_workflow_are_probes(tmp_path: Path, outcome: str) -> None:
+    result = read_lines(
+        tmp_path, report_line("test_merge", outcome), report_line("test_merge", "passed", when="teardown")
+    )
 
-    assert [(probe.name, probe.outcome, probe.seconds) for probe in found.probes] == [
+    assert [(probe.name, probe.outcome, probe.seconds) for probe in result.probes] == [
         ("merge", outcome, 0.25)
     ]
-    assert (found.probes[0].error is not None) == (outcome == "failed")
+    assert (result.probes[0].error is not None) == (outcome == "failed")
 
 
 @pytest.mark.parametrize(
-    ("code", "outcome", "kind", "words"),
+    ("exit_code", "outcome", "error_type", "text"),
     [
         (-11, "crashed", "SIGSEGV", "ended by SIGSEGV during align"),
         (-9, "crashed", "SIGKILL", "memory is short"),
@@ -122,33 +137,33 @@ def test_other_tests_are_probes(tmp_path: Path, outcome: str) -> None:
         (3, "crashed", "Exit3", "with exit code 3 during align"),
     ],
 )
-def test_a_process_that_dies_loses_nothing_already_measured(
-    tmp_path: Path, code: int | None, outcome: str, kind: str, words: str
+def test_killed_process_keeps_everything_measured_before(
+    tmp_path: Path, exit_code: int | None, outcome: str, error_type: str, text: str
 ) -> None:
-    lines = [begun("finetune"), ended("finetune", x=1), begun("align")]
+    lines = [stage_start("finetune"), stage_end("finetune", x=1), stage_start("align")]
 
-    found = read(tmp_path, *lines, code=code, cut='{"$report_type": "Sta')
+    result = read_lines(tmp_path, *lines, exit_code=exit_code, incomplete_line='{"$report_type": "Sta')
 
-    assert found.outcome == outcome
-    assert found.stages["finetune"].outcome == "passed"
-    assert found.fingerprint == {"x": 1}
-    error = found.stages["align"].error
+    assert result.outcome == outcome
+    assert result.stages["finetune"].outcome == "passed"
+    assert result.fingerprint == {"x": 1}
+    error = result.stages["align"].error
     assert error is not None
-    assert error.type == kind
-    assert words in error.message
+    assert error.type == error_type
+    assert text in error.message
     assert error.traceback.endswith("line 98\nline 99")
-    assert found.stages["generate"].outcome == "not_run"
+    assert result.stages["generate"].outcome == "not_run"
 
 
-def test_a_process_that_dies_between_stages_is_told_too(tmp_path: Path) -> None:
-    found = read(tmp_path, begun("import"), ended("import"), code=-6)
+def test_process_killed_between_stages_becomes_a_probe(tmp_path: Path) -> None:
+    result = read_lines(tmp_path, stage_start("import"), stage_end("import"), exit_code=-6)
 
-    assert found.outcome == "crashed"
-    assert [(probe.name, probe.outcome) for probe in found.probes] == [("process", "crashed")]
+    assert result.outcome == "crashed"
+    assert [(probe.name, probe.outcome) for probe in result.probes] == [("process", "crashed")]
 
 
-def test_a_run_that_left_nothing_was_not_run(tmp_path: Path) -> None:
-    found = evidence.read(tmp_path / "none", tmp_path / "none", -9)
+def test_run_without_files_has_only_stages_that_did_not_run(tmp_path: Path) -> None:
+    result = evidence.read(tmp_path / "none", tmp_path / "none", -9)
 
-    assert found.outcome == "crashed"
-    assert {stage.outcome for stage in found.stages.values()} == {"not_run"}
+    assert result.outcome == "crashed"
+    assert {stage.outcome for stage in result.stages.values()} == {"not_run"}

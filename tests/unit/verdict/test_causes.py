@@ -1,4 +1,4 @@
-"""Known changes: what explains a moved number, and what must not."""
+"""Known changes: which entries explain a moved number, and which must not."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def diff(name: str = "align.loss", before: str | None = "0.28.0", after: str | N
     return Diff(verdict="changed", changes=(change,), packages={"trl": (before, after)})
 
 
-def test_a_change_across_the_release_comes_with_its_cause(tmp_path: Path) -> None:
-    table = load(tmp_path, ENTRY)
+def test_a_change_across_the_release_gets_its_cause(tmp_path: Path) -> None:
+    known_changes = load(tmp_path, ENTRY)
 
-    for found in (diff(), diff(before="0.29.1", after="0.28.0"), diff(after="0.29.0")):
-        [change] = causes.annotate(found, table).changes
+    for comparison in (diff(), diff(before="0.29.1", after="0.28.0"), diff(after="0.29.0")):
+        [change] = causes.annotate(comparison, known_changes).changes
         assert change.why == "the reference is a copy of the start adapter (trl 0.29.0)"
         assert change.link == "https://example.org/3906"
         assert (change.before, change.after) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
-    "found",
+    "comparison",
     [
         diff(name="finetune.loss"),
         diff(before="0.29.0"),
@@ -50,8 +50,8 @@ def test_a_change_across_the_release_comes_with_its_cause(tmp_path: Path) -> Non
         Diff(verdict="changed", changes=diff().changes),
     ],
 )
-def test_nothing_else_is_explained_and_nothing_is_hidden(tmp_path: Path, found: Diff) -> None:
-    assert causes.annotate(found, load(tmp_path, ENTRY)) == found
+def test_a_change_outside_the_entry_stays_unexplained(tmp_path: Path, comparison: Diff) -> None:
+    assert causes.annotate(comparison, load(tmp_path, ENTRY)) == comparison
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_nothing_else_is_explained_and_nothing_is_hidden(tmp_path: Path, found: 
         ("[[change]]", "[[change", "not TOML"),
     ],
 )
-def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_an_invalid_entry_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
     (tmp_path / causes.FILE).write_text(f"schema = 1\n{ENTRY}".replace(old, new, 1))
 
     with pytest.raises(UsageError) as caught:
@@ -72,12 +72,12 @@ def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str)
     assert message in str(caught.value)
 
 
-def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
+def test_without_a_file_there_are_no_known_changes(tmp_path: Path) -> None:
     assert causes.load(tmp_path) == ()
 
 
-def test_the_shipped_table_is_read() -> None:
+def test_the_shipped_file_is_valid() -> None:
     shipped = causes.load(Path(__file__).parents[3] / "constraints")
 
     assert len(shipped) > 40
-    assert all(one.link.startswith("https://github.com/") for one in shipped if one.link)
+    assert all(change.link.startswith("https://github.com/") for change in shipped if change.link)

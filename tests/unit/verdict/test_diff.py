@@ -1,4 +1,4 @@
-"""Two records, one verdict; and no verdict where something is missing."""
+"""Comparing two records: the verdict, the changes, and ``unknown`` where something is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import pytest
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict.diff import ABSENT, SURVEY, Change, check_comparable, compare, edit, removed_in
+from tunematrix.verdict.diff import (
+    ABSENT,
+    SURFACE_PROBE,
+    Change,
+    Diff,
+    check_comparable,
+    compare,
+    describe_edit,
+    removed_in,
+)
 from tunematrix.verdict.tolerances import close
 
 
@@ -26,7 +35,7 @@ def record(
         stages=stages,
         fingerprint=numbers or {},
         environment={"packages": packages or {}},
-        probes=(Result(name=SURVEY, outcome="passed"),),
+        probes=(Result(name=SURFACE_PROBE, outcome="passed"),),
     )
 
 
@@ -44,25 +53,25 @@ def record(
         ("unavailable", "unavailable", "same"),
     ],
 )
-def test_the_verdict_follows_the_stage_that_moved(before: str, after: str, verdict: str) -> None:
-    found = compare(record(align=before), record(align=after))
+def test_the_outcomes_of_a_stage_decide_the_verdict(before: str, after: str, verdict: str) -> None:
+    comparison = compare(record(align=before), record(align=after))
 
-    assert found.stages["align"] == (before, after, verdict)
-    assert found.verdict == verdict
+    assert comparison.stages["align"] == (before, after, verdict)
+    assert comparison.verdict == verdict
 
 
-def test_a_missing_record_is_unknown_never_a_pass() -> None:
+def test_a_missing_record_is_unknown() -> None:
     assert compare(None, record()).verdict == "unknown"
     assert compare(record(), None).verdict == "unknown"
 
 
-def test_another_error_in_the_same_stage_is_a_change() -> None:
-    one, other = (
+def test_a_different_error_in_the_same_stage_is_a_change() -> None:
+    before, after = (
         Record(cell="a", outcome="failed", stages=(Result(name="align", outcome="failed", error=error),))
         for error in (Failure(type="KeyError", message=""), Failure(type="TypeError", message=""))
     )
 
-    assert compare(one, other).stages["align"][2] == "changed"
+    assert compare(before, after).stages["align"][2] == "changed"
 
 
 @pytest.mark.parametrize(
@@ -81,21 +90,23 @@ def test_another_error_in_the_same_stage_is_a_change() -> None:
         ("finetune.loss", [1.0], "n/a", False),
     ],
 )
-def test_numbers_move_or_do_not(name: str, before: Any, after: Any, equal: bool) -> None:
-    found = compare(record(numbers={name: before}), record(numbers={name: after}))
+def test_only_numbers_outside_the_tolerance_are_changes(
+    name: str, before: Any, after: Any, equal: bool
+) -> None:
+    comparison = compare(record(numbers={name: before}), record(numbers={name: after}))
 
     expected = () if equal else (Change(kind="fingerprint", name=name, before=before, after=after),)
-    assert found.changes == expected
-    assert found.verdict == ("same" if equal else "changed")
+    assert comparison.changes == expected
+    assert comparison.verdict == ("same" if equal else "changed")
 
 
 def test_nan_is_not_equal_to_a_number() -> None:
     assert not close(float("nan"), 1.0, "x.training_loss")
 
 
-def test_adaptations_that_went_are_edits() -> None:
-    row = {"call": "trl.SFTConfig", "argument": "max_length", "use": "max_seq_length"}
-    old = Record(cell="a", outcome="", call_sites=(row,))
+def test_removed_call_sites_are_edits() -> None:
+    call_site = {"call": "trl.SFTConfig", "argument": "max_length", "use": "max_seq_length"}
+    old = Record(cell="a", outcome="", call_sites=(call_site,))
     new = Record(cell="b", outcome="")
 
     edit = Change(
@@ -106,56 +117,56 @@ def test_adaptations_that_went_are_edits() -> None:
     assert compare(old, old).changes == ()
 
 
-def test_packages_that_moved_came_or_went_are_told() -> None:
-    found = compare(record(packages={"a": "1", "b": "1"}), record(packages={"a": "2", "c": "1"}))
+def test_packages_that_changed_or_are_new_or_gone_are_listed() -> None:
+    comparison = compare(record(packages={"a": "1", "b": "1"}), record(packages={"a": "2", "c": "1"}))
 
-    assert found.packages == {"a": ("1", "2"), "b": ("1", None), "c": (None, "1")}
-
-
-def names(found: Any) -> list[tuple[str, str, Any, Any]]:
-    return [(one.kind, one.name, one.before, one.after) for one in found.changes]
+    assert comparison.packages == {"a": ("1", "2"), "b": ("1", None), "c": (None, "1")}
 
 
-def test_a_number_that_one_side_lacks_is_absent_not_equal() -> None:
-    one = record(numbers={"tiny.sft.text.rows": 1, "tiny.sft.text.entropy": 2.0})
-    other = record(numbers={"tiny.sft.text.rows": 1})
-
-    assert names(compare(one, other)) == [("fingerprint", "tiny.sft.text.entropy", 2.0, ABSENT)]
-    assert names(compare(other, one)) == [("fingerprint", "tiny.sft.text.entropy", ABSENT, 2.0)]
-    assert compare(one, other).verdict == "changed"
+def changes(comparison: Diff) -> list[tuple[str, str, Any, Any]]:
+    return [(change.kind, change.name, change.before, change.after) for change in comparison.changes]
 
 
-def test_what_a_failed_stage_did_not_measure_is_the_stages_matter() -> None:
-    one = record(numbers={"align.loss": [1.0], "align.step": 1})
-    other = record(numbers={"align.step": 1}, align="failed")
+def test_a_number_in_only_one_record_is_absent_not_equal() -> None:
+    before = record(numbers={"tiny.sft.text.rows": 1, "tiny.sft.text.entropy": 2.0})
+    after = record(numbers={"tiny.sft.text.rows": 1})
 
-    assert compare(one, other).changes == ()
-    assert compare(one, other).verdict == "regressed"
+    assert changes(compare(before, after)) == [("fingerprint", "tiny.sft.text.entropy", 2.0, ABSENT)]
+    assert changes(compare(after, before)) == [("fingerprint", "tiny.sft.text.entropy", ABSENT, 2.0)]
+    assert compare(before, after).verdict == "changed"
 
 
-def test_a_measure_that_raises_tells_its_error_and_the_loss_that_is_gone() -> None:
-    one = record(numbers={"t.dpo.long.training_loss": 0.7, "t.dpo.long.grad_norm": 1.0})
-    other = record(numbers={"t.dpo.long.error": "ValueError"})
+def test_numbers_that_a_failed_stage_did_not_measure_are_no_changes() -> None:
+    before = record(numbers={"align.loss": [1.0], "align.step": 1})
+    after = record(numbers={"align.step": 1}, align="failed")
 
-    assert names(compare(one, other)) == [
+    assert compare(before, after).changes == ()
+    assert compare(before, after).verdict == "regressed"
+
+
+def test_a_measure_that_raises_shows_its_error_and_the_missing_loss() -> None:
+    before = record(numbers={"t.dpo.long.training_loss": 0.7, "t.dpo.long.grad_norm": 1.0})
+    after = record(numbers={"t.dpo.long.error": "ValueError"})
+
+    assert changes(compare(before, after)) == [
         ("fingerprint", "t.dpo.long.error", ABSENT, "ValueError"),
         ("fingerprint", "t.dpo.long.training_loss", 0.7, ABSENT),
     ]
 
 
-def surveyed(**defaults: Any) -> Record:
+def record_with_defaults(**defaults: Any) -> Record:
     return replace(record(), defaults=defaults)
 
 
-def test_defaults_that_changed_came_or_went_are_told_once() -> None:
-    one = surveyed(
+def test_changed_new_and_removed_defaults_are_reported_once() -> None:
+    before = record_with_defaults(
         TrainingArguments={"optim": "a", "fp16": False}, SFTConfig={"optim": "a", "lr": 1, "old": 1}
     )
-    other = surveyed(
+    after = record_with_defaults(
         TrainingArguments={"optim": "b", "fp16": False}, SFTConfig={"optim": "b", "lr": 2, "new": None}
     )
 
-    assert names(compare(one, other)) == [
+    assert changes(compare(before, after)) == [
         ("default", "TrainingArguments.optim", "a", "b"),
         ("default", "SFTConfig.lr", 1, 2),
         ("default", "SFTConfig.new", ABSENT, None),
@@ -163,84 +174,84 @@ def test_defaults_that_changed_came_or_went_are_told_once() -> None:
     ]
 
 
-def test_a_declared_default_that_changes_nothing_else_is_told_too() -> None:
-    one = surveyed(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": None}})
-    other = surveyed(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": "none"}})
+def test_a_default_that_changes_only_as_declared_is_reported() -> None:
+    before = record_with_defaults(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": None}})
+    after = record_with_defaults(**{"SFTConfig": {"x": []}, "SFTConfig (declared)": {"x": "none"}})
 
-    assert names(compare(one, other)) == [("default", "SFTConfig.x (declared)", None, "none")]
+    assert changes(compare(before, after)) == [("default", "SFTConfig.x (declared)", None, "none")]
 
 
-def test_a_renamed_field_is_told_apart_from_one_that_is_gone() -> None:
-    one = surveyed(SFTConfig={"max_seq_length": 1, "gone": 1})
-    one = replace(one, renames={"SFTConfig": {"max_seq_length": "max_length"}})
-    changes = compare(one, surveyed(SFTConfig={})).changes
+def test_a_renamed_field_is_distinct_from_a_removed_one() -> None:
+    before = record_with_defaults(SFTConfig={"max_seq_length": 1, "gone": 1})
+    before = replace(before, renames={"SFTConfig": {"max_seq_length": "max_length"}})
+    comparison = compare(before, record_with_defaults(SFTConfig={}))
 
-    assert [(change.name, change.why) for change in changes] == [
+    assert [(change.name, change.why) for change in comparison.changes] == [
         ("SFTConfig.gone", ""),
         ("SFTConfig.max_seq_length", "renamed to max_length"),
     ]
 
 
-def test_arguments_and_names_that_went_are_told_new_ones_are_not() -> None:
-    one = replace(
+def test_removed_arguments_and_names_are_reported_but_new_ones_are_not() -> None:
+    before = replace(
         record(),
         signatures={"trl.DPOTrainer": ["beta", "tokenizer"], "trl.Old": ["a"]},
         symbols={"trl": ["Old", "Other", "Same"]},
         renames={"DPOTrainer": {"tokenizer": "processing_class"}},
     )
-    other = replace(
+    after = replace(
         record(),
         signatures={"trl.DPOTrainer": ["processing_class"], "trl.New": []},
         symbols={"trl": ["New", "Same"]},
     )
 
-    assert names(compare(one, other)) == [
+    assert changes(compare(before, after)) == [
         ("signature", "trl.DPOTrainer(beta)", "beta", ABSENT),
         ("signature", "trl.DPOTrainer(tokenizer)", "tokenizer", "processing_class"),
         ("signature", "trl.Old", "present", ABSENT),
         ("signature", "trl.Other", "present", ABSENT),
     ]
-    assert compare(one, replace(other, probes=())).changes == ()
+    assert compare(before, replace(after, probes=())).changes == ()
 
 
-def test_an_old_name_that_was_still_taken_and_no_longer_is_told() -> None:
-    one = replace(
+def test_an_old_name_that_is_no_longer_accepted_is_reported() -> None:
+    before = replace(
         record(),
         signatures={"trl.SFTTrainer": ["model", "processing_class"]},
         renames={"SFTTrainer": {"tokenizer": "processing_class"}},
     )
-    other = replace(one, renames={})
+    after = replace(before, renames={})
 
-    assert names(compare(one, other)) == [
+    assert changes(compare(before, after)) == [
         ("signature", "trl.SFTTrainer(tokenizer)", "tokenizer", "processing_class")
     ]
-    assert compare(one, one).changes == ()
-    assert compare(other, one).changes == ()
+    assert compare(before, before).changes == ()
+    assert compare(after, before).changes == ()
 
 
-def test_only_new_warnings_are_told_and_they_change_no_verdict() -> None:
+def test_only_new_warnings_are_reported_and_they_do_not_change_the_verdict() -> None:
     old = {"module": "trl.x", "message": "a is deprecated, step 1", "category": "FutureWarning", "count": 1}
     new = {"module": "trl.x", "message": "b is deprecated", "category": "FutureWarning", "count": 1}
-    one, other = (
+    before, after = (
         replace(record(), warnings=(old,)),
         replace(record(), warnings=({**old, "message": "a is deprecated, step 7"}, new)),
     )
 
-    found = compare(one, other)
+    comparison = compare(before, after)
 
-    assert names(found) == [("warning", "trl.x", ABSENT, "b is deprecated")]
-    assert found.verdict == "same"
+    assert changes(comparison) == [("warning", "trl.x", ABSENT, "b is deprecated")]
+    assert comparison.verdict == "same"
 
 
-def test_a_probe_that_broke_regresses_and_one_that_is_new_says_nothing() -> None:
-    one = replace(record(), probes=(Result(name="merge", outcome="passed"),))
-    other = replace(
+def test_a_broken_probe_regresses_and_a_new_probe_is_ignored() -> None:
+    before = replace(record(), probes=(Result(name="merge", outcome="passed"),))
+    after = replace(
         record(), probes=(Result(name="merge", outcome="failed"), Result(name="new", outcome="failed"))
     )
 
-    assert compare(one, other).stages["probe:merge"] == ("passed", "failed", "regressed")
-    assert "probe:new" not in compare(one, other).stages
-    assert compare(one, other).verdict == "regressed"
+    assert compare(before, after).stages["probe:merge"] == ("passed", "failed", "regressed")
+    assert "probe:new" not in compare(before, after).stages
+    assert compare(before, after).verdict == "regressed"
 
 
 @pytest.mark.parametrize(
@@ -252,10 +263,10 @@ def test_a_probe_that_broke_regresses_and_one_that_is_new_says_nothing() -> None
         ("", "beta", "trl.SFTConfig: beta= is accepted now"),
     ],
 )
-def test_an_adaptation_reads_as_the_edit_to_make(before: str, after: str, expected: str) -> None:
+def test_describe_edit_shows_the_edit_to_make(before: str, after: str, expected: str) -> None:
     change = Change(kind="call_site", name="trl.SFTConfig(x)", before=before, after=after)
 
-    assert edit(change) == expected
+    assert describe_edit(change) == expected
 
 
 @pytest.mark.parametrize(
@@ -268,22 +279,22 @@ def test_an_adaptation_reads_as_the_edit_to_make(before: str, after: str, expect
         ("`tokenizer` is deprecated and will be removed in version 5.0.0 for `Trainer.__init__`", "5.0.0"),
     ],
 )
-def test_the_release_that_breaks_it_is_read_from_the_text(message: str, expected: str | None) -> None:
+def test_removed_in_reads_the_release_from_the_message(message: str, expected: str | None) -> None:
     assert removed_in(message) == expected
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("before", "after"),
     [
         ({"model": {"name": "a"}}, {"model": {"name": "b"}}),
         ({"model": {"name": "a", "revision": "1"}}, {"model": {"name": "a", "revision": "2"}}),
         ({"options": {"workload": "1"}}, {}),
     ],
 )
-def test_records_of_different_models_or_options_are_refused(one: Any, other: Any) -> None:
+def test_records_of_different_models_or_options_are_refused(before: Any, after: Any) -> None:
     check_comparable(record(), record())
-    with pytest.raises(UsageError, match="run one again"):
-        check_comparable(replace(record(), **one), replace(record(), **other))
+    with pytest.raises(UsageError, match="run one again with the"):
+        check_comparable(replace(record(), **before), replace(record(), **after))
 
 
 @pytest.mark.parametrize(
@@ -291,10 +302,10 @@ def test_records_of_different_models_or_options_are_refused(one: Any, other: Any
     [
         ([1 + 4e-7] * 4, True),
         ([1 + 8e-7] * 4, False),  # each within 1e-6, but all to one side
-        ([1 + 8e-7] * 3, True),  # too few to say
+        ([1 + 8e-7] * 3, True),  # too few for a bias
         ([1 + 8e-7, 1 - 8e-7, 1 + 8e-7, 1 - 8e-7], True),
         ([1 + 2e-6, 1, 1, 1], False),
     ],
 )
-def test_many_numbers_that_shift_to_one_side_are_seen(after: list[float], equal: bool) -> None:
+def test_many_numbers_that_shift_to_one_side_are_a_change(after: list[float], equal: bool) -> None:
     assert close([1.0] * len(after), after, "x.whole_training_losses") is equal

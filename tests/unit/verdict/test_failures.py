@@ -1,4 +1,4 @@
-"""The words for failures; the examples were seen."""
+"""The kinds of failures; all examples come from real runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tunematrix.base.record import Failure
 from tunematrix.verdict.failures import KINDS, kind_of
 
-SEEN = [
+EXAMPLES = [
     ("finetune", "UnresolvableError", "No solution found when resolving dependencies", "resolver"),
     ("finetune", "UninstallableError", "Failed to build", "install"),
     ("download", "HubError", "a/b: the Hub answered 503", "infrastructure"),
@@ -26,12 +26,10 @@ SEEN = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "name", "message", "expected"), SEEN)
-def test_a_failure_gets_the_word_for_whose_move_it_is(
-    stage: str, name: str, message: str, expected: str
-) -> None:
-    assert kind_of((stage,), Failure(type=name, message=message)) == expected
+@pytest.mark.parametrize(("stage", "error_type", "message", "expected"), EXAMPLES)
+def test_a_failure_gets_its_kind(stage: str, error_type: str, message: str, expected: str) -> None:
+    assert kind_of((stage,), Failure(type=error_type, message=message)) == expected
 
 
-def test_every_word_has_an_example_and_a_meaning() -> None:
-    assert {expected for *_, expected in SEEN} == set(KINDS)
+def test_every_kind_has_an_example() -> None:
+    assert {expected for *_, expected in EXAMPLES} == set(KINDS)

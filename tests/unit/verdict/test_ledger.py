@@ -1,4 +1,4 @@
-"""The ledger: what it explains, what it must not, and what makes it wrong."""
+"""The ledger: which failures it explains, which it must not, and when the ledger itself is wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ link = "https://example.org/1"
 fix = "transformers>=4.47"
 expires = 2999-01-01
 """
-OTHER = ENTRY.replace('"resume"', '"other"').replace("Weights only.*failed", "never")
+OTHER_ENTRY = ENTRY.replace('"resume"', '"other"').replace("Weights only.*failed", "never")
 PACKAGES = {"transformers": "4.46.3", "torch": "2.13.0+cpu", "peft": "0.13.2", "trl": "0.12.2"}
 
 
@@ -63,36 +63,45 @@ def record(
 
 
 def summary(folder: Path, entries: str, *records: Record, cells: int | None = None) -> view.Summary:
-    known = load(folder, entries)
-    names = [one.cell for one in records] + [f"more-{at}" for at in range((cells or 0) - len(records))]
+    issues = load(folder, entries)
+    missing = (cells or 0) - len(records)
+    names = [record.cell for record in records] + [f"no-record-{number}" for number in range(missing)]
     matrix = Matrix(folder=folder, cells=tuple(Cell(name=name, pins=PACKAGES) for name in names))
-    rows = view.rows(matrix, {one.cell: one for one in records}, known)
-    return view.Summary(model="tiny", rows=rows, ledger=known)
+    rows = view.rows(matrix, {record.cell: record for record in records}, issues)
+    return view.Summary(model="tiny", rows=rows, ledger=issues)
 
 
-def test_an_expected_failure_is_known_with_cause_and_fix(tmp_path: Path) -> None:
-    both = record(stage="align-resume")
+def test_an_expected_failure_is_known_and_shows_its_cause_and_fix(tmp_path: Path) -> None:
+    failed = record(stage="align-resume")
     stages = tuple(
-        Result(name=one.name, outcome="failed", error=both.stage("align-resume").error)
-        if one.name == "finetune-resume"
-        else one
-        for one in both.stages
+        Result(name=stage.name, outcome="failed", error=failed.stage("align-resume").error)
+        if stage.name == "finetune-resume"
+        else stage
+        for stage in failed.stages
     )
-    found = summary(tmp_path, ENTRY, replace(both, stages=stages))
+    result = summary(tmp_path, ENTRY, replace(failed, stages=stages))
 
-    assert found.problems == []
-    assert found.rows[0].state == "known"
-    assert found.rows[0].shown == ["passed", "passed", "passed", "known", "passed", "known", "passed"]
-    [reason] = view.reasons("old", found.rows[0].record, found.rows[0].known)
+    assert result.problems == []
+    assert result.rows[0].state == "known"
+    assert result.rows[0].displayed_outcomes == [
+        "passed",
+        "passed",
+        "passed",
+        "known",
+        "passed",
+        "known",
+        "passed",
+    ]
+    [reason] = view.reasons("old", result.rows[0].record, result.rows[0].known_issues)
     assert reason.line == (
         "finetune-resume, align-resume [known: resume]: torch reads weights only; fix: transformers>=4.47"
     )
-    assert view.summary(found)["cells"][0]["known_issues"] == ["resume"]
-    assert view.summary(found)["counts"] == {"known": 1}
-    assert "([upstream](https://example.org/1))" in markdown.render(found)
+    assert view.summary_json(result)["cells"][0]["known_issues"] == ["resume"]
+    assert view.summary_json(result)["counts"] == {"known": 1}
+    assert "([upstream](https://example.org/1))" in markdown.render(result)
 
 
-def test_on_the_terminal_one_issue_of_many_cells_is_told_once(tmp_path: Path) -> None:
+def test_the_terminal_shows_an_issue_of_many_cells_once(tmp_path: Path) -> None:
     narrow = ENTRY.replace('"finetune-resume", ', "")
     console = Console(width=120, file=io.StringIO(), highlight=False)
 
@@ -100,53 +109,53 @@ def test_on_the_terminal_one_issue_of_many_cells_is_told_once(tmp_path: Path) ->
 
     console.file.seek(0)
     lines = console.file.read().splitlines()
-    at = lines.index("known resume: align-resume in old, new")
-    assert lines[at + 1] == "  torch reads weights only; fix: transformers>=4.47"
+    heading = lines.index("known resume: align-resume in old, new")
+    assert lines[heading + 1] == "  torch reads weights only; fix: transformers>=4.47"
     assert lines[-1] == "2 known"
 
 
 @pytest.mark.parametrize(
-    "one",
+    "failed",
     [
         record(message="something else"),
         record(stage="align"),
         replace(record(), environment={"packages": {**PACKAGES, "transformers": "4.47.0"}}),
         replace(record(), environment={"packages": {"transformers": "4.46.3"}}),
     ],
-    ids=["another error", "another stage", "another version", "a package that is not there"],
+    ids=["other error", "other stage", "other version", "package not installed"],
 )
-def test_a_failure_that_fits_no_entry_is_never_known(tmp_path: Path, one: Record) -> None:
-    found = summary(tmp_path, ENTRY, one)
+def test_a_failure_that_matches_no_entry_is_not_known(tmp_path: Path, failed: Record) -> None:
+    result = summary(tmp_path, ENTRY, failed)
 
-    assert found.rows[0].state == "failed"
-    assert found.rows[0].issues == []
-    assert view.exit_code([row.state for row in found.rows]) == 1
+    assert result.rows[0].state == "failed"
+    assert result.rows[0].issue_ids == []
+    assert view.exit_code([row.state for row in result.rows]) == 1
 
 
-def test_a_probe_with_the_very_error_of_a_known_stage_has_its_cause(tmp_path: Path) -> None:
-    one = record()
-    same = Result(name="fingerprint:x", outcome="failed", error=one.stage("align-resume").error)
+def test_a_probe_with_the_same_error_as_a_known_stage_is_known(tmp_path: Path) -> None:
+    failed = record()
+    same = Result(name="fingerprint:x", outcome="failed", error=failed.stage("align-resume").error)
     other = replace(same, error=Failure(type="UnpicklingError", message="another"))
 
-    assert summary(tmp_path, ENTRY, replace(one, probes=(same,))).rows[0].state == "known"
-    assert summary(tmp_path, ENTRY, replace(one, probes=(other,))).rows[0].state == "failed"
+    assert summary(tmp_path, ENTRY, replace(failed, probes=(same,))).rows[0].state == "known"
+    assert summary(tmp_path, ENTRY, replace(failed, probes=(other,))).rows[0].state == "failed"
 
 
-def test_an_unexpected_pass_is_told_with_the_line_to_edit(tmp_path: Path) -> None:
-    found = summary(tmp_path, ENTRY, record())
+def test_an_unexpected_pass_is_a_problem_with_the_line_to_edit(tmp_path: Path) -> None:
+    result = summary(tmp_path, ENTRY, record())
 
-    assert found.unexpected == [
+    assert result.unexpected == [
         (
             f"{tmp_path / ledger.FILE}:4: resume: unexpected pass: finetune-resume passed in old; "
             "narrow its 'when', or delete it"
         )
     ]
-    assert view.exit_code(["known"], found.problems) == 1
+    assert view.exit_code(["known"], result.problems) == 1
 
 
-def test_an_entry_that_matched_nothing_is_told_of_a_full_run_alone(tmp_path: Path) -> None:
+def test_an_unused_entry_is_a_problem_only_after_a_full_run(tmp_path: Path) -> None:
     narrow = ENTRY.replace('"finetune-resume", ', "")
-    other = OTHER.replace('"finetune-resume", ', "")
+    other = OTHER_ENTRY.replace('"finetune-resume", ', "")
 
     assert summary(tmp_path, narrow + other, record(), cells=2).problems == []
     assert summary(tmp_path, narrow + other, record()).problems == [
@@ -154,34 +163,36 @@ def test_an_entry_that_matched_nothing_is_told_of_a_full_run_alone(tmp_path: Pat
     ]
 
 
-def test_an_expired_entry_is_told(tmp_path: Path) -> None:
-    found = load(tmp_path, ENTRY.replace("2999-01-01", "2026-01-01"))
+def test_an_expired_entry_is_reported(tmp_path: Path) -> None:
+    issues = load(tmp_path, ENTRY.replace("2999-01-01", "2026-01-01"))
 
-    assert view.expired(found, datetime.date(2026, 1, 1)) == []
-    assert "resume: expired on 2026-01-01" in view.expired(found, datetime.date(2026, 1, 2))[0]
+    assert view.expired_entries(issues, datetime.date(2026, 1, 1)) == []
+    assert "resume: expired on 2026-01-01" in view.expired_entries(issues, datetime.date(2026, 1, 2))[0]
 
 
-def test_moved_numbers_can_be_known(tmp_path: Path) -> None:
+def test_an_entry_can_explain_moved_numbers(tmp_path: Path) -> None:
     entry = (
         '[[issue]]\nid = "loss"\nwhen = ["trl>=0.12"]\nfingerprint = "finetune.*"\n'
         'cause = "c"\nfix = "f"\nexpires = 2999-01-01\n'
     )
     first, second = record(stage="-"), record(stage="-", cell="new")
     numbers = [{"finetune.loss": [1.0], "align.loss": [1.0]}, {"finetune.loss": [2.0], "align.loss": [1.0]}]
-    records = [replace(one, fingerprint=values) for one, values in zip((first, second), numbers, strict=True)]
+    records = [
+        replace(passed, fingerprint=values) for passed, values in zip((first, second), numbers, strict=True)
+    ]
 
-    found = summary(tmp_path, entry, *records)
-    assert [row.issues for row in found.rows] == [[], ["loss"]]
-    assert found.problems == []
+    result = summary(tmp_path, entry, *records)
+    assert [row.issue_ids for row in result.rows] == [[], ["loss"]]
+    assert result.problems == []
     assert summary(tmp_path, entry, first, second).problems != []
 
 
-def test_what_is_recorded_names_the_issue(tmp_path: Path) -> None:
-    marked = load(tmp_path, ENTRY).annotate(record())
+def test_annotate_adds_the_issue_to_the_record(tmp_path: Path) -> None:
+    annotated = load(tmp_path, ENTRY).annotate(record())
 
-    assert marked.stage("align-resume").known_issue == "resume"
-    assert marked.stage("finetune-resume").known_issue is None
-    assert load(tmp_path, "").annotate(marked).stage("align-resume").known_issue is None
+    assert annotated.stage("align-resume").known_issue == "resume"
+    assert annotated.stage("finetune-resume").known_issue is None
+    assert load(tmp_path, "").annotate(annotated).stage("align-resume").known_issue is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +202,7 @@ def test_what_is_recorded_names_the_issue(tmp_path: Path) -> None:
         ('cause = "torch reads weights only"\n', "", "needs cause"),
         ("expires = 2999-01-01", 'expires = "later"', "expires: must be a day"),
         ('"transformers<4.47"', '"transformers<"', "when: 'transformers<' is not a condition"),
-        ("Weights only.*failed", "Weights (only", "error: not a pattern"),
+        ("Weights only.*failed", "Weights (only", "error: not a regular expression"),
         ('"align-resume"]', '"align-resum"]', "did you mean 'align-resume'?"),
         ('stages = ["finetune-resume", "align-resume"]\n', "", "needs stages"),
         ('error = "Weights only.*failed"\n', "", "needs either error"),
@@ -200,7 +211,7 @@ def test_what_is_recorded_names_the_issue(tmp_path: Path) -> None:
         ("[[issue]]", ENTRY + "[[issue]]", "is used twice"),
     ],
 )
-def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_an_invalid_entry_is_an_error(tmp_path: Path, old: str, new: str, message: str) -> None:
     text = f"schema = 1\n{ENTRY}".replace(old, new, 1)
     (tmp_path / ledger.FILE).write_text(text)
 
@@ -210,7 +221,7 @@ def test_a_wrong_entry_is_told(tmp_path: Path, old: str, new: str, message: str)
 
 
 @pytest.mark.parametrize(("entries", "code"), [("known", 0), ("none", 1), ("expired", 1)])
-def test_the_report_exits_by_the_ledger(
+def test_the_exit_code_of_the_report_depends_on_the_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: str, code: int
 ) -> None:
     narrow = ENTRY.replace('"finetune-resume", ', "")
@@ -226,7 +237,7 @@ def test_the_report_exits_by_the_ledger(
     assert CliRunner().invoke(cli.cli, ["finish", "0"], standalone_mode=False).return_value == code
 
 
-def test_the_shipped_ledger_is_read() -> None:
+def test_the_shipped_ledger_is_valid() -> None:
     shipped = ledger.load(Path(__file__).parents[3] / "constraints")
 
     assert len(shipped.issues) >= 5

@@ -1,4 +1,4 @@
-"""Silent changes between real releases, from the records of real cells: each shows where one would look."""
+"""Silent changes between real releases, from the records of real cells: each shows in the expected fields."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def test_there_are_eight_pairs() -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_the_change_shows_in_its_field_and_nowhere_between_equals(name: str) -> None:
+def test_the_change_shows_in_its_fields_and_a_record_equals_itself(name: str) -> None:
     pair = load(name)
     before, after = (from_dict(pair[side]) for side in ("before", "after"))
     names = [change.name for change in compare(before, after).changes]
 
     for pattern in pair["fields"]:
         assert any(fnmatchcase(name, pattern) for name in names), f"{pattern} is not among {names}"
-    for one in (before, after):
-        assert compare(one, one).changes == ()
+    for record in (before, after):
+        assert compare(record, record).changes == ()
     for side in ("before", "after"):
         jsonschema.validate(pair[side], schema())
 
 
 @pytest.mark.parametrize("name", [name for name in PAIRS if not name.startswith("a23")])
-def test_the_change_comes_with_its_cause(name: str) -> None:
+def test_the_change_gets_its_cause(name: str) -> None:
     pair = load(name)
     before, after = (from_dict(pair[side]) for side in ("before", "after"))
-    found = causes.annotate(compare(before, after), causes.load(CONSTRAINTS))
+    comparison = causes.annotate(compare(before, after), causes.load(CONSTRAINTS))
 
-    shown = [change for change in found.changes if fnmatchcase(change.name, pair["fields"][0])]
-    assert all(change.why for change in shown), [change.name for change in shown if not change.why]
+    matches = [change for change in comparison.changes if fnmatchcase(change.name, pair["fields"][0])]
+    assert all(change.why for change in matches), [change.name for change in matches if not change.why]

@@ -1,7 +1,7 @@
-"""The fingerprint: what a stack does with small, fixed inputs, as numbers that two records can compare.
+"""The measures of the fingerprint: what a stack does with small, fixed inputs, as comparable numbers.
 
-Each group of measures runs in a child of its own. A measure that raises tells the type of its error
-instead of its numbers: also that is something to compare.
+Each group of measures runs in one child process. A measure that raises records the type of its error
+instead of its numbers, because that can be compared too.
 """
 
 from __future__ import annotations
@@ -17,61 +17,67 @@ from tunematrix.pipeline.trace import Trace
 
 Measure = Callable[[Lab], None]
 
-# What depends on the architecture is measured on both tiny models. A resume is the trainer's, and so is
-# handling of data, for which one of them has a chat template. The last of the losses may change the state
-# of its process.
+# What depends on the architecture is measured on both tiny models. Resuming and the handling of data depend
+# only on the trainer, so one model is enough; for data it is the one with a chat template. The last of the
+# losses may change the state of its process.
 LOSSES: Final = (*basics.ALL, *preferences.LOSSES, *texts.LOSSES)
 TINY: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
     "tiny-gpt2": {"losses": LOSSES, "resumes": resumes.ALL},
     "tiny-llama": {
         "losses": LOSSES,
-        "kinds of data": (*texts.KINDS, *texts.HABITS, *preferences.KINDS, *preferences.HABITS),
+        "kinds of data": (
+            *texts.DATA_KINDS,
+            *texts.USAGES,
+            *preferences.DATA_KINDS,
+            *preferences.USAGES,
+        ),
     },
 }
-# Of a model of real size: what it costs little to see. Its losses are those of the stages.
+# The chosen model may be of real size, so only cheap measures; the stages record its losses.
 CHOSEN: Final = basics.CHEAP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The measures of one child: their numbers' prefix, a model, and the folder of its tokenizer."""
+    """The measures of one child: their numbers' prefix, and the folders of a model and a tokenizer."""
 
     name: str
     prefix: str
     model: Path
-    words: Path
+    tokenizer: Path
     measures: tuple[Measure, ...]
 
 
 def plan(tiny: Mapping[str, Path], chosen: Path | None) -> list[Group]:
-    """What to measure; the chosen model's numbers have no prefix.
+    """The groups to measure; the chosen model's numbers have no prefix.
 
-    What becomes of data depends on the tokenizer alone, so the chosen one's is tried with a tiny model.
+    The batches made from data depend only on the tokenizer, so the chosen one is measured with a tiny model.
     """
-    found = [
-        Group(name=f"{name} {kind}", prefix=name, model=path, words=path, measures=measures)
+    groups = [
+        Group(name=f"{name} {group}", prefix=name, model=path, tokenizer=path, measures=measures)
         for name, path in tiny.items()
-        for kind, measures in TINY.get(name, {}).items()
+        for group, measures in TINY.get(name, {}).items()
     ]
     if chosen:
-        found.append(Group(name="model", prefix="", model=chosen, words=chosen, measures=CHOSEN))
+        groups.append(Group(name="model", prefix="", model=chosen, tokenizer=chosen, measures=CHOSEN))
     if chosen and tiny:
-        stand_in = list(tiny.values())[-1]
-        found.append(
-            Group(name="kinds of data", prefix="", model=stand_in, words=chosen, measures=texts.KINDS)
+        tiny_model = list(tiny.values())[-1]
+        kinds = texts.DATA_KINDS
+        groups.append(
+            Group(name="kinds of data", prefix="", model=tiny_model, tokenizer=chosen, measures=kinds)
         )
-    return found
+    return groups
 
 
-def work(group: Group, folder: Path) -> Callable[[Trace], None]:
+def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
     """All measures of ``group``, as work for one child."""
 
-    def measured(trace: Trace) -> None:
+    def work(trace: Trace) -> None:
         folder.mkdir(parents=True)
         for measure in group.measures:
             lab = Lab(
                 model=group.model,
-                words=group.words,
+                tokenizer=group.tokenizer,
                 folder=folder,
                 trace=trace,
                 prefix=group.prefix,
@@ -80,6 +86,6 @@ def work(group: Group, folder: Path) -> Callable[[Trace], None]:
             try:
                 measure(lab)
             except Exception as error:
-                lab.number("error", type(error).__name__)
+                lab.add_number("error", type(error).__name__)
 
-    return measured
+    return work

