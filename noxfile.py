@@ -11,7 +11,6 @@ import time
 import nox
 
 from tunematrix.cli import plan
-from tunematrix.locks import table
 
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"
@@ -20,7 +19,7 @@ nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 nox.options.parallel = plan.parallel_sessions(sys.argv)
 
-CELLS = table.load().cells
+CELLS = plan.load_cells()
 TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
 
 # nox runs parallel sessions in child processes; the variable keeps them from printing the summary again.

@@ -1,6 +1,7 @@
-"""``nox -s bench``: what a cell costs beside a bare script that makes the same calls, and its fingerprint.
+"""``nox -s bench``: the time of a cell, with and without fingerprint, compared with a bare script.
 
-All are run alternately, so that a busy machine slows all; the medians are compared.
+The script makes the same calls as the cell. All three run alternately, so that a busy machine slows all of
+them; the medians are compared.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from tunematrix.run import environment, models
 
 CELL: Final = "latest"
 MODEL: Final = "tiny-gpt2"
-ALLOWED: Final = 1.25
-FINGERPRINT: Final = 6.0  # seconds that it may add to a warm cell
+MAX_RATIO: Final = 1.25  # of a cell's time to the script's
+MAX_FINGERPRINT: Final = 6.0  # seconds that the fingerprint may add to a cell
 HERE: Final = Path(__file__).parent
 
 
-def timed(command: list[str], variables: dict[str, str]) -> float:
+def run_timed(command: list[str], variables: dict[str, str]) -> float:
     start = time.perf_counter()
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    process = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{process.stdout}{process.stderr}")
     return time.perf_counter() - start
 
 
 def main(venv: Path, rounds: int) -> int:
-    costs: dict[str, list[float]] = {"bare": [], "cell": [], "with fingerprint": []}
+    times: dict[str, list[float]] = {"bare": [], "cell": [], "with fingerprint": []}
     with tempfile.TemporaryDirectory() as scratch, models.hub_for(models.choose(MODEL), CELL) as hub:
         work = Path(scratch)
-        whole = [
+        cell = [
             sys.executable,
             "-m",
             "tunematrix",
@@ -47,9 +48,9 @@ def main(venv: Path, rounds: int) -> int:
             MODEL,
             "--rerun",
         ]
-        own = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results")}
-        inside = environment.variables(venv, work, hub.variables, real_hub=False)
-        timed(whole, own)  # installs, and compiles byte code
+        outer = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results")}
+        inner = environment.variables(venv, work, hub.variables, real_hub=False)
+        run_timed(cell, outer)  # installs packages and compiles byte code
         for number in range(rounds):
             bare = [
                 str(environment.interpreter(venv)),
@@ -57,18 +58,18 @@ def main(venv: Path, rounds: int) -> int:
                 f"tunematrix/{MODEL}",
                 str(work / f"b{number}"),
             ]
-            costs["bare"].append(timed(bare, inside))
-            costs["cell"].append(timed([*whole, "-k", "not fingerprint"], own))
-            costs["with fingerprint"].append(timed(whole, own))
-            print(", ".join(f"{name} {times[-1]:.1f} s" for name, times in costs.items()), flush=True)
-    medians = {name: statistics.median(values) for name, values in costs.items()}
+            times["bare"].append(run_timed(bare, inner))
+            times["cell"].append(run_timed([*cell, "-k", "not fingerprint"], outer))
+            times["with fingerprint"].append(run_timed(cell, outer))
+            print(", ".join(f"{name} {seconds[-1]:.1f} s" for name, seconds in times.items()), flush=True)
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     ratio = medians["cell"] / medians["bare"]
     added = medians["with fingerprint"] - medians["cell"]
     print(
-        f"medians: cell / bare {ratio:.2f}, at most {ALLOWED}; "
-        f"the fingerprint adds {added:.1f} s, at most {FINGERPRINT:g} s"
+        f"medians: cell / bare {ratio:.2f}, at most {MAX_RATIO}; "
+        f"the fingerprint adds {added:.1f} s, at most {MAX_FINGERPRINT:g} s"
     )
-    return ratio > ALLOWED or added > FINGERPRINT
+    return ratio > MAX_RATIO or added > MAX_FINGERPRINT
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""``nox -s cases``: known breakages break as known, what works passes, and silent changes are seen.
+"""``nox -s cases``: known breakages fail as expected, working combinations pass, silent changes show.
 
-Each combination of ``breakages.toml`` becomes a cell of a scratch matrix and is run like any other, with
-the tiny model; of ``drifts.toml`` both sides of each pair, and their records are compared. Named cases,
-``--all``, or those marked as the sample; ``--into DIR`` keeps the scratch matrix and its records there, and
-goes on with what it finds.
+Each combination in ``breakages.toml`` becomes a cell of a temporary matrix and runs with the tiny model like
+any other cell. So does each side of a pair in ``drifts.toml``, and the two records are compared. Runs the
+named cases, all with ``--all``, or by default those marked as sample. ``--into DIR`` keeps the matrix and its
+records in DIR and reuses those already there.
 """
 
 from __future__ import annotations
@@ -36,44 +36,43 @@ MODEL: Final = "tiny-gpt2"
 Case = dict[str, Any]
 
 
-def chosen(arguments: argparse.Namespace) -> tuple[list[Case], list[Case]]:
-    """The breakages and the pairs asked for; exits with 2 for a name that there is not."""
-    found = [
+def select_cases(arguments: argparse.Namespace) -> tuple[list[Case], list[Case]]:
+    """The selected breakages and pairs; exits with an error message for an unknown id."""
+    breakages, pairs = [
         tomllib.loads((HERE / file).read_text())[key]
         for file, key in (("breakages.toml", "case"), ("drifts.toml", "pair"))
     ]
-    names = {case["id"] for cases in found for case in cases}
-    if unknown := set(arguments.ids) - names:
+    ids = {case["id"] for case in [*breakages, *pairs]}
+    if unknown := set(arguments.ids) - ids:
         sys.exit(f"no case {', '.join(sorted(unknown))} in {HERE}")
 
-    def wanted(case: Case) -> bool:
+    def is_selected(case: Case) -> bool:
         if arguments.all:
             return True
         return bool(case["id"] in arguments.ids if arguments.ids else case.get("sample"))
 
-    breakages, pairs = ([case for case in cases if wanted(case)] for cases in found)
-    return breakages, pairs
+    return list(filter(is_selected, breakages)), list(filter(is_selected, pairs))
 
 
-def cell_of(pins: Mapping[str, str]) -> str:
-    """The name of a combination that has none of its own."""
+def cell_name(pins: Mapping[str, str]) -> str:
+    """The name of the cell for one side of a pair."""
     return "pins-" + hashlib.sha256(json.dumps(pins, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def prepare(folder: Path, breakages: list[Case], pairs: list[Case]) -> list[str]:
-    """Write the scratch matrix and its locks; returns the names of its cells."""
-    rows = {
+    """Write the temporary matrix and its locks; returns the names of its cells."""
+    cells = {
         case["id"]: {"name": case["id"], "pins": case["pins"]}
         | ({"as_of": case["as_of"]} if "as_of" in case else {})
         for case in breakages
     }
     for pair in pairs:
         for pins in (pair["before"], pair["after"]):
-            rows[cell_of(pins)] = {"name": cell_of(pins), "pins": pins}
+            cells[cell_name(pins)] = {"name": cell_name(pins), "pins": pins}
     content = {
         "schema": 1,
         "defaults": {"python": "3.11", "torch": "2.13.0"},
-        "cell": list(rows.values()),
+        "cell": list(cells.values()),
     }
     (folder / table.FILE).write_text(tomlkit.dumps(content))
     matrix = table.load(folder)
@@ -86,37 +85,37 @@ def prepare(folder: Path, breakages: list[Case], pairs: list[Case]) -> list[str]
             text, count = re.subn(rf"(?m)^{name}==\S+", f"{name}=={version}", path.read_text())
             assert count == 1, f"{cell.name}: {name} is not in the lock"
             path.write_text(text)
-    return list(rows)
+    return list(cells)
 
 
-def run(cell: str, scratch: Path) -> Record | None:
-    own = {"TUNEMATRIX_CONSTRAINTS": str(scratch), "TUNEMATRIX_RESULTS": str(scratch / "results")}
+def run(cell: str, folder: Path) -> Record | None:
+    settings = {"TUNEMATRIX_CONSTRAINTS": str(folder), "TUNEMATRIX_RESULTS": str(folder / "results")}
     command = [sys.executable, "-m", "tunematrix", "run", cell, "--model", MODEL]
-    subprocess.run(command, env={**os.environ, **own}, capture_output=True, check=False)
-    return Store(scratch / "results").load(cell)
+    subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False)
+    return Store(folder / "results", MODEL).entry(cell).shown
 
 
-def broken(case: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
-    """What is not as the case says."""
+def check_breakage(case: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
+    """The ways in which the record differs from what the case expects."""
     record = records[case["id"]]
     if record is None:
         yield "left no record"
         return
     errors = dict(ledger.errors(record))
     if "stage" not in case:
-        yield from (f"{part}: {error.one_line}" for part, error in errors.items())
+        yield from (f"{stage}: {error.one_line}" for stage, error in errors.items())
     elif case["stage"] not in errors:
         yield f"{case['stage']} did not fail; failed: {', '.join(errors) or 'nothing'}"
     else:
         error = errors[case["stage"]]
-        told = f"{error.type}: {error.message}\n{error.traceback}"
-        if not re.search(case["error"], told, re.DOTALL):
+        text = f"{error.type}: {error.message}\n{error.traceback}"
+        if not re.search(case["error"], text, re.DOTALL):
             yield f"{case['stage']}: {error.one_line}, expected {case['error']}"
 
 
-def unseen(pair: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
-    """The fields that ought to show the change and do not."""
-    before, after = (records[cell_of(pair[side])] for side in ("before", "after"))
+def check_drift(pair: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
+    """The fields that should show the change but do not."""
+    before, after = (records[cell_name(pair[side])] for side in ("before", "after"))
     if before is None or after is None:
         yield "left no record"
         return
@@ -126,17 +125,17 @@ def unseen(pair: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
             yield f"{pattern} did not change ({len(names)} others did)"
 
 
-def told(cases: Sequence[Case], check: Any, records: Mapping[str, Record | None]) -> int:
-    """Print a line for each case, and why it is wrong; returns how many are."""
-    bad = 0
+def report(cases: Sequence[Case], check: Any, records: Mapping[str, Record | None]) -> int:
+    """Print one line per case, and its problems if there are any; returns how many cases have some."""
+    wrong = 0
     for case in cases:
-        lines = list(check(case, records))
-        bad += bool(lines)
-        what = case.get("stage") or ", ".join(case.get("fields", ["passes"]))
-        print(f"{'WRONG' if lines else 'as expected'}  {case['id']}: {what}", flush=True)
-        for line in lines:
-            print(f"    {line}")
-    return bad
+        problems = list(check(case, records))
+        wrong += bool(problems)
+        expected = case.get("stage") or ", ".join(case.get("fields", ["passes"]))
+        print(f"{'WRONG' if problems else 'as expected'}  {case['id']}: {expected}", flush=True)
+        for problem in problems:
+            print(f"    {problem}")
+    return wrong
 
 
 def main() -> int:
@@ -145,17 +144,17 @@ def main() -> int:
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--into", type=Path)
     arguments = parser.parse_args()
-    breakages, pairs = chosen(arguments)
+    breakages, pairs = select_cases(arguments)
     with tempfile.TemporaryDirectory() as temporary:
-        scratch = (arguments.into or Path(temporary)).resolve()
-        scratch.mkdir(parents=True, exist_ok=True)
-        names = prepare(scratch, breakages, pairs)
+        folder = (arguments.into or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        names = prepare(folder, breakages, pairs)
         with ThreadPoolExecutor(plan.parallel_cells(plan.available_cores(), plan.total_memory())) as pool:
-            records = dict(zip(names, pool.map(lambda name: run(name, scratch), names), strict=True))
-        bad = told(breakages, broken, records) + told(pairs, unseen, records)
+            records = dict(zip(names, pool.map(lambda name: run(name, folder), names), strict=True))
+        wrong = report(breakages, check_breakage, records) + report(pairs, check_drift, records)
     total = len(breakages) + len(pairs)
-    print(f"{total - bad} of {total} as expected")
-    return bool(bad)
+    print(f"{total - wrong} of {total} as expected")
+    return bool(wrong)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,15 @@ def _root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_root(tmp_path_factory.mktemp("hub"))
 
 
-@pytest.fixture(name="hub")
-def _hub(root: Path) -> Iterator[Server]:
+@pytest.fixture(name="server", scope="session")
+def _server(root: Path) -> Iterator[Server]:
     with serving(root) as server:
         yield server
+
+
+@pytest.fixture(name="hub")
+def _hub(server: Server) -> Iterator[Server]:
+    """The server, without faults and request counts of earlier tests."""
+    server.requests.clear()
+    yield server
+    server.faults.active.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import socket
 import urllib.parse
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 
 from tests.hub.conftest import FILES
 from tunematrix.hub.__main__ import main
-from tunematrix.hub.faults import Faults
+from tunematrix.hub.faults import KINDS, Faults
 from tunematrix.hub.server import Server
 from tunematrix.hub.store import index_root
 
 WEIGHTS = FILES["model.safetensors"]
+DOCS = Path(__file__).parents[2] / "docs/hub.md"
 Response = tuple[int, http.client.HTTPMessage, bytes]
 
 
@@ -190,28 +192,6 @@ def test_a_connection_is_reused_for_the_next_request(hub: Server) -> None:
     connection.close()
 
 
-def test_hidden_files_and_links_are_not_served(tmp_path: Path) -> None:
-    repo = tmp_path / "a/b"
-    (repo / ".git").mkdir(parents=True)
-    (repo / ".git/config").write_text("x")
-    (repo / "config.json").write_text("{}")
-    (repo / "link.json").symlink_to("/etc/hostname")
-
-    assert list(index_root(tmp_path)["a/b"].files) == ["config.json"]
-
-
-def test_ids_are_cached_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a/config.json").write_text("{}")
-    first = index_root(tmp_path)["a"].commit
-    monkeypatch.setattr("tunematrix.hub.store.hash_file", None)
-
-    assert index_root(tmp_path)["a"].commit == first
-    (tmp_path / "a/config.json").write_text("{ }")
-    with pytest.raises(TypeError):
-        index_root(tmp_path)
-
-
 # Faults
 
 
@@ -273,13 +253,25 @@ def test_a_redirect_and_a_portal(hub: Server) -> None:
     assert send(hub, "GET", "/gpt2/resolve/main/config.json")[2] == b"<html>log in</html>"
 
 
-@pytest.mark.parametrize("text", ["503", "boom GET:*", "200 GET:*", "503 x GET:*"])
+@pytest.mark.parametrize(
+    "text", ["503", "boom GET:*", "200 GET:*", "503 x GET:*", "4٣٣ GET:*", f"503 x{'9' * 5000} GET:*"]
+)
 def test_an_invalid_fault_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="write 'KIND \\[xTIMES\\] PATTERN'"):
         Faults().add(text)
 
 
 # The command line
+
+
+def test_help_and_docs_describe_every_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    usage = capsys.readouterr().out
+    table = re.findall(r"^\| `(\w+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert table == list(KINDS)
+    assert all(f"{kind}: {text}" in usage for kind, text in KINDS.items())
 
 
 def test_a_wrong_folder_port_or_fault_is_one_message(

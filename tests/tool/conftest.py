@@ -50,7 +50,8 @@ class Sandbox:
     def command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "tunematrix", *arguments]
         if arguments[0] == "run":
-            command += ["--model", "tiny-gpt2", "--workload", str(self.workload)]
+            model = [] if "--model" in arguments else ["--model", "tiny-gpt2"]
+            command += [*model, "--workload", str(self.workload)]
         return command
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
@@ -69,7 +70,12 @@ class Sandbox:
         return process.returncode, output
 
     def record(self, cell: str = "toy") -> dict[str, Any]:
-        return dict(json.loads((self.results / f"{cell}.json").read_text()))
+        """The last complete record of a cell."""
+        return dict(json.loads((self.results / f"tiny-gpt2/{cell}.json").read_text()))
+
+    def interrupted(self, cell: str = "toy") -> dict[str, Any]:
+        """The record of a later run that was interrupted."""
+        return dict(json.loads((self.results / f"tiny-gpt2/{cell}/interrupted.json").read_text()))
 
     def summary(self) -> dict[str, Any]:
         return dict(json.loads((self.results / "summary.json").read_text()))

@@ -29,7 +29,7 @@ def run(results: Path, venv: Path) -> Path:
     ]
     variables = {**os.environ, "TUNEMATRIX_RESULTS": str(results)}
     subprocess.run(command, cwd=ROOT, env=variables, check=True)
-    return results / "latest.json"
+    return results / "tiny-gpt2/latest.json"
 
 
 def test_the_same_lock_twice_gives_the_same_fingerprint(tmp_path: Path) -> None:

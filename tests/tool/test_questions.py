@@ -24,6 +24,7 @@ class Project:
         self.sandbox, self.folder = sandbox, folder
         cache = str(folder.parent / "uv")
         self.variables = {**sandbox.variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": cache}
+        self.variables["UV_HTTP_RETRIES"] = "1"  # uv also repeats the download of a broken wheel
         sandbox.add_cell("base", "toy==1.0\ntoydep==1.0\n")
         toys.write_suite(folder / "suite")
         (folder / "project").mkdir()

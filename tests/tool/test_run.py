@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.tool.conftest import Sandbox
+from tests.tool.conftest import TOOL_DEPENDENCIES, TOOLS, Sandbox
 from tunematrix.base.record import schema
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -56,15 +56,89 @@ def test_a_crash_of_the_process_keeps_earlier_results(sandbox: Sandbox) -> None:
     assert "Fatal Python error: Segmentation fault" in process["error"]["traceback"]
 
 
-def test_a_hanging_cell_is_killed_and_recorded(sandbox: Sandbox) -> None:
-    sandbox.add_cell()
-    sandbox.set_test("def test_hang():\n    time.sleep(100)")
-    code, output = sandbox.run("run", "toy", TUNEMATRIX_CELL_SECONDS="6")
+HANG = "def test_hang():\n    time.sleep(100)"
+OUT_OF_MEMORY = "def test_kill():\n    os.kill(os.getpid(), signal.SIGKILL)"
 
-    assert code == 1
-    assert sandbox.record()["outcome"] == "timed_out"
-    assert "did not end in time; killed" in output
-    assert stage_outcomes(sandbox.record())["import"] == "failed"
+
+@pytest.mark.parametrize(
+    ("test", "settings", "outcome", "message"),
+    [
+        (HANG, {"TUNEMATRIX_CELL_SECONDS": "6"}, "timed_out", "did not end in time; killed"),
+        (OUT_OF_MEMORY, {}, "crashed", "ended by SIGKILL"),
+    ],
+    ids=["the time limit", "kill -9"],
+)
+def test_a_cell_that_was_cut_off_is_kept_beside_the_last_complete_record(
+    sandbox: Sandbox, test: str, settings: dict[str, str], outcome: str, message: str
+) -> None:
+    sandbox.add_cell()
+    sandbox.run("run", "toy")
+    before = sandbox.record()
+    sandbox.set_test(test)
+    code, output = sandbox.run("run", "toy", **settings)
+
+    assert (code, message in output) == (3, True), output
+    assert "stays: a run that was cut off is no evidence" in output
+    assert sandbox.record() == before
+    assert sandbox.interrupted()["outcome"] == outcome
+    assert stage_outcomes(sandbox.interrupted())["import"] == "failed"
+    row = sandbox.summary()["cells"][0]
+    assert (row["outcome"], row["state"]) == ("failed", "interrupted")
+    assert f"was cut off: {sandbox.interrupted()['probes'][-1]['error']['type']}" in str(row["reasons"])
+    code, output = sandbox.run("report")
+    assert (code, "toy interrupted: last run" in output) == (3, True), output
+
+    sandbox.set_test("def test_new():\n    pass")
+    assert sandbox.run("run", "toy")[0] == 1
+    assert sandbox.record() != before
+    assert not (sandbox.results / "tiny-gpt2/toy/interrupted.json").exists()
+
+
+def test_a_cell_that_was_cut_off_without_a_record_is_what_the_summary_shows(sandbox: Sandbox) -> None:
+    sandbox.add_cell()
+    sandbox.set_test(OUT_OF_MEMORY)
+    code, _ = sandbox.run("run", "toy")
+
+    assert code == 3
+    assert not (sandbox.results / "tiny-gpt2/toy.json").exists()
+    row = sandbox.summary()["cells"][0]
+    assert (row["outcome"], row["state"], row["stages"]["import"]) == ("crashed", "interrupted", "failed")
+    jsonschema.validate(sandbox.interrupted(), schema())
+
+
+def test_a_dead_network_is_no_regression_and_keeps_record_and_environment(sandbox: Sandbox) -> None:
+    sandbox.add_cell()
+    sandbox.run("run", "toy")
+    before = sandbox.record()
+    (sandbox.constraints / "toy.txt").write_text(TOOLS + TOOL_DEPENDENCIES + "six==1.17.0\n")
+    dead = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
+    dead |= {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_CACHE_DIR": str(sandbox.results / "uv")}
+    dead["UV_FIND_LINKS"] = ""
+    code, output = sandbox.run("run", "toy", **dead)
+
+    assert code == 3, output
+    assert sandbox.record() == before
+    assert sandbox.interrupted()["error"]["type"] == "InfrastructureError"
+    assert list((sandbox.results / ".venvs/toy").glob("lib/*/site-packages/pytest"))
+    reasons = [reason["error"] for reason in sandbox.summary()["cells"][0]["reasons"]]
+    assert any("was cut off: InfrastructureError" in reason for reason in reasons), reasons
+    assert any(reason.startswith("other lock: ") for reason in reasons), reasons
+
+
+def test_a_run_with_another_model_leaves_the_first_ones_results_alone(sandbox: Sandbox) -> None:
+    sandbox.add_cell()
+    sandbox.run("run", "toy")
+    files = {path: path.read_bytes() for path in (sandbox.results / "tiny-gpt2").glob("*.*")}
+    sandbox.run("run", "toy", "--model", "tiny-llama")
+
+    assert {path: path.read_bytes() for path in files} == files
+    assert sandbox.summary()["model"] == "tiny-llama"
+    assert (sandbox.results / "tiny-llama/toy.json").is_file()
+    assert [path.name for path in (sandbox.results / ".venvs").iterdir()] == ["toy"]
+    code, output = sandbox.run("report", "--model", "tiny-gpt2")
+    assert (code, "Compatibility summary: tiny-gpt2" in output) == (1, True)
+    assert sandbox.run("show", "toy")[1].startswith("toy: failed, tiny-llama")
+    assert sandbox.run("show", "toy", "--model", "tiny-gpt2")[1].startswith("toy: failed, tiny-gpt2")
 
 
 def test_a_record_is_reused_until_something_changes(sandbox: Sandbox) -> None:
@@ -128,8 +202,8 @@ def test_an_uninstallable_lock_is_reported_with_the_message_of_uv(sandbox: Sandb
     code, output = sandbox.run("run", "toy")
 
     assert code == 3
-    assert sandbox.record()["outcome"] == "uninstallable"
-    assert "six" in sandbox.record()["error"]["message"]
+    assert sandbox.interrupted()["outcome"] == "uninstallable"
+    assert "six" in sandbox.interrupted()["error"]["message"]
     assert sandbox.summary()["counts"] == {"uninstallable": 1}
     assert "UninstallableError" in output
 
@@ -141,8 +215,8 @@ def test_unresolvable_pins_are_reported_with_the_message_of_uv(sandbox: Sandbox)
     code, _ = sandbox.run("run", "odd")
 
     assert code == 3
-    assert sandbox.record("odd")["outcome"] == "unresolvable"
-    assert "pluggy" in sandbox.record("odd")["error"]["message"]
+    assert sandbox.interrupted("odd")["outcome"] == "unresolvable"
+    assert "pluggy" in sandbox.interrupted("odd")["error"]["message"]
     assert not (sandbox.constraints / "odd.txt").exists()
 
 
@@ -160,7 +234,7 @@ def test_after_a_kill_the_old_record_is_intact_and_the_next_run_works(sandbox: S
     before = sandbox.record()
     sandbox.set_test("def test_pid(tmp_path):\n    print('PID', os.getpid(), flush=True)\n    time.sleep(60)")
     process = sandbox.start("run", "toy")
-    log = sandbox.results / "toy/log.txt"
+    log = sandbox.results / "tiny-gpt2/toy/log.txt"
     wait_for(log, "PID ")
     process.kill()
     process.communicate()
@@ -172,6 +246,8 @@ def test_after_a_kill_the_old_record_is_intact_and_the_next_run_works(sandbox: S
             break
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists(), "the cell's process outlived its parent"
+    code, output = sandbox.run("report")
+    assert (code, "the run did not end; it was killed" in output) == (3, True), output
     sandbox.set_test("def test_pid():\n    pass")
     assert sandbox.run("run", "toy")[0] == 1
     assert [probe["outcome"] for probe in workload_probes(sandbox.record())] == ["passed"]
@@ -186,7 +262,7 @@ def test_nox_gives_a_complete_summary_after_it_was_killed_and_run_again(
     root = Path(__file__).parents[2]
     options = {"cwd": root, "env": sandbox.variables, "text": True, "stdout": subprocess.PIPE}
     first = subprocess.Popen(command, **options)  # type: ignore[call-overload]  # options by name
-    wait_for(sandbox.results / "one/log.txt", "")
+    wait_for(sandbox.results / "tiny-gpt2/one/log.txt", "")
     os.kill(first.pid, signal.SIGKILL)
 
     second = subprocess.run(command, check=False, **options)  # type: ignore[call-overload]  # options by name

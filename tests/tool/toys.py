@@ -16,7 +16,8 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT
 from tunematrix.locks import uv
 
 SIMPLE = "application/vnd.pypi.simple.v1+json"
-# toy is bad from 1.4 on and fixed in 1.7; its loss changes in 1.2; 1.5 cannot be installed; 1.6 needs toydep 2.
+# toy fails from 1.4 on and is fixed in 1.7; its loss changes in 1.2; 1.5 cannot be installed; 1.6 needs
+# toydep 2.
 RELEASES: dict[str, dict[str, list[str]]] = {
     "toy": {f"1.{minor}": ["toydep>=2"] if minor == 6 else ["toydep"] for minor in range(9)},
     "toydep": {"1.0": [], "2.0": []},

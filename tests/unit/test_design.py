@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src/tunematrix"
 TEXT = (ROOT / "docs/design.md").read_text(encoding="utf-8")
 FOLDERS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-NAMED = re.findall(r"`((?:%s)\.\w+(?:\.\w+)?)`" % "|".join(FOLDERS), TEXT)
+NAMED = re.findall(rf"`((?:{'|'.join(FOLDERS)})\.\w+(?:\.\w+)?)`", TEXT)
 FILES = re.findall(r"`([\w./-]+/[\w.-]*)`", TEXT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,26 @@ def test_tests_is_the_default_session() -> None:
     selected = [line for line in nox("-l").splitlines() if line.startswith("* ")]
 
     assert [line.split()[1] for line in selected] == ["tests"]
+
+
+@pytest.mark.parametrize("arguments", [("-l",), ("-l", "--json"), ("-s", "lock")])
+def test_a_wrong_matrix_is_one_message_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "matrix.toml").write_text("schema = 1\n[[cell]]\nnme = 'a'\n")
+    environment = {**os.environ, "TUNEMATRIX_CONSTRAINTS": str(tmp_path)}
+
+    completed = subprocess.run(
+        [sys.executable, "-m", "nox", *arguments],
+        cwd=ROOT,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert completed.returncode == 2
+    assert completed.stdout + completed.stderr == (
+        f"error: {tmp_path}/matrix.toml: [[cell]]: unknown key 'nme'; did you mean 'name'?\n"
+    )
 
 
 def test_the_noxfile_stays_short() -> None:

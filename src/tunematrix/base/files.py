@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Atomic file writes, and the rule for where a file may be written."""
 
 from __future__ import annotations
 
@@ -6,9 +6,30 @@ import os
 import tempfile
 from pathlib import Path
 
+from tunematrix.base.errors import UsageError
+from tunematrix.shared.secrets import mask
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace ``path`` with ``text``; if the process is killed or the disk is full, the old file stays."""
+
+def check_inside(path: Path, folder: Path) -> Path:
+    """``path``, if it lies in ``folder``, which may be a symbolic link itself.
+
+    Raises ``UsageError`` if ``..``, an absolute path or a symbolic link leads out.
+    """
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links; a path that no file system can hold
+        inside = False
+    if not inside:
+        raise UsageError(f"{str(path)!r:.200}: refused, because it leads out of {folder}")
+    return path
+
+
+def write_atomic(path: Path, text: str, *, masked: bool = True) -> None:
+    """Replace ``path`` with ``text``; if the process is killed or the disk is full, the old file stays.
+
+    ``masked`` leaves out secrets; only a file that a person wrote keeps all its text.
+    """
+    text = mask(text) if masked else text
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

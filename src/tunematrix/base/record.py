@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from typing import Any, Final, TypeVar
+
+import jsonschema
+
+from tunematrix.shared.reading import MAX_BITS
+from tunematrix.shared.stages import is_infrastructure
 
 SCHEMA: Final = 1
 # A cell's outcome is the first of these that a stage or probe has.
 WORST_FIRST: Final = ("crashed", "timed_out", "failed", "skipped", "not_run", "unavailable", "passed")
+BROKEN: Final = ("failed", "crashed", "timed_out")
 UNTESTABLE: Final = ("unresolvable", "uninstallable")
+FAILED_OUTCOMES: Final = (*BROKEN, *UNTESTABLE)
+MAX_TEXT: Final = 200_000  # characters of one text, such as a traceback; a longer one is cut
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +56,23 @@ class Result:
     error: Failure | None = None
     known_issue: str | None = None
 
+    @property
+    def machine_error(self) -> Failure | None:
+        """The error if network, disk, memory or time caused it, which is no evidence about the packages."""
+        return _machine_error(self.error) if self.outcome in BROKEN else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether this is evidence that the packages fail."""
+        return self.outcome in FAILED_OUTCOMES and self.machine_error is None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One run of one cell; ``results/<cell>.json`` has the same keys."""
+    """One run of one cell; ``results/<model>/<cell>.json`` has the same keys.
+
+    ``reused_at`` is the time at which an unchanged cell last reused the record.
+    """
 
     cell: str
     outcome: str
@@ -57,6 +80,7 @@ class Record:
     reused: bool = False
     attempts: int = 1
     started: str = ""
+    reused_at: str = ""
     seconds: float = 0.0
     peak_rss_mb: int = 0
     lock: Mapping[str, str] = field(default_factory=dict)
@@ -72,16 +96,42 @@ class Record:
     signatures: Mapping[str, list[str]] = field(default_factory=dict)
     symbols: Mapping[str, list[str]] = field(default_factory=dict)
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tried: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def packages(self) -> Mapping[str, str]:
         return dict(self.environment.get("packages", {}))
 
+    @property
+    def last_used(self) -> str:
+        """When the cell last ran, or reused this record."""
+        return max(self.started, self.reused_at)
+
+    @property
+    def interruption(self) -> Failure | None:
+        """Why the run says nothing about the whole cell; None for a complete run.
+
+        It could not start, its workflow was skipped, or the machine ended a part of it.
+        """
+        if self.error or self.outcome in UNTESTABLE:
+            return self.error or Failure(type=self.outcome, message="no reason recorded")
+        return self.machine_error
+
+    @property
+    def machine_error(self) -> Failure | None:
+        """The first error that network, disk, memory or time caused: another run may not have it."""
+        results = (result.machine_error for result in (*self.stages, *self.probes))
+        return next(filter(None, (_machine_error(self.error), *results)), None)
+
     def stage(self, name: str) -> Result:
         """The result of stage ``name``; ``not_run`` if the record has none."""
         matches = (stage for stage in self.stages if stage.name == name)
         return next(matches, Result(name=name, outcome="not_run"))
+
+
+def _machine_error(error: Failure | None) -> Failure | None:
+    return error if error and is_infrastructure(error.type, error.message) else None
 
 
 T = TypeVar("T", Failure, Result, Record)
@@ -93,16 +143,33 @@ def to_dict(record: Record) -> dict[str, Any]:
 
 
 def _to_json(value: Any) -> Any:
+    """``value`` as JSON that ``from_dict`` accepts, whatever a stack reports."""
     if isinstance(value, Mapping):
         optional = ("error", "known_issue")
-        return {key: _to_json(item) for key, item in value.items() if item is not None or key not in optional}
-    return [_to_json(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {
+            str(_to_json(key)): _to_json(item)
+            for key, item in value.items()
+            if item is not None or key not in optional
+        }
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    if isinstance(value, str):
+        cut = f"... ({len(value) - MAX_TEXT} more characters)" if len(value) > MAX_TEXT else ""
+        return value[:MAX_TEXT].encode(errors="replace").decode() + cut
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return float(value) if value.bit_length() < 1000 else math.inf
+    return value
 
 
-def from_dict(content: Mapping[str, Any]) -> Record:
-    """The record in ``content``; raises ``ValueError`` if this release does not read its schema."""
-    if content.get("schema") != SCHEMA:
-        raise ValueError(f"its schema is {content.get('schema')!r}; this release reads {SCHEMA}")
+def from_dict(content: Any) -> Record:
+    """The record in ``content``; raises ``ValueError`` that names the wrong key.
+
+    Checks the whole content against the schema, so that no reader of a record has to.
+    """
+    if isinstance(content, Mapping) and content.get("schema", SCHEMA) != SCHEMA:
+        raise ValueError(f"its schema is {content['schema']!r:.20}; this release reads {SCHEMA}")
+    if error := next(_validator().iter_errors(content), None):
+        raise ValueError(_describe(error))
     record = _from_known_keys(Record, content)
     return dataclasses.replace(
         record,
@@ -112,6 +179,14 @@ def from_dict(content: Mapping[str, Any]) -> Record:
         call_sites=tuple(content.get("call_sites", [])),
         warnings=tuple(content.get("warnings", [])),
     )
+
+
+def _describe(error: jsonschema.ValidationError) -> str:
+    """The key and what is wrong with it: short and on one line, whatever the content is."""
+    key = repr(error.json_path.removeprefix("$").lstrip("."))[1:-1] or "the content"
+    value = repr(error.instance)
+    reason = error.message.replace(value, f"{value:.60}...") if len(value) > 60 else error.message
+    return f"{key:.100}: {reason:.200}"
 
 
 def _from_known_keys(cls: type[T], content: Mapping[str, Any]) -> T:
@@ -132,6 +207,11 @@ def worst_outcome(results: list[Result]) -> str:
     """A cell's outcome: the worst of its results; ``not_run`` if there are none."""
     outcomes = {result.outcome for result in results}
     return next((outcome for outcome in WORST_FIRST if outcome in outcomes), "not_run")
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema())
 
 
 def schema() -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""Reads and checks TOML files; errors name the file, the key and the closest valid key."""
+"""Checks files that people write, above all TOML; errors name the file, the key and the closest valid key."""
 
 from __future__ import annotations
 
 import datetime
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.shared import reading
+from tunematrix.shared.reading import UnreadableError
 
 TYPE_NAMES: Final[Mapping[type, str]] = {
     int: "a whole number",
@@ -20,6 +22,21 @@ TYPE_NAMES: Final[Mapping[type, str]] = {
 }
 
 
+@contextmanager
+def unreadable_is_usage_error() -> Iterator[None]:
+    """Turn what ``shared.reading`` raises into ``UsageError``; the only place that does."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise UsageError(str(error)) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that people write; raises ``UsageError``."""
+    with unreadable_is_usage_error():
+        return reading.read_text(path)
+
+
 def read(path: Path) -> dict[str, Any]:
     """The content of a TOML file; raises ``UsageError``."""
     return read_with_text(path)[0]
@@ -27,25 +44,25 @@ def read(path: Path) -> dict[str, Any]:
 
 def read_with_text(path: Path) -> tuple[dict[str, Any], str]:
     """The content of a TOML file and the text it was parsed from; raises ``UsageError``."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
+    text = read_text(path)
     return parse(text, path), text
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
     """The content of ``text``; raises ``UsageError`` that names ``path``."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None
+    with unreadable_is_usage_error():
+        return reading.parse_toml(text, path)
 
 
 def check_schema(content: Mapping[str, Any], supported: int, path: Path | str) -> None:
-    """Raise ``UsageError`` unless the file's schema is ``supported``."""
+    """Raise ``UsageError`` unless the file's schema is ``supported``.
+
+    Check it before the keys: a file of a newer release has keys that this one does not know.
+    """
     schema = content.get("schema")
-    if schema != supported:
+    if schema is None:
+        raise UsageError(f"{path}: schema is missing; add 'schema = {supported}' as the first line")
+    if type(schema) is not int or schema != supported:
         raise UsageError(f"{path}: schema is {schema!r}; this release reads schema = {supported}")
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from tunematrix.base.errors import UsageError, did_you_mean
-from tunematrix.base.store import Store
-from tunematrix.cli.questions import JSON, MODEL, progress_printer
+from tunematrix.cli.questions import JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.results import open_store
 from tunematrix.questions import bisect, candidate
 from tunematrix.report import answers
 from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
 from tunematrix.shared.stages import STAGES
 
 
@@ -28,6 +30,7 @@ from tunematrix.shared.stages import STAGES
 @click.option("--metric", help="Compare only this number, such as align.loss.")
 @click.option("--find-fix", is_flag=True, help="Find the first version that works: pass BAD before GOOD.")
 @MODEL
+@WORKLOAD
 @JSON
 def bisect_command(
     arguments: tuple[str, ...],
@@ -38,6 +41,7 @@ def bisect_command(
     metric: str | None,
     find_fix: bool,
     model: str,
+    workload: Path | None,
     as_json: bool,
 ) -> int:
     """Find the first bad version of PACKAGE.
@@ -51,14 +55,14 @@ def bisect_command(
     question = bisect.Question(
         package=package, first=first, last=last, stage=_check_stage(stage), metric=metric, find_fix=find_fix
     )
-    store = Store()
+    store = open_store(model)
     base = candidate.load_baseline(baseline, store)
     progress = progress_printer(quiet=as_json)
-    answer = bisect.find_first(base, question, Options(model=model), store, progress)
+    answer = bisect.find_first(base, question, Options(model=model, workload=workload), store, progress)
     if as_json:
         click.echo(json.dumps(answers.bisect_json(answer), indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join(answers.bisect_lines(answer)))
+        print_lines(answers.bisect_lines(answer))
     return 0
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import click
 
-from tunematrix.base.store import Store
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, progress_printer
+from tunematrix.cli.questions import BASELINE, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.results import open_store
 from tunematrix.questions import bounds, candidate
 from tunematrix.report import answers
 from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
 
 
 @click.command("bounds")
@@ -21,19 +23,26 @@ from tunematrix.run.options import Options
     "--no-drift", is_flag=True, help="Also require that behaviour stays the same: numbers and defaults."
 )
 @MODEL
+@WORKLOAD
 @JSON
 def bounds_command(
-    packages: tuple[str, ...], *, baseline: str | None, no_drift: bool, model: str, as_json: bool
+    packages: tuple[str, ...],
+    *,
+    baseline: str | None,
+    no_drift: bool,
+    model: str,
+    workload: Path | None,
+    as_json: bool,
 ) -> int:
     """Find the version range of each PACKAGE that works.
 
     In it every stage passes that passes in the baseline.
     """
-    store = Store()
+    store = open_store(model)
     base = candidate.load_baseline(baseline, store)
     prober = bounds.Prober(
         base=base,
-        options=Options(model=model),
+        options=Options(model=model, workload=workload),
         store=store,
         progress=progress_printer(quiet=as_json),
         allow_drift=not no_drift,
@@ -42,5 +51,5 @@ def bounds_command(
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(answer), indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join(answers.bounds_lines(answer)))
+        print_lines(answers.bounds_lines(answer))
     return 0

@@ -3,62 +3,86 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
 from tunematrix.base.errors import UsageError
+from tunematrix.base.files import check_inside
 from tunematrix.base.record import Record
-from tunematrix.base.store import Store, read_record
+from tunematrix.base.store import OTHER_FILES, Store, read_record
+from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.locks.table import Matrix
+from tunematrix.shared import reading
+from tunematrix.shared.output import print_lines
 
-JOB_LIMIT = 256  # GitHub's limit of jobs in one matrix
+JOB_LIMIT: Final = 256  # GitHub's limit of jobs in one matrix
+JOBS_HINT: Final = "give this command the output of 'nox -l --json'"
 
 
-def job_matrix(sessions: Iterable[Mapping[str, Any]]) -> dict[str, list[dict[str, str]]]:
+def job_matrix(sessions: Any) -> dict[str, list[dict[str, str]]]:
     """One job for each e2e session of ``nox -l --json``, in the format of GitHub's ``strategy.matrix``.
 
     Raises ``UsageError`` if there are no such sessions, or more than a matrix can hold.
     """
-    jobs = [
-        {
-            "cell": session["call_spec"]["cell"],
-            "session": session["session"],
-            "python": session["python"],
-        }
-        for session in sessions
-        if session["name"] == "e2e" and session["call_spec"]
-    ]
+    jobs = [job for session in sessions if (job := _job(session))] if isinstance(sessions, list) else []
     if not jobs:
-        raise UsageError("no e2e sessions on standard input; pipe 'nox -l --json' into this command")
+        raise UsageError(f"no e2e sessions in it; {JOBS_HINT}")
     if len(jobs) > JOB_LIMIT:
         raise UsageError(f"{len(jobs)} cells, but one job matrix holds {JOB_LIMIT}; split matrix.toml")
     return {"include": jobs}
 
 
-def merge_records(matrix: Matrix, folder: Path, store: Store) -> list[str]:
-    """Copy the records below ``folder`` to ``store``; returns the errors, a line each.
+def _job(session: Any) -> dict[str, str] | None:
+    """The job for a session; None if the session is not that of a cell."""
+    if not isinstance(session, Mapping) or session.get("name") != "e2e":
+        return None
+    spec = session.get("call_spec")
+    job = {
+        "cell": spec.get("cell") if isinstance(spec, Mapping) else None,
+        "session": session.get("session"),
+        "python": session.get("python"),
+    }
+    texts = {key: value for key, value in job.items() if isinstance(value, str)}
+    return texts if len(texts) == len(job) else None
 
-    The newest record of a cell wins. A cell without a record stays without one: the summary shows it as
-    unknown.
+
+def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str], list[str]]:
+    """Add the records below ``folder`` to ``store``; returns what was left out and the errors, a line each.
+
+    The newest record of a cell and model wins, also over one that is already there. Records come from jobs
+    that run unvetted packages: nothing but the records of cells of the matrix is written, each where the
+    records of its cell and model lie.
     """
-    newest: dict[str, Record] = {}
-    errors = []
-    for cell in matrix.cells:
-        for path in sorted(folder.rglob(f"{cell.name}.json")):
-            try:
-                record = read_record(path)
-            except UsageError as error:
-                errors.append(str(error))
-                continue
-            if cell.name not in newest or record.started > newest[cell.name].started:
-                newest[cell.name] = record
-    for record in newest.values():
-        store.save(record)
-    return errors
+    left_out, errors = [], []
+    for path in sorted(folder.rglob("*.json")):
+        cell = path.parent.name if path.stem == "interrupted" else path.stem
+        if cell in OTHER_FILES or not path.is_file():
+            continue
+        try:
+            matrix.cell(cell)
+        except UsageError:
+            left_out.append(f"{path}: left out: '{cell}' is no cell of the matrix")
+            continue
+        try:
+            if reason := store.add(_check_record(path, cell, folder)):
+                left_out.append(f"{path}: left out: {reason}")
+        except UsageError as error:
+            errors.append(str(error))
+    return left_out, errors
+
+
+def _check_record(path: Path, cell: str, folder: Path) -> Record:
+    """The record in ``path``; raises ``UsageError`` if it is not of ``cell``, or not below ``folder``."""
+    record = read_record(check_inside(path, folder))
+    if record.cell != cell:
+        raise UsageError(f"{path}: it is of cell {record.cell!r}, not of '{cell}'")
+    if not record.model.get("name"):
+        raise UsageError(f"{path}: it does not name its model")
+    return record
 
 
 @click.command()
@@ -66,10 +90,10 @@ def merge_records(matrix: Matrix, folder: Path, store: Store) -> list[str]:
 def jobs(sessions: TextIO) -> None:
     """Convert the output of 'nox -l --json' to a job matrix for GitHub."""
     try:
-        listing = json.load(sessions)
+        content = reading.parse_json(sessions.read(), "the list of sessions")
     except ValueError as error:
-        raise UsageError(f"not the output of 'nox -l --json': {error}") from None
-    click.echo(json.dumps(job_matrix(listing)))
+        raise UsageError(f"{error}; {JOBS_HINT}") from None
+    click.echo(json.dumps(job_matrix(content)))
 
 
 @click.command()
@@ -77,9 +101,9 @@ def jobs(sessions: TextIO) -> None:
 def merge(folder: Path) -> int:
     """Copy the records of CI jobs to the results folder.
 
-    FOLDER contains the records, at any depth. Run 'report' afterwards.
+    FOLDER contains the records, at any depth. Of each cell and model the newest record stays. Run 'report'
+    afterwards.
     """
-    errors = merge_records(table.load(), folder, Store())
-    for error in errors:
-        click.echo(error, err=True)
+    left_out, errors = merge_records(table.load(), folder, open_store())
+    print_lines([*left_out, *errors], err=True)
     return UsageError.exit_code if errors else 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tunematrix.base.errors import RegressionError, UntestableError
+from tunematrix.base.errors import RegressionError, UnresolvableError, UsageError
 from tunematrix.locks import imported, populate, table
 from tunematrix.locks import lock as locks
 
@@ -27,27 +27,38 @@ PATH = click.Path(path_type=Path)
     is_flag=True,
     help="Add and remove cells according to [policy], then lock them.",
 )
+@click.option("--force", is_flag=True, help="Also overwrite locks that were made or edited by hand.")
 def lock(
-    names: tuple[str, ...], *, check: bool, source: Path | None, name: str | None, by_policy: bool
+    names: tuple[str, ...],
+    *,
+    check: bool,
+    source: Path | None,
+    name: str | None,
+    by_policy: bool,
+    force: bool,
 ) -> int:
     """Write the locks of the named cells, or of all.
 
-    A lock is not rewritten if its versions stay the same.
+    A lock is not rewritten if its versions stay the same, or if it was made or edited by hand.
     """
+    if (check, source is not None, by_policy).count(True) > 1 or (names and (source or by_policy)):
+        raise UsageError("pass only one of: cell names (also with --check), --from FILE, --populate")
+    if name is not None and source is None:
+        raise UsageError("--name names the cell that --from adds; pass --from FILE too")
     matrix = table.load()
+    if source:
+        return _import(matrix, source, name or source.stem, force=force)
     if by_policy:
         names = tuple(_populate(matrix))
         if not names:
             return 0
         matrix = table.load()
-    if source:
-        return _import(matrix, source, name or source.stem)
     cells = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.imported_from]
-    return (
-        _check_locks(matrix, cells)
-        if check
-        else max((_write_lock(matrix, cell) for cell in cells), default=0)
-    )
+    if not cells:
+        click.echo("all locks are imported; import a newer file: nox -s lock -- --from FILE --name CELL")
+    if check:
+        return _check_locks(matrix, cells)
+    return max((_write_lock(matrix, cell, force=force) for cell in cells), default=0)
 
 
 def _populate(matrix: table.Matrix) -> list[str]:
@@ -65,7 +76,8 @@ def _populate(matrix: table.Matrix) -> list[str]:
         click.echo(f"  {name}: left out, {why}")
     if not plan.added and not plan.removed:
         click.echo(f"{table.FILE} matches its policy")
-    populate.apply(matrix, plan)
+    for path in populate.apply(matrix, plan):
+        click.echo(f"  {path}: was made or edited by hand and stays; delete it if it is not needed")
     return [cell.name for cell, _ in plan.added]
 
 
@@ -74,13 +86,18 @@ def _describe(cell: table.Cell) -> str:
     return f"{cell.name}: {pins}{f' as of {cell.as_of}' if cell.as_of else ''}"
 
 
-def _import(matrix: table.Matrix, source: Path, name: str) -> int:
+def _import(matrix: table.Matrix, source: Path, name: str, *, force: bool) -> int:
     """Add the cell ``name`` from a lock file, and print what the import changed."""
-    cell, imported_lock = imported.import_cell(matrix, source, name)
+    cell, imported_lock = imported.import_cell(matrix, source, name, force=force)
     for package, (before, after) in imported_lock.moved.items():
         click.echo(f"moved: {package} {before} -> {after}, for the test tools")
     if imported_lock.left_out:
         click.echo(f"left out, not releases for a CPU: {', '.join(imported_lock.left_out)}")
+    if imported_lock.replaced:
+        click.echo(f"replaced by releases on the index: {', '.join(imported_lock.replaced)}")
+    if imported_lock.cuda:
+        torch = imported_lock.packages.get("torch")
+        click.echo(f"torch {torch} is a CUDA build, with {len(imported_lock.cuda)} CUDA packages")
     click.echo(f"added: {', '.join(imported_lock.added) or 'nothing'}")
     click.echo(
         f"{matrix.lock_path(cell)}: {len(imported_lock.packages)} packages; run it: nox -s 'e2e({name})'"
@@ -96,10 +113,15 @@ def _check_locks(matrix: table.Matrix, cells: list[table.Cell]) -> int:
     return RegressionError.exit_code if stale else 0
 
 
-def _write_lock(matrix: table.Matrix, cell: table.Cell) -> int:
+def _write_lock(matrix: table.Matrix, cell: table.Cell, *, force: bool) -> int:
+    """Make one lock; returns its exit code. Raises ``InfrastructureError``: the next lock would fail too."""
+    path = matrix.lock_path(cell)
+    if path.is_file() and locks.is_edited(path) and not (force or cell.imported_from):
+        click.echo(f"{cell.name}: edited by hand, stays; to remake it: nox -s lock -- {cell.name} --force")
+        return 0
     try:
-        changed = locks.write(cell, matrix.lock_path(cell))
-    except UntestableError as error:
+        changed = locks.write(cell, path, force=force)
+    except UnresolvableError as error:
         click.echo(f"{cell.name}: {error.outcome}\n{error}", err=True)
         return error.exit_code
     click.echo(f"{cell.name}: {'written' if changed else 'unchanged'}")

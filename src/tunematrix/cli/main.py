@@ -1,17 +1,16 @@
-"""``tunematrix``: the command line that the nox sessions call; errors become exit codes here."""
+"""``tunematrix``: the command line that the nox sessions call."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from typing import NoReturn
 
 import click
 
 from tunematrix import __version__
-from tunematrix.base.errors import TunematrixError
 from tunematrix.cli import bisect, bounds, ci, compare, lock, run, upgrade
+from tunematrix.cli.errors import handle_errors
+from tunematrix.shared.output import clean_output
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,26 +38,9 @@ for command in (
     cli.add_command(command)
 
 
-@contextlib.contextmanager
-def handle_errors() -> Iterator[None]:
-    """Turn errors into messages and exit codes; nothing else does."""
-    try:
-        yield
-    except TunematrixError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except OSError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(3)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-
-
 def main(arguments: list[str] | None = None) -> NoReturn:
     code = 0
+    clean_output()
     with handle_errors():
         code = cli.main(arguments, prog_name="tunematrix", standalone_mode=False)
     sys.exit(code if isinstance(code, int) else 0)

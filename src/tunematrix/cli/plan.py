@@ -1,4 +1,4 @@
-"""How nox runs the sessions: which by default, and how many cells in parallel."""
+"""What nox runs: the cells, which sessions by default, and how many in parallel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from tunematrix.cli.errors import handle_errors
+from tunematrix.locks import table
+from tunematrix.locks.table import Cell
+
 CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for other programs
+
+
+def load_cells() -> tuple[Cell, ...]:
+    """The cells of the matrix; with a wrong ``matrix.toml``, exits with its message and code."""
+    with handle_errors():
+        matrix = table.load()
+    return matrix.cells
 
 
 def runs_cells(arguments: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,11 @@ BASELINE = click.option(
     "--baseline",
     metavar="CELL|FILE",
     help="A cell, or a file that 'lock --from' reads. Default: the baseline in matrix.toml.",
+)
+WORKLOAD = click.option(
+    "--workload",
+    type=click.Path(path_type=Path),
+    help="Folder with your own configurations, data and tests.",
 )
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON; docs/upgrade.md describes the format."

@@ -10,13 +10,16 @@ from typing import Any
 import click
 
 from tunematrix.base.record import Record
-from tunematrix.base.store import Store
+from tunematrix.base.store import Store, stores
+from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import lock as locks
 from tunematrix.locks import table
 from tunematrix.report import summary as view
 from tunematrix.report import terminal, write
+from tunematrix.report.rows import Row, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import ledger
 
@@ -37,9 +40,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data and tests.")
 def run(name: str, **arguments: Any) -> int:
     """Run one cell and update the summary."""
-    matrix, store = table.load(), Store()
-    options = Options(**arguments)
+    matrix, options = table.load(), Options(**arguments)
+    options.check()
     cell = matrix.cell(name)
+    store = open_store(options.model)
     if (lock := matrix.lock_path(cell)).is_file() and (why := locks.stale_reason(cell, lock)):
         click.echo(f"warning: {lock}: {why}; installed anyway. To update it: nox -s lock -- {name}", err=True)
     click.echo(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
@@ -48,7 +52,7 @@ def run(name: str, **arguments: Any) -> int:
     _print_record(record, store, issues)
     if not options.select:
         write.refresh(matrix, store)
-    row = view.Row.from_record(record, issues)
+    row = Row.from_record(record, issues)
     problems = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
     _print_errors(problems)
     return view.exit_code([row.state], problems)
@@ -59,8 +63,7 @@ def _expired(issues: ledger.Ledger) -> list[str]:
 
 
 def _print_errors(lines: Sequence[str]) -> None:
-    for line in lines:
-        click.echo(line, err=True)
+    print_lines(lines, err=True)
 
 
 def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
@@ -69,17 +72,19 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
     if record.reused:
         duration = "reused, nothing has changed; --rerun runs it again"
     click.echo(f"{record.cell}: {record.outcome} ({duration})")
-    for reason in view.reasons(record.cell, record, issues.known_issues(record)):
-        click.echo(f"  {reason.line}")
+    print_lines(f"  {reason.line}" for reason in reasons(record, issues.known_issues(record)))
+    if record.interruption and (earlier := store.load(record.cell)):
+        click.echo(f"  the record of {day(earlier)} stays: a run that was cut off is no evidence")
     folder = store.cell_folder(record.cell) / "run"
     if folder.is_dir():
         click.echo(f"  work folder kept: {folder}")
 
 
 @click.command()
-def report() -> int:
+@MODEL
+def report(model: str | None) -> int:
     """Write the summary from the existing records, and print it."""
-    return _show(table.load(), Store())
+    return _show(table.load(), open_store(model))
 
 
 def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None) -> int:
@@ -97,7 +102,14 @@ def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = Non
 @click.argument("started", type=float)
 def finish(started: float) -> int:
     """Print the summary at the end of nox if it ran a cell; STARTED is the Unix time when nox started."""
-    matrix, store = table.load(), Store()
-    paths = {cell.name: store.path(cell.name) for cell in matrix.cells}
-    ran = [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime >= started]
-    return _show(matrix, store, ran) if ran else 0
+    matrix = table.load()
+    codes = []
+    for store in stores(open_store().root):
+        ran = [cell.name for cell in matrix.cells if _ran_since(started, store, cell.name)]
+        codes += [_show(matrix, store, ran)] if ran else []
+    return min(filter(None, codes), default=0)  # a regression is 1, which goes before 2 and 3
+
+
+def _ran_since(started: float, store: Store, cell: str) -> bool:
+    paths = (store.path(cell), store.interrupted_path(cell), store.running_path(cell))
+    return any(path.is_file() and path.stat().st_mtime >= started for path in paths)

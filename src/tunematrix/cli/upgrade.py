@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.store import Store
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, progress_printer
+from tunematrix.base.files import write_atomic
+from tunematrix.cli.questions import BASELINE, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.questions import candidate, upgrade
-from tunematrix.report import answers
+from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
+from tunematrix.verdict import accepted
+from tunematrix.verdict.answer import Knowledge, judge
+
+LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
 
 
 @click.command("upgrade")
@@ -27,9 +36,11 @@ from tunematrix.run.options import Options
 )
 @click.option("--against", metavar="CELL", help="Request the core pins of another cell, such as latest.")
 @MODEL
-@click.option(
-    "--workload", type=click.Path(path_type=Path), help="Folder with your own configurations, data and tests."
-)
+@WORKLOAD
+@click.option("--rerun", is_flag=True, help="Run both sides again, also if nothing changed.")
+@click.option("--accept", metavar="ID", help="Accept this finding, with --reason, in accepted.toml.")
+@click.option("--reason", metavar="TEXT", help="Why the finding of --accept is fine for you.")
+@click.option("--details", is_flag=True, help="Print every finding in full, not one screen.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
 @JSON
 def upgrade_command(
@@ -38,39 +49,81 @@ def upgrade_command(
     baseline: str | None,
     all_outdated: bool,
     against: str | None,
-    model: str,
-    workload: Path | None,
-    markdown: Path | None,
-    as_json: bool,
+    **options: Any,
 ) -> int:
     """Check whether an upgrade is safe.
 
     REQUEST is a requirement such as "trl==1.16.0". The smallest change to the baseline that satisfies all
-    requests is run and compared with the baseline.
+    requests is run and compared with the baseline. Exit codes: 0 SAFE or SAFE WITH EDITS, 1 BREAKS or
+    BEHAVIOUR CHANGES that are not accepted, 2 bad input, 3 CANNOT TELL.
     """
     if bool(requests) + all_outdated + bool(against) != 1:
         raise UsageError("pass either requests such as 'trl==1.16.0', or --all, or --against CELL")
-    store, options = Store(), Options(model=model, workload=workload)
-    base = candidate.load_baseline(baseline, store)
-    progress = progress_printer(quiet=as_json)
+    if bool(options["accept"]) != bool(options["reason"]):
+        raise UsageError("--accept ID and --reason TEXT go together")
+    check_writable(options["markdown"])
+    store = open_store(options["model"])
+    run_options = Options(model=options["model"], workload=options["workload"], rerun=options["rerun"])
+    upgrader = upgrade.Upgrader(
+        base=candidate.load_baseline(baseline, store),
+        options=run_options,
+        store=store,
+        progress=progress_printer(quiet=options["as_json"]),
+    )
     if all_outdated:
-        return _print_plan(upgrade.plan(base, options, store, progress), as_json=as_json)
+        return _print_plan(upgrade.plan(upgrader), as_json=options["as_json"])
     if against:
         pins = table.load().cell(against).pins
         requests = tuple(f"{name}=={version}" for name, version in pins.items() if name != "torch")
-    answer = upgrade.evaluate(base, requests, options, store, progress)
+        if not requests:
+            raise UsageError(f"--against {against}: this cell pins nothing that can be requested")
+    answer = upgrader.evaluate(requests)
+    if options["accept"]:
+        answer = _accept(answer, upgrader, options["accept"], options["reason"])
+    _print_answer(answer, options["markdown"], as_json=options["as_json"], everything=options["details"])
+    return answer.judgement.exit_code
+
+
+def _accept(answer: upgrade.Answer, upgrader: upgrade.Upgrader, name: str, reason: str) -> upgrade.Answer:
+    """Write the acceptance down, and judge again."""
+    moved = answer.candidate.moved if answer.candidate else {}
+    pins = [
+        f"{package}=={moved[package][1]}"
+        for package in moved
+        if package in upgrader.base.direct and moved[package][1]
+    ]
+    folder = table.constraints_folder()
+    entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
+    click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
+    judgement = judge(answer.before, answer.after, Knowledge.load(folder))
+    return dataclasses.replace(answer, judgement=judgement)
+
+
+def _print_answer(answer: upgrade.Answer, markdown: Path | None, *, as_json: bool, everything: bool) -> None:
+    whole = report.upgrade_markdown(answer)
+    if answer.details:
+        write_atomic(answer.details, whole)
     if markdown:
-        markdown.write_text(answers.upgrade_markdown(answer), encoding="utf-8")
+        write_atomic(markdown, whole)
     if as_json:
-        click.echo(json.dumps(answers.upgrade_json(answer), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(report.upgrade_json(answer), indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join(answers.upgrade_lines(answer)))
-    return answers.upgrade_exit_code(answer.answer)
+        print_lines(report.upgrade_lines(answer, everything=everything))
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise ``UsageError`` before anything runs if ``path`` cannot be written afterwards."""
+    if not path:
+        return
+    if len(os.fsencode(path.name)) > LONGEST_NAME or path.is_dir():
+        raise UsageError(f"--markdown {path}: is a folder, or its name is too long; name a file")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise UsageError(f"--markdown {path}: the folder {path.parent} is not there or not writable")
 
 
 def _print_plan(plan: upgrade.Plan, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(answers.plan_json(plan), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(report.plan_json(plan), indent=1, ensure_ascii=False))
     else:
-        click.echo("\n".join(answers.plan_lines(plan)))
-    return answers.upgrade_exit_code(plan.together.answer) if plan.blocked else 0
+        print_lines(report.plan_lines(plan))
+    return plan.together.judgement.exit_code if plan.blocked else 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.harness.failure import ANSI, STACK, short_path
+from tunematrix.shared.secrets import mask
 
 CATEGORIES: Final = (DeprecationWarning, FutureWarning, PendingDeprecationWarning)
 ANNOUNCEMENT: Final = re.compile(
@@ -26,7 +27,7 @@ def collect_deprecations(collected: list[dict[str, Any]]) -> Iterator[None]:
     deprecations: dict[tuple[str, str, str], dict[str, Any]] = {}
 
     def add(category: str, message: str, module: str) -> None:
-        text = " ".join(ANSI.sub("", message).split())[:MAX_LENGTH]
+        text = mask(" ".join(ANSI.sub("", message).split()))[:MAX_LENGTH]
         if module.split(".", maxsplit=1)[0] not in PACKAGES:
             return
         deprecation = deprecations.setdefault(

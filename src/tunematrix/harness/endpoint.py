@@ -30,7 +30,7 @@ def provide_hub() -> Iterator[None]:
         with _start_embedded_hub():
             yield
     else:
-        if hub == "huggingface" and not os.environ.get("HF_TOKEN"):
+        if hub == "huggingface" and not os.environ.get("HF_TOKEN", "").strip():
             raise Skipped("the real Hub needs HF_TOKEN; export it, or use TUNEMATRIX_HUB=embedded")
         if hub != "huggingface":
             os.environ["HF_ENDPOINT"] = hub

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from tunematrix.harness import names
 from tunematrix.harness.checkpoint import load_safetensors
 from tunematrix.harness.stages import run_stage
 from tunematrix.harness.workflow import Mismatch, Workflow
@@ -39,6 +40,7 @@ def check(folder: Path) -> None:
     results = {
         f"exchange:{name}": run_stage(f"exchange:{name}", work)
         for name, work in {
+            "names": lambda trace: try_names(artifacts, trace),
             "load": lambda trace: load(flow, artifacts, trace),
             "finetune-resume": lambda trace: resume(flow, artifacts, "finetune", trace),
             "align-resume": lambda trace: resume(flow, artifacts, "align", trace),
@@ -53,6 +55,13 @@ def set_base_model(config: Path, model: Path) -> None:
     content = json.loads(config.read_text())
     content["base_model_name_or_path"] = str(model)
     config.write_text(json.dumps(content))
+
+
+def try_names(artifacts: Path, trace: Trace) -> None:
+    """Try what the other stack offers and this one does not list; an edit is only needed if it fails."""
+    path = artifacts / "surface.json"
+    if path.is_file():
+        trace.surface = {"tried": names.try_names(json.loads(path.read_text()))}
 
 
 def load(flow: Workflow, artifacts: Path, trace: Trace) -> None:
@@ -83,15 +92,23 @@ def resume(flow: Workflow, artifacts: Path, command: str, trace: Trace) -> None:
     data = "dpo" if command == "align" else "finetune"
     config["dataset"]["path"] = str(artifacts / command / "data" / f"{data}.json")
     flow.command(command, config, "--resume", str(start), name=f"exchange-{command}")(trace)
-    states = [
-        json.loads((path / "checkpoint-2" / "trainer_state.json").read_text())
-        for path in (artifacts / command / "checkpoints" / "whole", flow.checkpoints("exchanged"))
-        if (path / "checkpoint-2").is_dir()
-    ]
-    trace.numbers = {f"exchange.{command}.losses": [_last_loss(state) for state in states]}
-    if states[-1]["global_step"] != 2:
-        raise Mismatch(f"{command}: resumed after step 1 of 2, it ended at step {states[-1]['global_step']}")
+    whole, resumed = (
+        _trainer_state(folder / "checkpoint-2")
+        for folder in (artifacts / command / "checkpoints" / "whole", flow.checkpoints("exchanged"))
+    )
+    trace.numbers = {f"exchange.{command}.losses": [_last_loss(state) for state in (whole, resumed)]}
+    if resumed.get("global_step") != 2:
+        raise Mismatch(
+            f"{command}: resumed after step 1 of 2, it ended at step {resumed.get('global_step', 1)}"
+        )
+
+
+def _trainer_state(checkpoint: Path) -> dict[str, Any]:
+    """The trainer's state in a checkpoint; empty if there is none."""
+    path = checkpoint / "trainer_state.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _last_loss(state: dict[str, Any]) -> Any:
-    return next((entry["loss"] for entry in reversed(state["log_history"]) if "loss" in entry), None)
+    history = state.get("log_history", [])
+    return next((entry["loss"] for entry in reversed(history) if "loss" in entry), None)

@@ -9,6 +9,7 @@ from typing import Final
 
 import tunematrix
 from tunematrix.pipeline.errors import PipelineError
+from tunematrix.shared.secrets import mask
 
 # Frames of these packages show where an upgrade broke something; torch's frames lie too deep to help.
 STACK: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface_hub", "tokenizers")
@@ -21,9 +22,9 @@ def describe_error(error: BaseException) -> dict[str, str]:
     cause = deepest_cause(error)
     return {
         "type": type(cause).__name__,
-        "message": ANSI.sub("", str(cause)).strip() or "no message",
+        "message": mask(ANSI.sub("", str(cause)).strip() or "no message"),
         "where": location(cause) or location(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": mask("".join(traceback.format_exception(error))),
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tunematrix.harness import measures, surface
+from tunematrix.harness import measures, names, surface
 from tunematrix.harness.isolate import Work, run_parallel
 from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
@@ -30,12 +30,14 @@ def measure(folder: Path) -> None:
     works: dict[str, Work] = {"surface": survey}
     for group in measures.plan(tiny_models, chosen):
         works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
-    names = list(works)
+    group_names = list(works)
     failures = []
     for index, result in run_parallel(list(works.values()), time_limit(), max_running=max_children()):
-        report_end(f"fingerprint:{names[index]}", result)
+        report_end(f"fingerprint:{group_names[index]}", result)
         if result.outcome != "passed":
-            failures.append(f"{names[index]} {result.outcome}: {(result.error or {}).get('message', '')}")
+            failures.append(
+                f"{group_names[index]} {result.outcome}: {(result.error or {}).get('message', '')}"
+            )
     assert not failures, "\n".join(failures)
     if not tiny_models:
         pytest.skip("TUNEMATRIX_TINY names no tiny models; 'nox -s e2e' makes them")
@@ -46,7 +48,7 @@ def survey(trace: Trace) -> None:
     trace.surface = {
         "defaults": surface.defaults(),
         "signatures": surface.signatures(),
-        "symbols": surface.symbols(),
+        "symbols": {**surface.symbols(), **names.module_names()},
         "renames": surface.renames(),
     }
     trace.command = "bare"

@@ -24,6 +24,7 @@ from typing import Any, Final, cast
 from tunematrix.harness.deprecations import collect_deprecations
 from tunematrix.harness.failure import describe_error
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.secrets import mask
 from tunematrix.shared.stages import is_infrastructure, memory_hint
 
 Work = Callable[[Trace], None]
@@ -112,7 +113,7 @@ def run_in_process(work: Work) -> WorkResult:
             work(trace)
     except (Skipped, Unavailable) as reason:
         outcome = "skipped" if isinstance(reason, Skipped) else "unavailable"
-        error = {"type": type(reason).__name__, "message": str(reason), "where": "", "traceback": ""}
+        error = {"type": type(reason).__name__, "message": mask(str(reason)), "where": "", "traceback": ""}
     except BaseException as failure:  # SystemExit and the like end a stage, not the cell
         outcome, error = "failed", describe_error(failure)
     return WorkResult(

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tunematrix.harness import stages, workflow
 from tunematrix.harness.isolate import die_with_parent
+from tunematrix.shared.secrets import add_files, mask_all
 
 Status = tuple[str, str, str]
 
@@ -24,6 +27,8 @@ class StageReport(pytest.TestReport):
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("TUNEMATRIX_CELL"):
         die_with_parent()
+    if workload := os.environ.get("TUNEMATRIX_WORKLOAD"):
+        add_files(Path(workload))
     config.pluginmanager.register(StageReporter(config), "tunematrix-session")
 
 
@@ -35,6 +40,13 @@ def pytest_report_teststatus(report: object) -> Status | None:
     result: Any = dict(report.user_properties)["stage"]
     outcome = str(result["outcome"])
     return f"stage {outcome}", outcome[0], f"{result['name']} {outcome.upper()} ({result['seconds']:.1f} s)"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, None]:
+    """Mask every report on its way to the report log."""
+    outcome = yield
+    outcome.force_result(mask_all(outcome.get_result()))
 
 
 class StageReporter:

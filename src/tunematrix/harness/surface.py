@@ -74,22 +74,27 @@ def defaults() -> dict[str, dict[str, Any]]:
         if dataclasses.is_dataclass(cls):
             fields = [field for field in dataclasses.fields(cls) if _is_compared(field.name)]
             defaults_by_class[name] = {
-                field.name: to_json(getattr(config, field.name, None)) for field in fields
+                field.name: _stable(field.name, getattr(config, field.name, None)) for field in fields
             }
             defaults_by_class[f"{name} (declared)"] = {
-                field.name: to_json(field.default)
+                field.name: _stable(field.name, field.default)
                 for field in fields
                 if field.default is not dataclasses.MISSING
             }
         else:
             defaults_by_class[name] = {
-                key: to_json(value) for key, value in sorted(vars(config).items()) if _is_compared(key)
+                key: _stable(key, value) for key, value in sorted(vars(config).items()) if _is_compared(key)
             }
     return defaults_by_class
 
 
 def _is_compared(field: str) -> bool:
-    return not field.startswith("_") and field not in VOLATILE
+    return not field.startswith("_")
+
+
+def _stable(field: str, value: Any) -> Any:
+    """``value`` in JSON types; of a volatile field only that it is there, for code that sets it."""
+    return "<varies>" if field in VOLATILE else to_json(value)
 
 
 def construct_bare(path: str) -> str:
@@ -158,15 +163,25 @@ def _declared_renames(target: Any) -> Iterator[tuple[str, str]]:
 
 
 def symbols() -> dict[str, list[str]]:
-    """The public names of trl and peft, and those of transformers that fine-tuning code imports."""
+    """The public names of trl and peft, and those of transformers that fine-tuning code imports.
+
+    Submodules are left out: whether one is listed depends on what was imported before.
+    """
     names_by_package = {}
     for package in ("transformers", "peft", "trl"):
         if (module := import_or_none(package)) is None:
             continue
+        folders = [Path(folder) for folder in getattr(module, "__path__", [])]
         names = getattr(module, "__all__", None) or dir(module)
         selected = (name for name in names if package != "transformers" or name.startswith(PREFIXES))
-        names_by_package[package] = sorted(name for name in selected if not name.startswith("_"))
+        names_by_package[package] = sorted(
+            name for name in selected if not name.startswith("_") and not _is_module(name, folders)
+        )
     return names_by_package
+
+
+def _is_module(name: str, folders: list[Path]) -> bool:
+    return any((folder / name).is_dir() or (folder / f"{name}.py").is_file() for folder in folders)
 
 
 def resolve(path: str) -> Any:

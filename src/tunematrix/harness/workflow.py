@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from tunematrix.harness.checkpoint import WEIGHTS, compare_checkpoints
 from tunematrix.harness.endpoint import provide_hub, skip_on_hub_error, uses_embedded_hub
 from tunematrix.harness.isolate import Skipped, WorkResult, run_in_process, run_isolated
 from tunematrix.harness.stages import import_stack, not_run, notify, report_end, run_stage, time_limit
+from tunematrix.harness.workload import apply_workload
 from tunematrix.pipeline import cli
 from tunematrix.pipeline.trace import Trace
 from tunematrix.shared.stages import DEFAULT_MODEL
@@ -176,18 +176,22 @@ class Workflow:
     def command(
         self, command: str, config: dict[str, Any], *arguments: str, name: str = ""
     ) -> Callable[[Trace], None]:
-        """Write ``config`` to a file; returns work that runs the pipeline's command line on it in process."""
+        """Work that writes ``config`` to a file and runs the pipeline's command line on it in process."""
         path = self.folder / f"{name or command}.yaml"
-        path.write_text(yaml.safe_dump(apply_workload(command, config), sort_keys=False))
-        return partial(cli.run, [command, "--config", str(path), *arguments])
+
+        def work(trace: Trace) -> None:
+            path.write_text(yaml.safe_dump(apply_workload(command, config), sort_keys=False))
+            cli.run([command, "--config", str(path), *arguments], trace)
+
+        return work
 
     def resume(
         self, command: str, config: dict[str, Any], whole: str, resumed: str
     ) -> Callable[[Trace], None]:
         """Work that resumes the run ``whole`` after its first step as ``resumed``, and compares their ends.
 
-        The checkpoint of step 1 is copied to a folder without step 2: what a run leaves that is killed after
-        its first step of two.
+        The checkpoint of step 1 is copied to a folder without step 2, as if ``whole`` had been killed after
+        the first of its two steps.
         """
         start = self.folder / "killed" / "checkpoint-1"
         resume = self.command(command, config, "--resume", str(start), name=f"{command}-resume")
@@ -243,25 +247,6 @@ def run_probe(work: Callable[[Trace], None]) -> WorkResult:
         pytest.skip(message)
     assert result.outcome == "passed", f"{(result.error or {})['type']}: {message}"
     return result
-
-
-def apply_workload(command: str, config: dict[str, Any]) -> dict[str, Any]:
-    """``config`` updated section by section from ``COMMAND.yaml`` in the user's ``--workload DIR``.
-
-    ``dataset.path`` is relative to that folder; with it, the section replaces the workflow's ``dataset``.
-    """
-    folder = Path(os.environ.get("TUNEMATRIX_WORKLOAD", ""))
-    source = folder / f"{command}.yaml"
-    if not os.environ.get("TUNEMATRIX_WORKLOAD") or not source.is_file():
-        return config
-    workload = yaml.safe_load(source.read_text()) or {}
-    if "path" in (dataset := workload.get("dataset", {})):
-        config = {**config, "dataset": {}}
-        workload = {**workload, "dataset": {**dataset, "path": str(folder / dataset["path"])}}
-    return config | {
-        key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
-        for key, value in workload.items()
-    }
 
 
 def freeze_imports() -> None:

@@ -29,7 +29,6 @@ class Fault:
     kind: str
     pattern: str
     remaining: int | None = None
-    applied: int = 0
 
 
 @dataclass(slots=True)
@@ -41,8 +40,8 @@ class Faults:
 
     def add(self, text: str) -> Fault:
         """Add a fault; raises ``ValueError`` if ``text`` is not one."""
-        match = re.fullmatch(r"(\S+)(?: x(\d+))? (\S+)", text)
-        if not match or not (match[1] in KINDS or re.fullmatch(r"[45]\d\d", match[1])):
+        match = re.fullmatch(r"(\S+)(?: x(\d{1,9}))? (\S+)", text, re.ASCII)
+        if not match or not (match[1] in KINDS or re.fullmatch(r"[45][0-9]{2}", match[1])):
             kinds = ", ".join([*KINDS, "or a status from 400 to 599"])
             raise ValueError(f"not a fault: {text!r}; write 'KIND [xTIMES] PATTERN', KIND being {kinds}")
         fault = Fault(kind=match[1], pattern=match[3], remaining=int(match[2]) if match[2] else None)
@@ -55,7 +54,6 @@ class Faults:
         with self._lock:
             for fault in self.active:
                 if fault.remaining != 0 and fnmatch.fnmatch(f"{method}:{path}", fault.pattern):
-                    fault.applied += 1
                     if fault.remaining is not None:
                         fault.remaining -= 1
                     return fault.kind

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import socket
 import struct
+import sys
 import threading
-import urllib.parse
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, Final
 
-from tunematrix.hub import protocol
+from tunematrix.hub import answers, protocol, wire
+from tunematrix.hub.answers import Response
+from tunematrix.hub.connections import Connections
 from tunematrix.hub.faults import Faults
-from tunematrix.hub.protocol import ErrorResponse, Request
-from tunematrix.hub.store import Blob, Repo, index_root
+from tunematrix.hub.protocol import Request
+from tunematrix.hub.store import Repo, index_root
+from tunematrix.hub.wire import ErrorResponse, Head, Limits, Reader
+
+CHUNK: Final = 256 * 1024  # of a file; held in memory once per connection
+MAX_COUNTERS: Final = 1000  # clients choose the names of callers
 
 
 class Server(ThreadingHTTPServer):
@@ -26,192 +33,207 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # a client opens 8 or 9 connections at once; the default is 5
 
-    def __init__(self, repos: dict[str, Repo], *, port: int = 0) -> None:
+    def __init__(
+        self, repos: dict[str, Repo], *, port: int = 0, limits: Limits | None = None, verbose: bool = False
+    ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.repos = repos
+        self.limits = limits or Limits()
+        self.verbose = verbose
         self.faults = Faults()
         self.requests: Counter[str] = Counter()
-        self.stopping = threading.Event()
+        self.connections = Connections(self.limits.connections)
+        self._counting = threading.Lock()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def count(self, name: str) -> None:
+        with self._counting:
+            if name in self.requests or len(self.requests) < MAX_COUNTERS:
+                self.requests[name] += 1
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection once there is room; until then further ones wait in the listen queue."""
+        if self.connections.add(request):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.connections.remove(request)
+
+    def shutdown(self) -> None:
+        self.connections.close()
+        super().shutdown()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore errors, since a client that closes its connection is not an error of the server."""
+        """Print the traceback, unless a client has closed its connection, which is no error of the server."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection: requests are read with ``wire``, answered by ``answers``, and damaged by faults."""
+
     server: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    verbose: ClassVar[bool] = False
+    reader: Reader
+    answered = False
 
-    def do_GET(self) -> None:
-        self._handle()
+    def setup(self) -> None:
+        super().setup()
+        self.reader = Reader(self.connection, self.server.limits)
 
-    def do_HEAD(self) -> None:
-        self._handle()
+    def handle(self) -> None:
+        """Handle requests until one end closes the connection, for which a client needs no reason."""
+        with contextlib.suppress(OSError):
+            super().handle()
 
-    def do_POST(self) -> None:
-        self._handle()
+    def finish(self) -> None:
+        if self.answered:
+            self._linger()
+        with contextlib.suppress(OSError):
+            super().finish()
 
-    def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def handle_one_request(self) -> None:
+        self.close_connection, self.answered = True, False
+        self.command, self.requestline, self.request_version = "", "", "HTTP/1.1"
         try:
-            caller, request = self._parse()
-            self.server.requests[f"{caller}/{self.command} {request.action}"] += 1
-            fault = self.server.faults.next_for(self.command, urllib.parse.urlsplit(self.path).path)
-            if fault and self._inject(fault):
-                return
-            self._respond(request, body, fault)
+            if self.reader.wait():
+                self._handle_request()
         except ErrorResponse as error:
             self._send_error_response(error)
+        except TimeoutError:
+            if not self.answered:
+                message = "the request did not arrive in time"
+                self._send_error_response(ErrorResponse(status=408, message=message, close=True))
+        except OSError:
+            raise  # a client that leaves is no error, see handle
+        except Exception:
+            self.server.handle_error(self.request, self.client_address)
+            self.close_connection = True
+            if not self.answered:
+                self._send_error_response(ErrorResponse(status=500, message="internal error", close=True))
 
-    def _parse(self) -> tuple[str, Request]:
-        """The caller, named by a first path segment that starts with ``@``, and the request."""
-        first = self.path.lstrip("/").partition("/")[0]
-        prefix = f"/{first}" if first.startswith("@") else ""
-        return first.removeprefix("@") if prefix else "", protocol.parse(self.path, prefix)
-
-    def _respond(self, request: Request, body: bytes, fault: str | None) -> None:
-        token = bool(self.headers.get("Authorization"))
-        if request.action == "whoami":
-            self._send_json(protocol.whoami(token=token))
-        elif request.action == "list":
-            repos = sorted(self.server.repos.items())
-            self._send_json([protocol.info(repo, blobs=False) for _, repo in repos])
-        elif repo := protocol.find_repo(self.server.repos, request, token=token):
-            if request.action == "resolve":
-                self._send_file(repo, request, fault)
-            else:
-                self._send_json(_repo_json(repo, request, body))
-
-    def _send_file(self, repo: Repo, request: Request, fault: str | None) -> None:
-        blob = protocol.find_blob(repo, request.path)
-        if fault == "redirect" and "moved" not in request.query:
-            self._redirect(repo, blob)
-            return
-        byte_range = protocol.byte_range(self.headers.get("Range"), blob.size)
-        first, last = byte_range or (0, blob.size - 1)
-        self.send_response(206 if byte_range else 200)
-        self.send_header("X-Repo-Commit", repo.commit)
-        self.send_header("ETag", f'"{blob.etag}"')
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(last - first + 1))
-        if byte_range:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{blob.size}")
-        self.end_headers()
-        if self.command == "GET":
-            self._send_bytes(blob, first, last - first + 1, fault)
-
-    def _redirect(self, repo: Repo, blob: Blob) -> None:
-        self.send_response(302)
-        self.send_header("X-Repo-Commit", repo.commit)
-        self.send_header("X-Linked-ETag", f'"{blob.etag}"')
-        self.send_header("X-Linked-Size", str(blob.size))
-        self.send_header("Location", f"{self.server.url}{self.path}?moved=1")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _send_bytes(self, blob: Blob, first: int, count: int, fault: str | None) -> None:
-        with blob.path.open("rb") as stream:
-            if fault == "truncate":
-                self.connection.sendfile(stream, first, count // 2)
-                self.close_connection = True
-            elif fault == "flip":
-                stream.seek(first)
-                content = bytearray(stream.read(count))
-                content[len(content) // 2] ^= 1
-                self.wfile.write(content)
-            elif count:
-                self.connection.sendfile(stream, first, count)
-
-    def _inject(self, fault: str) -> bool:
-        """Inject a fault that needs no file; returns whether the request is thereby handled."""
-        if fault.isdigit():
-            raise ErrorResponse(status=int(fault), code="", message="injected fault")
+    def _handle_request(self) -> None:
+        head = self._read_head()
+        length = wire.body_length(head, self.server.limits)
+        if head.expects_continue:
+            self.send_response_only(100)
+            self.end_headers()
+        body = self.reader.body(length)
+        self.close_connection = not head.keep_alive
+        request = protocol.parse(head.method, head.target)
+        self.server.count(f"{request.caller}/{head.method} {request.action}")
+        fault = self.server.faults.next_for(head.method, request.page)
         if fault == "reset":
-            linger = struct.pack("ii", 1, 0)  # makes close() send RST instead of FIN
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._reset()
         elif fault == "hang":
-            self.server.stopping.wait()
-        elif fault == "portal":
-            self._send(200, b"<html>log in</html>", "text/html", {})
-            return True
+            self._hang()
         else:
-            return False
-        self.close_connection = True
-        self.connection.close()
-        return True
+            self._send(self._response(head, request, body, fault), fault)
+
+    def _read_head(self) -> Head:
+        try:
+            self.requestline = self.reader.request_line()
+        finally:
+            self.command = self.reader.method  # so that an error in response to HEAD has no body
+        method, target, minor = wire.parse_request_line(self.requestline)
+        return Head(method=method, target=target, minor=minor, headers=self.reader.headers())
+
+    def _response(self, head: Head, request: Request, body: bytes, fault: str | None) -> Response:
+        if fault and fault.isdigit():
+            raise ErrorResponse(status=int(fault), message="injected fault")
+        if fault == "portal":
+            return Response(headers={"Content-Type": "text/html"}, body=b"<html>log in</html>")
+        response = answers.respond(self.server.repos, request, head.headers, body)
+        if fault == "redirect" and "moved" not in request.query:
+            return answers.redirect(response, f"{self.server.url}{request.page}?moved=1")
+        return response
 
     def _send_error_response(self, error: ErrorResponse) -> None:
-        headers = {"X-Error-Code": error.code, "X-Error-Message": error.message}
-        if error.status == 429:
-            headers["Retry-After"] = "1"
-        if error.code == "EntryNotFound":
-            # With the commit the client caches that the file does not exist, and requests it only once.
-            _, request = self._parse()
-            headers["X-Repo-Commit"] = self.server.repos[request.repo].commit
-        body = json.dumps({"error": error.message}).encode()
-        self._send(error.status, body, "application/json", {k: v for k, v in headers.items() if v})
+        self.close_connection = self.close_connection or error.close
+        self._send(answers.error_response(error), None)
 
-    def _send_json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), "application/json; charset=utf-8", {})
+    def _send(self, response: Response, fault: str | None) -> None:
+        with response.open() as stream:
+            self.answered = True
+            self.connection.settimeout(self.server.limits.stall_seconds)
+            if self.server.connections.waiting:
+                self.close_connection = True
+            self.send_response(response.status)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(response.size))
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command != "HEAD":
+                self._send_body(stream, response.size, fault)
 
-    def _send(self, status: int, body: bytes, content_type: str, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def send_header(self, keyword: str, value: str) -> None:
+        super().send_header(keyword, wire.header_value(value))
+
+    def _send_body(self, stream: BinaryIO, size: int, fault: str | None) -> None:
+        """Send the body of ``size`` bytes in chunks; less of it if the file has become shorter."""
+        left = size // 2 if fault == "truncate" else size
+        flip = size // 2 if fault == "flip" else -1
+        sent = 0
+        while sent < left and (chunk := stream.read(min(CHUNK, left - sent))):
+            if sent <= flip < sent + len(chunk):
+                at = flip - sent
+                chunk = chunk[:at] + bytes([chunk[at] ^ 1]) + chunk[at + 1 :]
+            self.wfile.write(chunk)  # raises TimeoutError if the client does not take it in time
+            sent += len(chunk)
+        if sent < size:
+            self.close_connection = True
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        linger = struct.pack("ii", 1, 0)  # makes close() send RST instead of FIN
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+
+    def _hang(self) -> None:
+        """Answer nothing until the client or the server closes the connection."""
+        self.close_connection = True
+        self.connection.settimeout(None)
+        while self.connection.recv(4096):
+            pass
+
+    def _linger(self) -> None:
+        """Read what the client still sends: closing before would reset the connection, and it would lose
+        the response.
+        """
+        end = time.monotonic() + self.server.limits.linger_seconds
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (seconds := end - time.monotonic()) > 0:
+                self.connection.settimeout(seconds)
+                if not self.connection.recv(CHUNK):
+                    return
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's name
         """Log one line per request if verbose; headers, and so tokens, are never logged."""
-        if self.verbose:
+        if self.server.verbose:
             super().log_message(format, *args)
 
 
-def _repo_json(repo: Repo, request: Request, body: bytes) -> object:
-    """The response to an action on ``repo`` that is answered in JSON."""
-
-    def flag(name: str) -> bool:
-        return request.query.get(name, [""])[0].lower() == "true"
-
-    if request.action == "info":
-        return protocol.info(repo, blobs=flag("blobs"))
-    if request.action == "tree":
-        return protocol.tree(repo, request.path, recursive=flag("recursive"))
-    if request.action == "paths-info":
-        return protocol.paths_info(repo, _requested_paths(body))
-    if request.action == "refs":
-        return protocol.refs(repo)
-    if request.action == "commits":
-        return protocol.commits(repo)
-    return {}  # auth-check
-
-
-def _requested_paths(body: bytes) -> list[str]:
-    """The paths of a ``paths-info`` request: clients up to 1.x send a form, from 2.x on JSON."""
-    text = body.decode()
-    if text.startswith("{"):
-        return list(json.loads(text).get("paths", []))
-    return urllib.parse.parse_qs(text).get("paths", [])
-
-
 @contextmanager
-def serving(root: Path, *, port: int = 0) -> Iterator[Server]:
+def serving(
+    root: Path, *, port: int = 0, limits: Limits | None = None, verbose: bool = False
+) -> Iterator[Server]:
     """Serve the repositories below ``root`` until the block ends."""
-    server = Server(index_root(root), port=port)
+    server = Server(index_root(root), port=port, limits=limits, verbose=verbose)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield server
     finally:
-        server.stopping.set()
         server.shutdown()
         server.server_close()
+        thread.join()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import BinaryIO, Final
 LFS_SUFFIXES: Final = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".msgpack", ".h5"}
 LFS_BYTES: Final = 10 * 1024 * 1024
 CHUNK: Final = 1024 * 1024
+Ids = tuple[str, str | None, int]  # oid, sha256 and pointer size of a file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,60 +90,119 @@ def _update(digest: hashlib._Hash, stream: BinaryIO) -> None:
         digest.update(chunk)
 
 
-def index_repo(repo: str, folder: Path, hashes: dict[str, Blob] | None = None) -> Repo:
-    """Index the regular, visible files below ``folder``; symbolic links are left out."""
-    hashes = {} if hashes is None else hashes
+class NotServed(Exception):
+    """Why a file or a folder is not served."""
+
+
+class Hashes:
+    """The ids of files, cached by path, size and mtime: hashing a model takes a second."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._stored = _load_ids(cache)
+        self._used: dict[str, Ids] = {}
+
+    def blob(self, path: Path) -> Blob:
+        status = path.stat()
+        key = f"{path}|{status.st_size}|{status.st_mtime_ns}"
+        if ids := self._stored.get(key):
+            oid, sha256, pointer_size = ids
+            blob = Blob(path=path, size=status.st_size, oid=oid, sha256=sha256, pointer_size=pointer_size)
+        else:
+            blob = hash_file(path)
+        self._used[key] = (blob.oid, blob.sha256, blob.pointer_size)
+        return blob
+
+    def save(self) -> None:
+        """Save the ids of the files that exist, if they have changed."""
+        if self._used == self._stored:
+            return
+        temporary = self._cache.with_suffix(f".{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(self._used), encoding="ascii")
+            temporary.replace(self._cache)
+        except OSError:  # a read-only root can be served without the cache
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _load_ids(cache: Path) -> dict[str, Ids]:
+    """The stored ids; none if the file is missing or not what ``save`` writes, since it only saves time."""
+    try:
+        stored = json.loads(cache.read_bytes())
+        return {
+            key: (oid, sha256, size)
+            for key, (oid, sha256, size) in stored.items()
+            if _is_id(oid, 40) and (sha256 is None or _is_id(sha256, 64)) and isinstance(size, int)
+        }
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_id(value: object, digits: int) -> bool:
+    return isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{digits}}}", value) is not None
+
+
+def index_repo(name: str, folder: Path, root: Path, hashes: Hashes) -> Repo:
+    """Index the visible files below ``folder``, also links to files inside of ``root``."""
     files = {}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_report_error):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if name.startswith(".") or path.is_symlink() or not path.is_file():
-                continue
-            key = _hash_key(path)
-            files[path.relative_to(folder).as_posix()] = hashes[key] = hashes.get(key) or hash_file(path)
-    return Repo(name=repo, files=files)
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for path in (Path(parent, name) for name in sorted(links + names) if not name.startswith(".")):
+            file_name = path.relative_to(folder).as_posix()
+            with _reporting(path):
+                if not _target(file_name, path, root).is_file():
+                    raise NotServed("not a file")
+                files[file_name] = hashes.blob(path)
+    return Repo(name=name, files=files)
 
 
 def index_root(root: Path) -> dict[str, Repo]:
     """Every repository below ``root``: a folder with a ``config.json``, one or two levels deep.
 
-    Hashing a model takes a second, so the ids are cached in ``root/.hashes.json`` by path, size and mtime.
+    Prints on stderr which files and folders are not served, and why.
     """
-    cache = root / ".hashes.json"
-    hashes = _load_hashes(cache)
-    cached_keys = set(hashes)
+    root = root.resolve()
+    hashes = Hashes(root / ".hashes.json")
     repos = {}
     for config in sorted([*root.glob("*/config.json"), *root.glob("*/*/config.json")]):
-        name = config.parent.relative_to(root).as_posix()
-        if not any(part.startswith(".") for part in config.parent.relative_to(root).parts):
-            repos[name] = index_repo(name, config.parent, hashes)
-    if set(hashes) != cached_keys:
-        _save_hashes(cache, hashes)
+        folder = config.parent
+        name = folder.relative_to(root).as_posix()
+        if name.startswith(".") or "/." in name:
+            continue
+        with _reporting(folder):
+            _target(name, folder, root)
+            repos[name] = index_repo(name, folder, root, hashes)
+    hashes.save()
     return repos
 
 
-def _hash_key(path: Path) -> str:
-    status = path.stat()
-    return f"{path}|{status.st_size}|{status.st_mtime_ns}"
-
-
-def _load_hashes(cache: Path) -> dict[str, Blob]:
+def _target(name: str, path: Path, root: Path) -> Path:
+    """What ``path``, to be served as ``name``, leads to; raises ``NotServed``."""
+    if not name.isprintable():  # nor can a name that is not UTF-8 be printed
+        raise NotServed("its name has characters that cannot be printed")
     try:
-        stored = json.loads(cache.read_text())
-        return {
-            key: Blob(path=Path(key.split("|")[0]), size=size, oid=oid, sha256=sha, pointer_size=pointer)
-            for key, (size, oid, sha, pointer) in stored.items()
-        }
-    except (OSError, ValueError):
-        return {}  # the cache only saves time
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError for a loop of links
+        raise NotServed("a link that leads to nothing") from None
+    if not target.is_relative_to(root):
+        raise NotServed(f"it leads to {str(target)!r}, outside of {str(root)!r}")
+    return target
 
 
-def _save_hashes(cache: Path, hashes: dict[str, Blob]) -> None:
-    stored = {key: (blob.size, blob.oid, blob.sha256, blob.pointer_size) for key, blob in hashes.items()}
-    temporary = cache.with_suffix(f".{os.getpid()}")
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
     try:
-        temporary.write_text(json.dumps(stored))
-        temporary.replace(cache)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # a read-only root can be served without the cache
+        yield
+    except (OSError, NotServed) as error:
+        _report(path, error)
+
+
+def _report_error(error: OSError) -> None:
+    _report(error.filename, error)
+
+
+def _report(path: object, error: Exception) -> None:
+    reason = error.strerror if isinstance(error, OSError) else error
+    print(f"not served: {str(path)!r}: {reason}", file=sys.stderr)

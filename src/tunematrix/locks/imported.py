@@ -6,23 +6,22 @@ pin that has to move for them is reported.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-from tunematrix.base import toml
 from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
-from tunematrix.locks import lock, table, uv
+from tunematrix.locks import editing, lock, package_files, uv
 from tunematrix.locks.table import CORE, FILE, Cell, Matrix, check_name
-
-CUDA: Final = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-|$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,96 +29,164 @@ class ImportedLock:
     """A lock made from another file: ``moved`` maps a package to its versions in the file and in the lock.
 
     ``left_out`` names CUDA packages and entries that are not releases on an index, such as VCS installs.
+    ``replaced`` names those entries that another package requires: the lock has a release of them.
     """
 
     packages: Mapping[str, str]
     added: tuple[str, ...]
     moved: Mapping[str, tuple[str, str]]
     left_out: tuple[str, ...]
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def cuda(self) -> list[str]:
+        """The CUDA packages of the lock; it has some only if no CPU build of its torch can be had."""
+        return [name for name in self.packages if uv.CUDA.match(name)]
 
     @property
     def text(self) -> str:
         return "".join(f"{name}=={version}\n" for name, version in sorted(self.packages.items()))
 
 
-def import_lock(path: Path, python: str) -> ImportedLock:
-    """Read ``path`` and complete it to a lock for ``python``.
+def import_lock(path: Path, python: str, torch: str | None = None) -> ImportedLock:
+    """Read ``path`` and complete it to a lock for ``python``, with torch ``torch`` if the file names none.
 
     Raises ``UsageError`` for a file that lists no packages in a supported format, ``UnresolvableError`` if
     its requirements cannot be resolved.
     """
-    entries = list(_read_packages(path, python))
-    left_out = tuple(name for name, requirement in entries if requirement is None or CUDA.match(name))
-    requirements = [requirement for name, requirement in entries if requirement and not CUDA.match(name)]
+    listed = package_files.read(path, python)
+    requirements = [item for item in listed.requirements if not uv.CUDA.match(canonicalize_name(item.name))]
     if not requirements:
         raise UsageError(
             f"{path}: lists no packages; name a requirements.txt, pip freeze, pylock.toml or uv.lock"
         )
-    names = [canonicalize_name(requirement.name) for requirement in requirements]
-    pins: dict[str, str] = {
-        name: version
-        for name, requirement in zip(names, requirements, strict=True)
-        if (version := _pin(requirement))
-    }
-    packages = _complete(requirements, pins, python)
-    moved = {
+    names = {str(canonicalize_name(item.name)) for item in listed.requirements}
+    pins = {str(canonicalize_name(item.name)): pin for item in requirements if (pin := _pin(item))}
+    constraints = [_portable(item) for item in listed.constraints]
+    wheels = [] if torch else uv.torch_constraints(python=python)
+    platform = _Platform(python, torch or "".join(wheels).removeprefix("torch==") or None)
+    packages = _complete(requirements, constraints, pins, platform)
+    cuda = sorted(name for name in names if uv.CUDA.match(name))
+    return ImportedLock(
+        packages=packages,
+        added=tuple(sorted(packages.keys() - names - set(listed.others))),
+        moved=dict(sorted(_moved(pins, packages).items())),
+        left_out=tuple(name for name in (*listed.others, *cuda) if name not in packages),
+        replaced=tuple(name for name in listed.others if name in packages),
+    )
+
+
+def _moved(pins: Mapping[str, str], packages: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {
         name: (version, packages[name])
-        for name, version in sorted(pins.items())
-        if lock.public_version(packages[name]) != version
+        for name, version in pins.items()
+        if name in packages and Version(lock.public_version(packages[name])) != Version(version)
     }
-    added = tuple(sorted(packages.keys() - set(names)))
-    return ImportedLock(packages=packages, added=added, moved=moved, left_out=left_out)
 
 
-def import_cell(matrix: Matrix, source: Path, name: str) -> tuple[Cell, ImportedLock]:
-    """Make the cell ``name`` from ``source``: its lock and, if missing, its entry in ``matrix.toml``.
+def import_cell(matrix: Matrix, source: Path, name: str, *, force: bool = False) -> tuple[Cell, ImportedLock]:
+    """Make the cell ``name`` from ``source``: its lock and its entry in ``matrix.toml``.
 
-    Raises ``UsageError`` if ``name`` is a cell that is not imported.
+    Raises ``UsageError`` if ``name`` is a cell that is not imported or, unless ``force``, if its lock would
+    replace a file that an import did not write. Nothing is written until all is known to be readable.
     """
     check_name(name, "--name")
-    existing = next((cell for cell in matrix.cells if cell.name == name), None)
+    has_matrix = (matrix.folder / FILE).is_file()
+    existing = next((cell for cell in matrix.cells if cell.name == name), None) if has_matrix else None
     if existing and not existing.imported_from:
         raise UsageError(f"'{name}' is a cell of {FILE} already; choose another name with --name")
-    python = existing.python if existing else matrix.python
-    imported = import_lock(source, python)
-    core_pins = {package: imported.packages[package] for package in CORE if package in imported.packages}
-    cell = Cell(
-        name=name,
-        why=f"imported from {source.name}",
-        python=python,
-        imported_from=source.name,
-        pins=core_pins,
-    )
-    write_atomic(
-        matrix.lock_path(cell),
-        f"# Imported from {source.name}; installed exactly as written.\n{imported.text}",
-    )
-    if not existing and (matrix.folder / FILE).is_file():
-        table.edit(matrix.folder, add=[(cell, None)])
-    return cell, imported
+    cell = existing or Cell(name=name, why=f"imported from {source.name}", python=matrix.python)
+    path = matrix.lock_path(cell)
+    if not force:
+        _check_replaceable(path, source, listed=existing is not None)
+    imported_lock = import_lock(source, cell.python, matrix.torch)
+    versions = imported_lock.packages
+    pins = {package: versions[package] for package in (*CORE, *cell.pins) if package in versions}
+    cell = dataclasses.replace(cell, imported_from=source.name, pins=dict(sorted(pins.items())))
+    edits = editing.Edits(replace=[cell]) if existing else editing.Edits(add=[(cell, None)])
+    if has_matrix:
+        editing.edited_text(matrix.folder, edits)
+    comment = f"{lock.IMPORTED_PREFIX}{source.name}; installed exactly as written.\n"
+    write_atomic(path, lock.sealed(comment, imported_lock.text))
+    if has_matrix:
+        editing.edit(matrix.folder, edits)
+    return cell, imported_lock
 
 
-def _complete(requirements: list[Requirement], pins: Mapping[str, str], python: str) -> dict[str, str]:
+def _check_replaceable(path: Path, source: Path, *, listed: bool) -> None:
+    """Raise ``UsageError`` if no import wrote ``path``; ``listed`` if its cell is an imported one."""
+    if not os.path.lexists(path):
+        return
+    if path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"{path}: is the file to import; choose another name with --name")
+    if not lock.is_imported(path) and not listed:
+        raise UsageError(
+            f"{path}: exists, and 'lock --from' did not write it; choose another name with --name, "
+            "or replace it with --force"
+        )
+    if lock.is_imported(path) and lock.is_edited(path):
+        raise UsageError(f"{path}: was edited by hand; to replace it, repeat the command with --force")
+
+
+@dataclass(frozen=True, slots=True)
+class _Platform:
+    """The Python version, and the version of torch for requirements that do not name torch."""
+
+    python: str
+    torch: str | None
+
+
+def _complete(
+    requirements: list[Requirement],
+    constraints: Sequence[str],
+    pins: Mapping[str, str],
+    platform: _Platform,
+) -> dict[str, str]:
     """The requirements, their dependencies and the test tools, with as few moved pins as possible."""
     requested = [_portable(requirement) for requirement in requirements]
+    tools = [name for name in lock.TEST_TOOLS if name not in pins]
     try:
-        return _resolve([*requested, *(name for name in lock.TEST_TOOLS if name not in pins)], [], python)
+        return _resolve([*requested, *tools], constraints, platform)
     except UnresolvableError:
         if len(pins) < len(requirements):
             raise
     # All is pinned and the resolver refuses the pins, but somebody uses this environment: keep it as it is.
     try:
-        tools = _resolve(lock.TEST_TOOLS, [f"{name}=={version}" for name, version in pins.items()], python)
+        added = _resolve(lock.TEST_TOOLS, [f"{name}=={version}" for name, version in pins.items()], platform)
     except UnresolvableError:
-        tools = _resolve(lock.TEST_TOOLS, [], python)
-    return {**pins, **tools}
+        added = _resolve(lock.TEST_TOOLS, [], platform)
+    return {**pins, **added}
 
 
-def _resolve(requirements: Sequence[str], constraints: Sequence[str], python: str) -> dict[str, str]:
+def _resolve(requirements: Sequence[str], constraints: Sequence[str], platform: _Platform) -> dict[str, str]:
     """Versions by package; raises ``UnresolvableError`` with uv's explanation."""
-    options = ["--quiet", "--python-version", python, "--no-header", "--no-annotate", *uv.torch_options()]
-    completed = uv.compile(requirements, constraints, options)
+    if platform.torch and _torch_specifier([*requirements, *constraints]) is None:
+        try:
+            return _compile(requirements, [*constraints, f"torch=={platform.torch}"], platform.python)
+        except UnresolvableError as error:
+            if not re.search(r"\btorch\b", str(error)):
+                raise
+    return _compile(requirements, constraints, platform.python)
+
+
+def _compile(requirements: Sequence[str], constraints: Sequence[str], python: str) -> dict[str, str]:
+    """Resolve with a CPU build of torch, as far as one can be had."""
+    specifier = _torch_specifier([*requirements, *constraints])
+    wheels = uv.torch_constraints(specifier, python) if specifier is not None else []
+    style = ["--quiet", "--python-version", python, "--no-header", "--no-annotate"]
+
+    def attempt(platform: list[str]) -> subprocess.CompletedProcess[str]:
+        return uv.compile(requirements, [*constraints, *wheels], [*style, *platform])
+
+    completed = uv.cpu_first(attempt, [] if wheels else uv.torch_backend())
     return lock.versions(uv.checked(completed, UnresolvableError).stdout)
+
+
+def _torch_specifier(requirements: Iterable[str]) -> str | None:
+    """The versions of torch that are allowed; None if no requirement names torch."""
+    parsed = [Requirement(text) for text in requirements]
+    specifiers = [str(item.specifier) for item in parsed if canonicalize_name(item.name) == "torch"]
+    return ",".join(filter(None, specifiers)) if specifiers else None
 
 
 def _portable(requirement: Requirement) -> str:
@@ -137,67 +204,3 @@ def _pin(requirement: Requirement) -> str | None:
         if clause.operator in ("==", "===") and "*" not in clause.version
     ]
     return lock.public_version(exact[0]) if exact else None
-
-
-def _read_packages(path: Path, python: str) -> Iterator[tuple[str, Requirement | None]]:
-    """Name and requirement of each package; None for one that is not a release on an index."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}; name a file that lists packages") from None
-    if path.suffix not in (".toml", ".lock"):
-        yield from _parse_requirements(path, text, python)
-        return
-    content = toml.parse(text, path)
-    entries = content.get("packages") or content.get("package")
-    if not isinstance(entries, list):
-        raise UsageError(f"{path}: neither a pylock.toml nor a uv.lock: it lists no packages")
-    for entry in entries:
-        yield from _parse_lock_entry(entry, python)
-
-
-def _parse_lock_entry(entry: Mapping[str, Any], python: str) -> Iterator[tuple[str, Requirement | None]]:
-    """An entry of a ``pylock.toml`` or, with ``source`` and ``resolution-markers``, of a ``uv.lock``."""
-    name = canonicalize_name(entry["name"])
-    markers = entry.get("resolution-markers") or ([entry["marker"]] if entry.get("marker") else [])
-    if markers and not any(_applies(marker, python) for marker in markers):
-        return
-    source = entry.get("source", {})
-    if source.keys() & {"virtual", "editable", "directory"}:
-        return  # the project that the lock belongs to
-    released = (
-        "version" in entry
-        and not entry.keys() & {"vcs", "directory"}
-        and not source.keys() & {"git", "path", "url"}
-    )
-    yield name, Requirement(f"{name}=={entry['version']}") if released else None
-
-
-def _parse_requirements(path: Path, text: str, python: str) -> Iterator[tuple[str, Requirement | None]]:
-    for number, line in enumerate(re.sub(r"\\\n", " ", text).splitlines(), start=1):
-        entry = re.sub(r"(^|\s)#.*", "", line).strip()
-        entry = re.sub(r"\s--hash=\S+", "", entry).strip()
-        if not entry or entry.startswith(("--", "-i ", "-f ")):
-            continue
-        if entry.startswith(("-r ", "-c ")):
-            yield from _read_packages(path.parent / entry[3:].strip(), python) if entry[1] == "r" else ()
-            continue
-        if entry.startswith(("-e ", ".", "/", "git+", "http:", "https:", "file:")):
-            yield entry.split()[-1], None
-            continue
-        try:
-            requirement = Requirement(entry)
-        except InvalidRequirement:
-            raise UsageError(f"{path}: line {number}: {entry!r} is not a requirement") from None
-        if requirement.marker is None or _applies(str(requirement.marker), python):
-            yield canonicalize_name(requirement.name), None if requirement.url else requirement
-
-
-def _applies(marker: str, python: str) -> bool:
-    """Whether an environment marker holds for a Python version; an invalid marker never holds."""
-    try:
-        return Marker(marker).evaluate(
-            {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
-        )
-    except InvalidMarker:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import re
@@ -10,7 +11,9 @@ from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from tunematrix.base import toml
 from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.locks import uv
@@ -19,6 +22,8 @@ from tunematrix.locks.table import CORE, FILE, Cell
 # What the tests need inside a cell; no other tool of this project is installed there.
 TEST_TOOLS: Final = ("pytest", "pytest-timeout", "pytest-reportlog", "click", "pyyaml")
 INPUTS_PREFIX: Final = "# inputs: "
+CONTENT_PREFIX: Final = "# content: "
+IMPORTED_PREFIX: Final = "# Imported from "
 # Every lock has these packages, also when the pins do not name them.
 WORKFLOW_PACKAGES: Final = (*CORE, "accelerate", "datasets")
 # Packages that old releases import but do not declare. trl before 0.12 got rich through tyro, which no longer
@@ -60,16 +65,19 @@ def resolve(cell: Cell, today: datetime.date, *options: str) -> str:
     if cell.as_of:
         for package in PLATFORM:
             cutoffs += ["--exclude-newer-package", f"{package}={end_of_day(today)}"]
+    torch = f"=={cell.pins['torch']}" if "torch" in cell.pins else ""
+    # Not as a constraint: uv would write the name of its temporary file into the lock.
+    torch_requirement = [] if torch else uv.torch_constraints(python=cell.python)
     completed = uv.run(
         "pip",
         "compile",
         "--quiet",
         *style,
         *cutoffs,
-        *uv.torch_options(),
+        *uv.torch_options(torch, cell.python),
         *options,
         "-",
-        stdin=requirements(cell),
+        stdin="\n".join([*torch_requirement, requirements(cell)]),
     )
     return uv.checked(completed, UnresolvableError).stdout
 
@@ -82,6 +90,11 @@ def header(cell: Cell, today: datetime.date) -> str:
         "# Every package of this cell, installed exactly as written. Made from matrix.toml; to remake it:\n"
         f"#   nox -s lock -- {cell.name}\n# {day}; uv {version}\n{INPUTS_PREFIX}{input_hash(cell)}\n"
     )
+
+
+def sealed(header: str, packages: str) -> str:
+    """A lock with a hash of its content in the header, so that a later edit by hand is noticed."""
+    return f"{header}{CONTENT_PREFIX}{digest(header + packages)}\n{packages}"
 
 
 def input_hash(cell: Cell) -> str:
@@ -99,20 +112,46 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def read(path: Path) -> str:
+    """The text of a lock, with line feeds as line ends; raises ``UsageError``."""
+    return toml.read_text(path).replace("\r\n", "\n")
+
+
+def read_versions(path: Path) -> dict[str, str]:
+    """The versions in the lock at ``path`` by canonical package name; raises ``UsageError``."""
+    return versions(read(path), str(path))
+
+
+def is_edited(path: Path) -> bool:
+    """Whether people made or edited the lock at ``path``."""
+    text = read(path)
+    if match := re.search(f"^{CONTENT_PREFIX}(.*)\n", text, re.MULTILINE):
+        return digest(text.replace(match[0], "", 1)) != match[1]
+    # Locks made before 2026-11-24 have no hash of their content.
+    return INPUTS_PREFIX not in text and not text.startswith(IMPORTED_PREFIX)
+
+
+def is_imported(path: Path) -> bool:
+    """Whether the header of the file at ``path`` says that it was imported."""
+    with contextlib.suppress(UsageError):
+        return re.search(f"^{IMPORTED_PREFIX}", read(path), re.MULTILINE) is not None
+    return False
+
+
 def stale_reason(cell: Cell, path: Path) -> str | None:
     """Why the lock at ``path`` does not match the cell in ``matrix.toml``; None if it matches.
 
-    A lock without an input hash was imported or edited by hand: only its pins are checked.
+    Of a lock that was imported or made by hand only the pins are checked.
     """
     if not path.is_file():
         return "it has no lock"
-    text = path.read_text(encoding="utf-8")
+    text = read(path)
     locked = versions(text, str(path))
     for name, pin in cell.pins.items():
         if public_version(version := locked.get(name, "missing")) != public_version(pin):
             return f"{name} is {version} in the lock, {pin} in {FILE}"
     inputs = re.search(f"^{INPUTS_PREFIX}(.*)$", text, re.MULTILINE)
-    changed = inputs and inputs[1] != input_hash(cell)
+    changed = inputs and not cell.imported_from and inputs[1] != input_hash(cell)
     return f"its entry in {FILE} changed after it was locked" if changed else None
 
 
@@ -121,33 +160,41 @@ def end_of_day(day: datetime.date) -> str:
     return f"{day + datetime.timedelta(days=1)}T00:00:00Z"
 
 
-def write(cell: Cell, path: Path, today: datetime.date | None = None) -> bool:
+def write(cell: Cell, path: Path, today: datetime.date | None = None, *, force: bool = False) -> bool:
     """Make or update the lock at ``path``; returns whether the file changed.
 
     If the packages stay the same, so does the file, with the days in its header. If the cell is
-    unresolvable, an existing lock stays.
+    unresolvable, an existing lock stays. Raises ``UsageError`` for a lock that people made or edited, unless
+    ``force``.
     """
     if cell.imported_from:
         raise UsageError(
             f"{cell.name}: its lock is imported from {cell.imported_from} and cannot be remade; "
             f"import a newer file: nox -s lock -- --from FILE --name {cell.name}"
         )
+    edited = path.is_file() and is_edited(path)
+    if edited and not force:
+        raise UsageError(
+            f"{cell.name}: {path} was edited by hand and stays as it is; "
+            f"to remake it: nox -s lock -- {cell.name} --force"
+        )
     today = today or datetime.datetime.now(datetime.UTC).date()
+    current = not edited and stale_reason(cell, path) is None
+    text = read(path) if current else ""
     # With as_of only the platform packages can still move: keep the day on which they were resolved.
-    current = stale_reason(cell, path) is None
-    packages = resolve(cell, (_platform_day(path) if current and cell.as_of else None) or today)
-    if current and path.read_text().endswith(f"\n{packages}"):
+    packages = resolve(cell, (_platform_day(text) if cell.as_of else None) or today)
+    if text.endswith(f"\n{packages}"):
         return False
-    write_atomic(path, header(cell, today) + packages)
+    write_atomic(path, sealed(header(cell, today), packages))
     return True
 
 
-def _platform_day(path: Path) -> datetime.date | None:
+def _platform_day(text: str) -> datetime.date | None:
     """The day in a lock's header on which its platform packages were resolved."""
-    match = re.search(
-        r"^# as of [\d-]+, torch and what it needs as of ([\d-]+)", path.read_text(), re.MULTILINE
-    )
-    return datetime.date.fromisoformat(match[1]) if match else None
+    match = re.search(r"^# as of [\d-]+, torch and what it needs as of ([\d-]+)", text, re.MULTILINE)
+    with contextlib.suppress(ValueError):
+        return datetime.date.fromisoformat(match[1]) if match else None
+    return None
 
 
 def versions(text: str, source: str = "the lock") -> dict[str, str]:
@@ -163,5 +210,13 @@ def versions(text: str, source: str = "the lock") -> dict[str, str]:
             raise UsageError(f"{source}: line {number}: {entry!r} is not 'package==version'") from None
         exact = [clause.version for clause in requirement.specifier if clause.operator in ("==", "===")]
         if exact:
-            pins[canonicalize_name(requirement.name)] = exact[0]
+            pins[canonicalize_name(requirement.name)] = _exact_version(exact[0], f"{source}: line {number}")
     return dict(sorted(pins.items()))
+
+
+def _exact_version(text: str, where: str) -> str:
+    try:
+        Version(text)
+    except ValueError:
+        raise UsageError(f"{where}: {text!r} is not an exact version such as '4.57.6'") from None
+    return text

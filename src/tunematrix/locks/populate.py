@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
-from tunematrix.locks import lock, releases, table, uv
+from tunematrix.locks import editing, lock, releases, table, uv
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import CORE, FILE, Cell, Matrix, Policy
 
@@ -58,13 +58,20 @@ def plan(matrix: Matrix, today: datetime.date) -> Plan:
     return edits
 
 
-def apply(matrix: Matrix, edits: Plan) -> None:
-    """Edit ``matrix.toml``, and delete the locks of cells that are no longer in it."""
-    table.edit(matrix.folder, remove=[cell.name for cell in edits.removed], add=edits.added)
+def apply(matrix: Matrix, edits: Plan) -> list[Path]:
+    """Edit ``matrix.toml``, and delete the locks of cells that are no longer in it.
+
+    Returns the locks of such cells that stay because people made or edited them.
+    """
+    removed = [cell.name for cell in edits.removed]
+    editing.edit(matrix.folder, editing.Edits(remove=removed, add=edits.added))
     added = {cell.name for cell, _ in edits.added}
-    for cell in edits.removed:
-        if cell.name not in added:
-            matrix.lock_path(cell).unlink(missing_ok=True)
+    gone = [matrix.lock_path(cell) for cell in edits.removed if cell.name not in added]
+    kept = [path for path in gone if path.is_file() and lock.is_edited(path)]
+    for path in gone:
+        if path not in kept:
+            path.unlink(missing_ok=True)
+    return kept
 
 
 def _equal(current: Cell, target: Cell | None) -> bool:
@@ -117,7 +124,8 @@ def _resolvable(cells: Iterable[Cell], left_out: dict[str, str], today: datetime
         try:
             yield _with_core_pins(cell, today)
         except UnresolvableError as error:
-            left_out[cell.name] = f"the resolver refuses it: {str(error).splitlines()[-1].strip()}"
+            reason = str(error).strip().splitlines() or ["without a reason"]
+            left_out[cell.name] = f"the resolver refuses it: {reason[-1].strip()}"
 
 
 def _with_core_pins(cell: Cell, today: datetime.date, *options: str) -> Cell:
@@ -164,6 +172,11 @@ def _skews(policy: Policy, matrix: Matrix, diagonal: Sequence[Cell]) -> Iterator
     if matrix.baseline is None or not policy.skews:
         return
     baseline = matrix.cell(matrix.baseline)
+    if missing := [package for package in policy.skews if package not in baseline.pins]:
+        raise UsageError(
+            f"{matrix.folder / FILE}: [policy]: skews: the baseline '{baseline.name}' does not pin "
+            f"{missing[0]}; pin it there, or remove it from skews"
+        )
     earlier = [cell for cell in reversed(diagonal) if _sort_day(cell) <= _sort_day(baseline)]
     later = [cell for cell in diagonal if _sort_day(cell) > _sort_day(baseline)]
     for package in policy.skews:
@@ -190,7 +203,8 @@ def floors(trl: str, matrix: Matrix) -> dict[str, str]:
     ]
     requested = [f"trl=={trl}", *(f"{requirement.name}{requirement.specifier}" for requirement in bounded)]
     options = ["--quiet", "--python-version", matrix.python, "--no-header", "--no-annotate"]
-    completed = uv.compile(requested, [], [*options, "--resolution", "lowest-direct", *uv.torch_options()])
+    options += ["--resolution", "lowest-direct", *uv.torch_options(python=matrix.python)]
+    completed = uv.compile(requested, uv.torch_constraints(python=matrix.python), options)
     packages = lock.versions(uv.checked(completed, UnresolvableError).stdout)
     names = {requirement.name for requirement in bounded}
     return {name: packages[name] for name in lock.WORKFLOW_PACKAGES if name in names}

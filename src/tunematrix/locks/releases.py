@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cachecontrol
-import platformdirs
-import requests
-from cachecontrol.caches import FileCache
-from packaging.version import InvalidVersion, Version
-from pypi_simple import PYPI_SIMPLE_ENDPOINT, NoSuchProjectError, PyPISimple, UnexpectedRepoVersionWarning
+from packaging.version import Version
+from pypi_simple import UnparsableFilenameError, parse_filename
 
 from tunematrix.base.errors import InfrastructureError, UsageError
-from tunematrix.locks import uv
+from tunematrix.locks import index, uv
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -35,42 +30,31 @@ class Release:
 
 @functools.cache
 def releases(package: str) -> tuple[Release, ...]:
-    """All releases of ``package`` by ascending version; answers of the index are cached as HTTP allows.
+    """All releases of ``package`` by ascending version.
 
     Raises ``UsageError`` for a package that the index does not have, ``InfrastructureError`` if the index
-    cannot be reached or does not report upload times (PEP 700).
+    cannot be reached, does not answer as one, or does not report upload times (PEP 700).
     """
-    url = uv.index_url() or PYPI_SIMPLE_ENDPOINT
-    with _client(url) as client:
-        try:
-            page = client.get_project_page(package)
-        except NoSuchProjectError:
-            raise UsageError(f"the package index has no package '{package}'; check the name") from None
-        except (requests.RequestException, UnexpectedRepoVersionWarning) as error:
-            raise InfrastructureError(f"cannot list {package} on the package index: {error}") from None
+    files = index.files(uv.index_url(), package)
+    if files is None:
+        raise UsageError(f"the package index has no package '{package}'; check the name")
     uploads: dict[Version, list[tuple[datetime.datetime, bool]]] = {}
-    for file in page.packages:
-        if file.upload_time is None:
+    for file in files:
+        if file.uploaded is None:
             raise InfrastructureError(
                 f"the package index does not report upload times for {package} (PEP 700); "
                 "point UV_DEFAULT_INDEX to one that does"
             )
-        with contextlib.suppress(InvalidVersion):
-            uploads.setdefault(Version(file.version or ""), []).append((file.upload_time, file.is_yanked))
+        with contextlib.suppress(UnparsableFilenameError, ValueError):
+            version = Version(parse_filename(file.name, package)[1])
+            uploads.setdefault(version, []).append((file.uploaded, file.yanked))
     return tuple(
         sorted(
-            Release(version, min(times).astimezone(datetime.UTC).date(), all(yanked))
-            for version, files in uploads.items()
-            for times, yanked in [zip(*files, strict=True)]
+            Release(version, min(times).date(), all(yanked))
+            for version, entries in uploads.items()
+            for times, yanked in [zip(*entries, strict=True)]
         )
     )
-
-
-@contextlib.contextmanager
-def _client(url: str) -> Iterator[PyPISimple]:
-    cache = FileCache(platformdirs.user_cache_path("tunematrix") / "index")
-    with PyPISimple(url, session=cachecontrol.CacheControl(requests.Session(), cache=cache)) as client:
-        yield client
 
 
 def day_of(package: str, version: str) -> datetime.date | None:

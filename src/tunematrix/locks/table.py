@@ -5,21 +5,29 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import tomlkit
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import Version
 
 from tunematrix.base.errors import UsageError, did_you_mean
-from tunematrix.base.files import write_atomic
-from tunematrix.base.toml import check_keys, check_schema, read
+from tunematrix.base.store import CANDIDATES, OTHER_FILES
+from tunematrix.base.toml import check_keys, check_schema, read, unreadable_is_usage_error
+from tunematrix.shared import reading
 
 SCHEMA: Final = 1
-CELL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+CELL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,79}")
+# A cell's name is part of the names of its files and folders, beside others in the same folders.
+RESERVED_CELL_NAME: Final = re.compile(
+    rf"({'|'.join((*OTHER_FILES, CANDIDATES))})|.*\.(json|txt|lock)", re.IGNORECASE
+)
+PYTHON_VERSION: Final = re.compile(r"\d{1,2}\.\d{1,3}(\.\d{1,3})?")
+# The largest day and number of days for which dates can still be added and subtracted.
+LAST_DAY: Final = datetime.date(2999, 12, 31)
+MAX_DAYS: Final = 36_500
 KEYS: Final[Mapping[str, Mapping[str, type]]] = {
     "": {"schema": int, "baseline": str, "defaults": dict, "policy": dict, "cell": list},
     "defaults": {"python": str, "torch": str},
@@ -43,6 +51,7 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "imported_from": str,
         "given": str,  # the name of imported_from before 2026-11-24
         "rule": str,
+        "compare": str,
     },
 }
 FILE: Final = "matrix.toml"
@@ -83,6 +92,7 @@ class Cell:
     tags: tuple[str, ...] = ()
     imported_from: str | None = None
     rule: str | None = None
+    compare: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,8 +119,9 @@ class Matrix:
 
 
 def constraints_folder() -> Path:
-    """``TUNEMATRIX_CONSTRAINTS``, by default ``constraints`` in the current folder."""
-    return Path(os.environ.get("TUNEMATRIX_CONSTRAINTS") or "constraints")
+    """``TUNEMATRIX_CONSTRAINTS``, by default ``constraints`` in the current folder; raises ``UsageError``."""
+    with unreadable_is_usage_error():
+        return reading.expand_path(os.environ.get("TUNEMATRIX_CONSTRAINTS") or "constraints")
 
 
 def load(folder: Path | None = None) -> Matrix:
@@ -128,6 +139,7 @@ def load(folder: Path | None = None) -> Matrix:
                 "run from the project's root, or set TUNEMATRIX_CONSTRAINTS to a folder that has either"
             )
         cells = tuple(Cell(name=check_name(lock.stem, str(lock)), imported_from=lock.name) for lock in locks)
+        check_unique([cell.name for cell in cells], str(folder))
         return Matrix(folder=folder, cells=cells)
     return parse(read(path), folder)
 
@@ -135,24 +147,28 @@ def load(folder: Path | None = None) -> Matrix:
 def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
     """Check the content of a ``matrix.toml`` and make a matrix of it; raises ``UsageError``."""
     path = str(folder / FILE)
-    check_keys(KEYS[""], content, path)
     check_schema(content, SCHEMA, path)
+    check_keys(KEYS[""], content, path)
     defaults = content.get("defaults", {})
     check_keys(KEYS["defaults"], defaults, f"{path}: [defaults]")
     cells = tuple(_cell(entry, defaults, path) for entry in content.get("cell", []))
     names = [cell.name for cell in cells]
     if not cells:
         raise UsageError(f"{path}: no [[cell]]; add one with a name and pins")
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"{path}: the name '{duplicates[0]}' is used twice; rename one")
+    check_unique(names, path)
     baseline = content.get("baseline")
     if baseline is not None and baseline not in names:
         raise UsageError(f"{path}: baseline: no cell '{baseline}'{did_you_mean(baseline, names)}")
+    for cell in cells:
+        if cell.compare is not None and (cell.compare not in names or cell.compare == cell.name):
+            others = [name for name in names if name != cell.name]
+            where = f"{path}: [[cell]] {cell.name}: compare"
+            raise UsageError(f"{where}: no other cell '{cell.compare}'{did_you_mean(cell.compare, others)}")
     return Matrix(
         folder=folder,
         cells=cells,
         baseline=baseline,
-        python=defaults.get("python", "3.11"),
+        python=_python(defaults, f"{path}: [defaults]") or "3.11",
         torch=defaults.get("torch"),
         policy=_policy(content["policy"], path) if "policy" in content else None,
     )
@@ -163,9 +179,10 @@ def _policy(table: Any, path: str) -> Policy:
     check_keys(KEYS["policy"], table, where)
     if "since" not in table:
         raise UsageError(f"{where}: since is missing; set it to the first release day of the diagonal")
+    _check_day(table["since"], f"{where}: since")
     for key in ("every", "cool_down"):
-        if table.get(key, 0) < 0:
-            raise UsageError(f"{where}: {key}: must be a number of days, 0 or more")
+        if not 0 <= table.get(key, 0) <= MAX_DAYS:
+            raise UsageError(f"{where}: {key}: must be a number of days from 0 to {MAX_DAYS}")
     for package in table.get("skews", []):
         if package not in CORE:
             raise UsageError(f"{where}: skews: no package '{package}'{did_you_mean(str(package), CORE)}")
@@ -176,18 +193,14 @@ def _cell(entry: Any, defaults: Mapping[str, Any], path: str) -> Cell:
     where = f"{path}: [[cell]] {entry.get('name', '') if isinstance(entry, Mapping) else ''}".rstrip()
     check_keys(KEYS["cell"], entry, where)
     name = check_name(entry.get("name"), where)
-    torch = entry.get("torch") or defaults.get("torch")
-    pins: dict[str, str] = {"torch": torch} if torch else {}
-    pins |= {canonicalize_name(package): version for package, version in entry.get("pins", {}).items()}
-    for package, version in pins.items():
-        try:
-            Version(version)
-        except (InvalidVersion, TypeError):
-            raise UsageError(
-                f"{where}: pins.{package}: {version!r} is not a version, such as '4.57.6'"
-            ) from None
-    if not entry.get("pins"):
+    imported_from = entry.get("imported_from") or entry.get("given")
+    # An imported lock has the torch that its file says.
+    torch = entry.get("torch") or (None if imported_from else defaults.get("torch"))
+    pins = _pins({"torch": torch} if torch else {}, where) | _pins(entry.get("pins", {}), where)
+    if not entry.get("pins") and not imported_from:
         raise UsageError(f"{where}: no pins; name at least transformers, peft and trl in [cell.pins]")
+    if "as_of" in entry:
+        _check_day(entry["as_of"], f"{where}: as_of")
     if "rule" in entry and entry["rule"] not in RULES:
         raise UsageError(f"{where}: rule: no rule '{entry['rule']}'{did_you_mean(entry['rule'], RULES)}")
     if not all(isinstance(tag, str) for tag in entry.get("tags", [])):
@@ -195,59 +208,61 @@ def _cell(entry: Any, defaults: Mapping[str, Any], path: str) -> Cell:
     return Cell(
         name=name,
         why=entry.get("why", ""),
-        python=entry.get("python") or defaults.get("python", "3.11"),
+        python=_python(entry, where) or _python(defaults, f"{path}: [defaults]") or "3.11",
         pins=dict(sorted(pins.items())),
         as_of=entry.get("as_of"),
         tags=tuple(entry.get("tags", [])),
-        imported_from=entry.get("imported_from") or entry.get("given"),
+        imported_from=imported_from,
         rule=entry.get("rule"),
+        compare=entry.get("compare"),
     )
+
+
+def _pins(table: Mapping[str, Any], where: str) -> dict[str, str]:
+    """The versions in ``table`` by canonical package name; raises ``UsageError``."""
+    pins: dict[str, str] = {}
+    for package, version in table.items():
+        try:
+            pins[canonicalize_name(package, validate=True)] = version.strip()
+            Version(version)
+        except InvalidName:
+            raise UsageError(f"{where}: pins: {package!r} is not the name of a package") from None
+        except (ValueError, TypeError, AttributeError):  # Version raises all ValueErrors that int() does
+            raise UsageError(
+                f"{where}: pins.{package}: {version!r} is not a version, such as '4.57.6'"
+            ) from None
+    return pins
+
+
+def _python(table: Mapping[str, Any], where: str) -> str | None:
+    version: str | None = table.get("python")
+    if version is not None and not PYTHON_VERSION.fullmatch(version):
+        raise UsageError(f"{where}: python: {version!r} is not a Python version, such as '3.11'")
+    return version
+
+
+def _check_day(day: datetime.date, where: str) -> None:
+    if day > LAST_DAY:
+        raise UsageError(f"{where}: {day} is too late; the last possible day is {LAST_DAY}")
 
 
 def check_name(name: object, where: str) -> str:
     """``name`` if it is a valid cell name; otherwise raises ``UsageError`` that starts with ``where``."""
+    shown = repr(name)[:80]
     if not isinstance(name, str) or not CELL_NAME.fullmatch(name):
-        raise UsageError(f"{where}: the name {name!r} must consist of letters, digits, dots and dashes")
+        raise UsageError(
+            f"{where}: the name {shown} must consist of letters, digits, dots and dashes, 80 at most, "
+            "and start with a letter or digit"
+        )
+    if RESERVED_CELL_NAME.fullmatch(name):
+        raise UsageError(f"{where}: the name {shown} is that of another file; choose another, such as 'ours'")
     return name
 
 
-def edit(folder: Path, *, remove: Iterable[str] = (), add: Iterable[tuple[Cell, str | None]] = ()) -> None:
-    """Remove and add cells in ``matrix.toml``; comments and all other text stay.
-
-    With each added cell comes the name of the cell before which it goes, or None to append it.
-    """
-    path = folder / FILE
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    entries: Any = document["cell"]
-    for name in remove:
-        del entries[_index_of(entries, name)]
-    for cell, before in add:
-        python = cell.python if cell.python != document.get("defaults", {}).get("python", "3.11") else None
-        index = len(entries) if before is None else _index_of(entries, before)
-        entries.insert(index, _to_entry(cell, python))
-    write_atomic(path, tomlkit.dumps(document).rstrip("\n") + "\n")
-
-
-def _index_of(entries: Any, name: str) -> int:
-    return next(index for index, entry in enumerate(entries) if entry["name"] == name)
-
-
-def _to_entry(cell: Cell, python: str | None) -> Any:
-    """The ``[[cell]]`` table of ``cell``; ``python`` is None if it is the default."""
-    entry, pins = tomlkit.table(), tomlkit.table()
-    for key, value in {
-        "name": cell.name,
-        "why": cell.why,
-        "python": python,
-        "as_of": cell.as_of,
-        "rule": cell.rule,
-        "imported_from": cell.imported_from,
-        "tags": list(cell.tags) or None,
-    }.items():
-        if value is not None:
-            entry.add(key, value)
-    for package, version in cell.pins.items():
-        pins.add(package, version)
-    pins.add(tomlkit.nl())
-    entry.add("pins", pins)
-    return entry
+def check_unique(names: Sequence[str], where: str) -> None:
+    """Raise ``UsageError`` if two cells have one name, or names that are one file where case is ignored."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (other := seen.setdefault(name.lower(), name)) != name or names.count(name) > 1:
+            twice = "is used twice" if other == name else f"differs from '{other}' in case only"
+            raise UsageError(f"{where}: the name '{name}' {twice}; rename one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tunematrix.pipeline.finetune import finetune as run_finetune
 from tunematrix.pipeline.generate import generate as run_generate
 from tunematrix.pipeline.load import load
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.output import clean_output, print_error
 
 CONFIG = click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="YAML file")
 RESUME = click.option("--resume", type=click.Path(path_type=Path), help="checkpoint folder to resume from")
@@ -86,14 +88,17 @@ def run(arguments: list[str], trace: Trace) -> None:
 
 def main(arguments: list[str] | None = None, runner: Callable[[list[str], Trace], Any] = run) -> NoReturn:
     """Run the program: print messages on standard error and exit with the error's code."""
+    clean_output()
     trace = Trace()
     try:
         runner(sys.argv[1:] if arguments is None else arguments, trace)
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        print_error(usage.getvalue())
         sys.exit(2)
     except PipelineError as error:
-        click.echo(f"error: {error}", err=True)
+        print_error(f"error: {error}")
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Device = Literal["cpu", "cuda", "mps", "auto"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Format = Literal["json", "jsonl", "csv", "parquet"]
 Method = Literal["lora", "dora", "rslora", "full"]
 Reference = Literal["stack", "base", "start"]
+MAX_NUMBER: Final = 2**31 - 1  # the stack converts whole numbers to 32 bits, and others to float32
+MAX_SEED: Final = 2**32 - 1  # numpy's
 
 
-def bounded(default: Any, *, minimum: float) -> Any:
-    """A numeric field with an inclusive lower bound; a tiny ``minimum`` stands for "more than 0"."""
-    return field(default=default, metadata={"minimum": minimum})
+def bounded(default: Any, *, minimum: float, maximum: float = MAX_NUMBER) -> Any:
+    """A numeric field with inclusive bounds; a tiny ``minimum`` stands for "more than 0"."""
+    return field(default=default, metadata={"minimum": minimum, "maximum": maximum})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +39,7 @@ class DownloadEntry:
 class DownloadConfig:
     models: tuple[DownloadEntry, ...]
     huggingface: HubLogin = HubLogin()
-    retries: int = bounded(5, minimum=0)
+    retries: int = bounded(5, minimum=0, maximum=100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +82,7 @@ class Schedule:
     weight_decay: float = bounded(0.0, minimum=0)
     max_grad_norm: float = bounded(1.0, minimum=0)
     optimizer: str = "adamw_torch"
-    seed: int = bounded(42, minimum=0)
+    seed: int = bounded(42, minimum=0, maximum=MAX_SEED)
     save_steps: int = bounded(1, minimum=1)
     logging_steps: int = bounded(1, minimum=1)
 

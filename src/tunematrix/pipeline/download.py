@@ -21,7 +21,7 @@ from tunematrix.pipeline.config import DownloadConfig, DownloadEntry
 from tunematrix.pipeline.errors import ConfigError, HubError, did_you_mean
 from tunematrix.pipeline.trace import Trace
 
-STAGING: Final = ".incoming"
+STAGING: Final = ".tunematrix-incoming"  # so that it is nobody else's folder
 CHUNK: Final = 1024 * 1024
 API_TIMEOUT: Final = 30.0  # seconds; no client bounds this call by itself
 MAX_WAIT: Final = 30.0  # seconds between two attempts
@@ -194,7 +194,7 @@ def retry_after(error: BaseException) -> float | None:
     """The wait in seconds that the Hub requested with ``Retry-After``."""
     for cause in causes(error):
         value = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
-        if value.isdigit():
+        if value.isascii() and value.isdigit():
             return float(value)
     return None
 

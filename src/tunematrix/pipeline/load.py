@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import types
@@ -11,55 +12,80 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
-import yaml
-
+from tunematrix.pipeline.combinations import check_combinations
 from tunematrix.pipeline.config import AlignConfig, DownloadConfig, FinetuneConfig, GenerateConfig
 from tunematrix.pipeline.errors import ConfigError, did_you_mean
+from tunematrix.shared import secrets
+from tunematrix.shared.reading import UnreadableError, expand_path, parse_yaml, read_text
 
-SECRET: Final = re.compile(r"token|secret|password", re.IGNORECASE)
+TOKEN: Final = "huggingface.token"  # noqa: S105  # the only key with a secret
+VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
+MAX_SHOWN: Final = 80  # characters of a value in a message
+TYPE_NAMES: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
 Config = TypeVar("Config", DownloadConfig, FinetuneConfig, AlignConfig, GenerateConfig)
 
 
 def load(config_class: type[Config], path: Path) -> Config:
     """Read ``path`` as a ``config_class``; raises ``ConfigError`` for everything that is wrong with it."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}; name a YAML file with --config"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        content = parse_yaml(read_text(path), path, allow_nan=True)  # the error for NaN names its key
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
+    secrets.add_values(content)
     return parse(config_class, content, str(path))
 
 
 def parse(config_class: type[Config], content: object, file: str) -> Config:
     """Check ``content`` and convert it to a ``config_class``; messages name ``file``."""
     config: Config = _parse_section(config_class, _expand_variables(content, file, ""), file, "")
-    _check_combinations(config, file)
+    check_combinations(config, file)
     return config
 
 
 def _expand_variables(value: Any, file: str, key: str) -> Any:
-    """Replace ``${VAR}`` by the environment's value; an unset or empty secret becomes None."""
+    """Replace ``${VAR}`` by the environment's value."""
     if isinstance(value, Mapping):
-        return {
-            name: _expand_variables(item, file, f"{key}.{name}".lstrip(".")) for name, item in value.items()
-        }
+        return {name: _expand_variables(item, file, _join(key, name)) for name, item in value.items()}
     if isinstance(value, list):
         return [_expand_variables(item, file, f"{key}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    optional = bool(SECRET.search(key))
+    if key == TOKEN:
+        return _token(VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value), file)
+    return VARIABLE.sub(lambda match: _variable(match[1], file, key), value)
 
-    def replace(match: re.Match[str]) -> str:
-        variable = os.environ.get(match[1])
-        if variable is None and not optional:
-            raise ConfigError(f"{file}: {key}: ${{{match[1]}}} is not set; export {match[1]}=... first")
-        return variable or ""
 
-    expanded = re.sub(r"\$\{(\w+)\}", replace, value)
-    return (expanded or None) if optional else expanded
+def _token(text: str, file: str) -> str | None:
+    """The token, which is masked from now on; None if it is empty, as with an unset variable."""
+    secrets.add(text)
+    try:
+        return secrets.clean_token(text) or None
+    except ValueError as error:
+        raise ConfigError(f"{file}: {TOKEN}: {error}") from None
+
+
+def _variable(name: str, file: str, key: str) -> str:
+    if secrets.is_secret_name(name):
+        raise ConfigError(f"{file}: {key}: ${{{name}}} holds a secret, which may only stand in {TOKEN}")
+    if (value := os.environ.get(name)) is None:
+        raise ConfigError(f"{file}: {key}: ${{{name}}} is not set; export {name}=... first")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{file}: {key}: ${{{name}}} is not UTF-8") from None
+    return value
+
+
+def _join(section: str, name: object) -> str:
+    """The full name of a key, as it is shown."""
+    text = str(name)[:MAX_SHOWN]
+    return f"{section}.{text if text.isprintable() else repr(text)}".lstrip(".")
 
 
 def _parse_section(section_class: type[Any], content: Any, file: str, section: str) -> Any:
@@ -70,18 +96,26 @@ def _parse_section(section_class: type[Any], content: Any, file: str, section: s
     hints = typing.get_type_hints(section_class)
     values: dict[str, Any] = {}
     for name, value in content.items():
-        key = f"{section}.{name}".lstrip(".")
+        key = _join(section, name)
         if name not in fields:
             raise ConfigError(f"{file}: {key}: unknown key{did_you_mean(str(name), fields)}")
         values[name] = _parse_value(hints[name], value, file, key)
-        minimum = fields[name].metadata.get("minimum")
-        if minimum is not None and values[name] < minimum:
-            raise ConfigError(f"{file}: {key}: {value} is too small; the minimum is {minimum:g}")
+        if fields[name].metadata:
+            _check_bounds(values[name], fields[name].metadata, file, key)
     for field in fields.values():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and field.name not in values:
-            raise ConfigError(f"{file}: {f'{section}.{field.name}'.lstrip('.')}: missing; it has no default")
+            raise ConfigError(f"{file}: {_join(section, field.name)}: missing; it has no default")
     return section_class(**values)
+
+
+def _check_bounds(value: Any, bounds: Mapping[str, Any], file: str, key: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{file}: {key}: {value} is not a finite number")
+    if value < bounds["minimum"]:
+        raise ConfigError(f"{file}: {key}: {value} is too small; the minimum is {bounds['minimum']:g}")
+    if value > bounds["maximum"]:
+        raise ConfigError(f"{file}: {key}: {value} is too large; the maximum is {bounds['maximum']}")
 
 
 def _parse_value(hint: Any, value: Any, file: str, key: str) -> Any:
@@ -109,7 +143,8 @@ def _parse_value(hint: Any, value: Any, file: str, key: str) -> Any:
 def _parse_choice(options: tuple[Any, ...], value: Any, file: str, key: str) -> Any:
     if value in options:
         return value
-    raise ConfigError(f"{file}: {key}: {value!r} is not valid{did_you_mean(str(value), map(str, options))}")
+    suggestion = did_you_mean(str(value), map(str, options))
+    raise ConfigError(f"{file}: {key}: {_shown(value, key)} is not valid{suggestion}")
 
 
 def _parse_scalar(scalar_type: type[Any], value: Any, file: str, key: str) -> Any:
@@ -123,10 +158,21 @@ def _parse_scalar(scalar_type: type[Any], value: Any, file: str, key: str) -> An
         Path: isinstance(value, str) and bool(value),
     }
     if not fits[scalar_type]:
-        names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-        shown = "..." if SECRET.search(key) else repr(value)
-        raise ConfigError(f"{file}: {key}: {shown} is not {names[scalar_type]}")
-    return Path(value).expanduser() if scalar_type is Path else scalar_type(value)
+        raise ConfigError(f"{file}: {key}: {_shown(value, key)} is not {TYPE_NAMES[scalar_type]}")
+    if scalar_type is not Path:
+        return scalar_type(value)
+    try:
+        return expand_path(value)
+    except UnreadableError as error:
+        raise ConfigError(f"{file}: {key}: {error}") from None
+
+
+def _shown(value: Any, key: str) -> str:
+    """``value`` for a message: short, and never a token."""
+    if key.startswith(TOKEN):
+        return "the value"
+    text = secrets.mask(repr(value))
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _parse_float(text: str) -> float | str:
@@ -134,24 +180,3 @@ def _parse_float(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _check_combinations(config: Any, file: str) -> None:
-    """Check the rules that involve several keys or the file system."""
-    if isinstance(config, FinetuneConfig):
-        forms = {frozenset({"text"}), frozenset({"messages"}), frozenset({"prompt", "completion"})}
-        if frozenset(config.dataset.columns()) not in forms:
-            raise ConfigError(
-                f"{file}: dataset: set text_field, or messages_field, or prompt_field and completion_field"
-            )
-    if isinstance(config, (FinetuneConfig, AlignConfig)) and config.dataset.eval_split >= 1:
-        raise ConfigError(f"{file}: dataset.eval_split: a share of the data, at least 0 and less than 1")
-    if isinstance(config, (FinetuneConfig, AlignConfig)) and config.lora.dropout >= 1:
-        raise ConfigError(f"{file}: lora.dropout: a probability, at least 0 and less than 1")
-    if isinstance(config, (FinetuneConfig, AlignConfig)) and not config.dataset.path.is_file():
-        raise ConfigError(f"{file}: dataset.path: no such file: {config.dataset.path}")
-    if isinstance(config, (FinetuneConfig, AlignConfig, GenerateConfig)) and not config.model.path.is_dir():
-        raise ConfigError(
-            f"{file}: model.path: no such folder: {config.model.path}; "
-            "get the model with 'python -m tunematrix.pipeline download' first"
-        )

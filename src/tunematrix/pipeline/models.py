@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from tunematrix.pipeline import compat
 from tunematrix.pipeline.config import Device, Lora, Model
 from tunematrix.pipeline.errors import ConfigError
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.reading import UnreadableError, parse_json, read_text
 
 
 def is_adapter(path: Path) -> bool:
@@ -17,12 +18,16 @@ def is_adapter(path: Path) -> bool:
 
 
 def base_path(adapter: Path) -> Path:
-    """The folder of the base model that the configuration of ``adapter`` names."""
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    base = Path(config["base_model_name_or_path"])
-    if not base.is_dir():
+    """The folder of the base model that the configuration of ``adapter`` names; raises ``ConfigError``."""
+    file = adapter / "adapter_config.json"
+    try:
+        config = parse_json(read_text(file), file, allow_nan=True)
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str) or not os.path.isdir(base):  # noqa: PTH112  # Path raises for odd names
         raise ConfigError(f"{adapter}: no base model in {base}; download it to that folder first")
-    return base
+    return Path(base)
 
 
 def resolve_device(device: Device) -> str:

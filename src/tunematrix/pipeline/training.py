@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tunematrix.pipeline import generate
 from tunematrix.pipeline.config import Device, PreferenceDataset, Sample, Schedule, TextDataset
 from tunematrix.pipeline.errors import ConfigError, did_you_mean
 from tunematrix.pipeline.models import resolve_device
 from tunematrix.pipeline.trace import Trace, watch_batches
+
+# Names that only the trainer knows: how its error begins, and the key with the name.
+WRONG_NAMES: Final = {"Unknown loss type": "alignment.loss_type", "Target modules": "lora.targets"}
 
 
 def trainer_options(schedule: Schedule, device: Device, dtype: str, *, evaluate: bool) -> dict[str, Any]:
@@ -19,6 +23,7 @@ def trainer_options(schedule: Schedule, device: Device, dtype: str, *, evaluate:
     Precision and tracking are always set, because their defaults differ: newer trl turns bf16 on, also on
     CPU, and transformers before 5 reports to every installed tracker.
     """
+    check_names(schedule)
     accelerated = resolve_device(device) != "cpu"
     return {
         "output_dir": str(schedule.output_dir),
@@ -46,6 +51,21 @@ def trainer_options(schedule: Schedule, device: Device, dtype: str, *, evaluate:
         "bf16": accelerated and dtype == "bfloat16",
         "fp16": accelerated and dtype == "float16",
     }
+
+
+def check_names(schedule: Schedule) -> None:
+    """Raise ``ConfigError`` for an optimizer or a scheduler that this stack does not know."""
+    from transformers.trainer_utils import SchedulerType
+    from transformers.training_args import OptimizerNames
+
+    section = type(schedule).__name__.lower()
+    for key, name, known in (
+        ("optimizer", schedule.optimizer, OptimizerNames),
+        ("scheduler", schedule.scheduler, SchedulerType),
+    ):
+        names = [item.value for item in known]
+        if name not in names:
+            raise ConfigError(f"{section}.{key}: this stack has no {name!r}{did_you_mean(name, names)}")
 
 
 def load_dataset(dataset: TextDataset | PreferenceDataset) -> tuple[Any, Any]:
@@ -80,18 +100,32 @@ def train(build: Callable[[], Any], schedule: Schedule, resume: Path | None, tra
     from transformers import set_seed
 
     set_seed(schedule.seed)
-    trainer = build()
     batches: list[str] = []
-    stop_watching = watch_batches(trainer.model, batches)
-    try:
-        result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    finally:
-        stop_watching()
+    with _wrong_names():
+        trainer = build()
+        stop_watching = watch_batches(trainer.model, batches)
+        try:
+            result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        finally:
+            stop_watching()
     trainer.save_model(str(schedule.output_dir))
     tokenizer_of(trainer).save_pretrained(str(schedule.output_dir))
     trace.add_number("batches", batches)
     _add_numbers(trainer.state, result.training_loss, trace)
     return trainer
+
+
+@contextmanager
+def _wrong_names() -> Iterator[None]:
+    """Turn the stack's errors about names in the configuration into ``ConfigError``."""
+    try:
+        yield
+    except ValueError as error:
+        message = " ".join(str(error).split())
+        for beginning, key in WRONG_NAMES.items():
+            if message.startswith(beginning):
+                raise ConfigError(f"{key}: {message}") from error
+        raise
 
 
 def write_sample(trainer: Any, sample: Sample | None, schedule: Schedule, trace: Trace) -> None:

@@ -24,11 +24,10 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate, search
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.search import Search, SearchResult
-from tunematrix.run import keys
+from tunematrix.run import keys, workload
 from tunematrix.run.options import Options
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff, ledger, tolerances
-from tunematrix.verdict.diff import FAILED_OUTCOMES
 
 BY_DATE: Final = "as of"  # takes the place of the package in a search over dates
 SWAPPED: Final = {search.GOOD: search.BAD, search.BAD: search.GOOD}
@@ -129,10 +128,10 @@ def matches(question: Question, record: Record, reference: Record) -> bool | Non
         if question.stage
         else [name for name in STAGES if reference.stage(name).outcome == "passed"]
     )
-    outcomes = [record.stage(name).outcome for name in stages]
-    if any(outcome in FAILED_OUTCOMES for outcome in outcomes):
+    results = [record.stage(name) for name in stages]
+    if any(result.failed for result in results):
         return False
-    return True if all(outcome == "passed" for outcome in outcomes) else None
+    return True if all(result.outcome == "passed" for result in results) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,7 +269,7 @@ def _candidate_with(base: Baseline, name: str, packages: Mapping[str, str], stor
     text = "".join(f"{package}=={version}\n" for package, version in packages.items())
     digest = lock.digest(text)
     cell = Cell(name=f"{base.cell.name}-{digest}", why=f"{base.cell.name}, {name}")
-    matrix = Matrix(folder=candidate.candidate_store(store).folder, cells=(cell,), python=base.cell.python)
+    matrix = Matrix(folder=candidate.candidate_store(store).root, cells=(cell,), python=base.cell.python)
     if not matrix.lock_path(cell).is_file():
         write_atomic(matrix.lock_path(cell), f"# {base.cell.name}, {name}.\n{text}")
     return Candidate(cell=cell, matrix=matrix, requests=(name,), packages=packages, moved={})
@@ -284,10 +283,11 @@ class _SavedVerdicts:
             **dataclasses.asdict(question),
             "packages": dict(base.packages),
             "model": options.model,
-            "sources": [keys.hash_tree(folder) for folder in keys.source_folders(options)],
+            "sources": [keys.hash_tree(folder) for folder in keys.source_folders()],
+            "workload": workload.digest(options.workload) if options.workload else "",
         }
         key = lock.digest(json.dumps(inputs, sort_keys=True))
-        self.path: Path = candidate.candidate_store(store).folder / f"bisect-{key}.state"
+        self.path: Path = candidate.candidate_store(store).root / f"bisect-{key}.state"
         self.verdicts: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):
             self.verdicts = json.loads(self.path.read_text())

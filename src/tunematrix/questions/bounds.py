@@ -10,19 +10,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UnresolvableError, UsageError
+from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
-from tunematrix.locks import lock, populate, releases
+from tunematrix.locks import lock, populate, releases, table
 from tunematrix.locks.table import CORE
 from tunematrix.questions import candidate as candidates
-from tunematrix.questions import upgrade
 from tunematrix.questions.candidate import Baseline, Progress
 from tunematrix.run.options import Options
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict import diff
+from tunematrix.verdict.answer import Knowledge, judge
 
 REFUSED: Final = "the resolver refuses it"
+LONGEST: Final = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,10 +45,14 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Corner:
-    """All packages at their lowest, or all at their highest; ``wrong`` is the first failure, if any."""
+    """All packages at their lowest, or all at their highest.
+
+    ``wrong`` is the first failure on the way there, ``works`` whether the pins themselves pass.
+    """
 
     pins: dict[str, str]
     wrong: str = ""
+    works: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +63,8 @@ class Bounds:
     lowest: Corner
     highest: Corner
     upstream: list[str] = field(default_factory=list)
+    untested: list[str] = field(default_factory=list)  # stages that the baseline itself does not pass
+    workload: str = "the pipeline of tunematrix"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -89,17 +95,26 @@ class Prober:
         except UnresolvableError:
             return REFUSED
         record = candidates.run(candidate, self.options, self.store)
+        if error := record.machine_error:
+            raise InfrastructureError(f"{', '.join(requests)}: {error.one_line}; run the command again")
         if record.error:
-            return record.error.one_line
+            return _brief(record.error.one_line)
         for name in STAGES:
             stage = record.stage(name)
             if self.reference.stage(name).outcome == "passed" and stage.outcome != "passed":
-                return f"{name}: {stage.error.one_line if stage.error else stage.outcome}"
-        changes = diff.compare(self.reference, record).changes
-        drift = [change.name for change in changes if upgrade.changes_behaviour(change)]
-        return (
-            f"{len(drift)} changes in behaviour, such as {drift[0]}" if drift and not self.allow_drift else ""
-        )
+                return _brief(f"{name}: {stage.error.one_line if stage.error else stage.outcome}")
+        return "" if self.allow_drift else self._drift(self.reference, record)
+
+    def _drift(self, reference: Record, record: Record) -> str:
+        """The first change of behaviour that nobody accepted, as ``upgrade`` finds it."""
+        knowledge = Knowledge.load(table.constraints_folder())
+        found = judge(reference, record, knowledge).of("broken", "wrong", "training", "default")
+        return _brief(found[0].title) if found else ""
+
+
+def _brief(text: str) -> str:
+    """An error in at most 120 characters, since it becomes a comment in ``pyproject.toml``."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def find_bounds(base: Baseline, packages: Sequence[str], prober: Prober) -> Bounds:
@@ -111,51 +126,85 @@ def find_bounds(base: Baseline, packages: Sequence[str], prober: Prober) -> Boun
     ranges = [_find_range(base, name, prober) for name in names]
     lowest, ranges = _find_corner(base, ranges, prober, lowest=True)
     highest, ranges = _find_corner(base, ranges, prober, lowest=False)
-    return Bounds(ranges=ranges, lowest=lowest, highest=highest, upstream=list(upstream_errors(base, ranges)))
-
-
-def minor_releases(package: str, baseline_version: str) -> list[str]:
-    """The newest final release of each minor version, ascending; the baseline's version replaces its own."""
-    newest: dict[tuple[int, int], Version] = {}
-    for release in releases.releases(package):
-        if release.final:
-            newest[release.version.major, release.version.minor] = release.version
-    baseline = Version(lock.public_version(baseline_version))
-    newest[baseline.major, baseline.minor] = baseline
-    return [str(version) for version in sorted(newest.values())]
-
-
-def _find_range(base: Baseline, package: str, prober: Prober) -> Range:
-    versions = minor_releases(package, base.packages[package])
-    start = versions.index(str(Version(lock.public_version(base.packages[package]))))
-
-    def failure(index: int) -> str:
-        return prober.failure({package: versions[index]})
-
-    low = _last_working(start, -1, len(versions), failure)
-    high = _last_working(start, 1, len(versions), failure)
-    below = versions[low - 1] if low > 0 else None
-    above = versions[high + 1] if high + 1 < len(versions) else None
-    return Range(
-        package=package,
-        lowest=versions[low],
-        highest=versions[high],
-        below=below,
-        above=above,
-        why_below=failure(low - 1) if below else "",
-        why_above=failure(high + 1) if above else "",
+    reference = prober.reference or candidates.run_baseline(base, prober.options)
+    return Bounds(
+        ranges=ranges,
+        lowest=lowest,
+        highest=highest,
+        upstream=list(upstream_errors(base, ranges)),
+        untested=[name for name in STAGES if reference.stage(name).outcome != "passed"],
+        workload=str(prober.options.workload or "the pipeline of tunematrix"),
     )
 
 
-def _last_working(start: int, direction: int, count: int, failure: Callable[[int], str]) -> int:
-    """The last index from ``start`` in ``direction`` before the first that fails.
+def final_releases(base: Baseline, package: str) -> list[str]:
+    """Every final release and the baseline's own version, ascending."""
+    versions = {release.version for release in releases.releases(package) if release.final}
+    return [str(version) for version in sorted(versions | {_own_version(base, package)})]
+
+
+def newest_patches(base: Baseline, package: str) -> list[str]:
+    """The newest final release of each minor version, ascending; the baseline's version replaces its own."""
+    newest = {
+        (version.major, version.minor): version for version in map(Version, final_releases(base, package))
+    }
+    own = _own_version(base, package)
+    newest[own.major, own.minor] = own
+    return [str(version) for version in sorted(newest.values())]
+
+
+def _own_version(base: Baseline, package: str) -> Version:
+    return Version(lock.public_version(base.packages[package]))
+
+
+def _find_range(base: Baseline, package: str, prober: Prober) -> Range:
+    """Walk the minor versions, then every patch release next to each end.
+
+    Without the second walk the range would include every patch release between the last good and the first
+    bad minor version, though one of them may be the first bad release.
+    """
+
+    def failure(version: str) -> str:
+        return prober.failure({package: version})
+
+    coarse, fine = newest_patches(base, package), final_releases(base, package)
+    own = str(_own_version(base, package))
+    ends = []
+    for step in (-1, 1):
+        good, bad = _walk(coarse, own, step, failure)
+        inside = fine[fine.index(good) :: step] if bad is None else _between(fine, good, bad)
+        ends.append(_walk(inside, good, 1, failure) if bad is not None or step < 0 else (good, bad))
+    (lowest, below), (highest, above) = ends
+    return Range(
+        package=package,
+        lowest=lowest,
+        highest=highest,
+        below=below,
+        above=above,
+        why_below=failure(below) if below else "",
+        why_above=failure(above) if above else "",
+    )
+
+
+def _between(versions: Sequence[str], good: str, bad: str) -> list[str]:
+    """The releases from ``good`` to ``bad``, both included, in this direction."""
+    first, last = versions.index(good), versions.index(bad)
+    return list(versions[first : last + 1]) if first < last else list(versions[last : first + 1])[::-1]
+
+
+def _walk(
+    versions: Sequence[str], start: str, step: int, failure: Callable[[str], str]
+) -> tuple[str, str | None]:
+    """The last version from ``start`` on that works, and the one after it, which fails; None if all work.
 
     Goes one release at a time: a range must be contiguous, and a binary search could skip a failure.
     """
-    index = start
-    while 0 <= index + direction < count and not failure(index + direction):
-        index += direction
-    return index
+    index = versions.index(start)
+    while 0 <= index + step < len(versions):
+        if failure(versions[index + step]):
+            return versions[index], versions[index + step]
+        index += step
+    return versions[index], None
 
 
 def _find_corner(
@@ -164,50 +213,33 @@ def _find_corner(
     """All packages at one end together; while that fails, the range that reaches farthest is narrowed."""
     first_failure = ""
     while True:
-        pins = {
-            package_range.package: package_range.lowest if lowest else package_range.highest
-            for package_range in ranges
-        }
+        pins = {item.package: item.lowest if lowest else item.highest for item in ranges}
         failure = prober.failure(pins)
         first_failure = first_failure or failure
-        if not failure:
-            return Corner(pins=pins, wrong=first_failure), ranges
-        wider = [
-            package_range
-            for package_range in ranges
-            if pins[package_range.package] != lock.public_version(base.packages[package_range.package])
-        ]
-        if not wider:
-            return Corner(pins=pins, wrong=failure), ranges
-        farthest = max(
-            wider, key=lambda package_range: _distance(package_range, base, pins[package_range.package])
-        )
+        wider = [item for item in ranges if Version(pins[item.package]) != _own_version(base, item.package)]
+        if not failure or not wider:
+            return Corner(pins=pins, wrong=first_failure, works=not failure), ranges
+        farthest = max(wider, key=lambda item: len(_steps(base, item, pins[item.package])))
         ranges = [
-            _narrow(package_range, base, first_failure, lowest=lowest)
-            if package_range is farthest
-            else package_range
-            for package_range in ranges
+            _narrow(base, item, first_failure, lowest=lowest) if item is farthest else item for item in ranges
         ]
 
 
-def _distance(package_range: Range, base: Baseline, end: str) -> int:
-    """The number of minor releases between the baseline and ``end``."""
-    versions = minor_releases(package_range.package, base.packages[package_range.package])
-    return abs(
-        versions.index(end) - versions.index(lock.public_version(base.packages[package_range.package]))
-    )
+def _steps(base: Baseline, item: Range, end: str) -> list[str]:
+    """The minor versions from the baseline's to ``end``, which may be a patch release itself."""
+    own = str(_own_version(base, item.package))
+    versions = sorted({*newest_patches(base, item.package), end}, key=Version)
+    return _between(versions, own, end)
 
 
-def _narrow(package_range: Range, base: Baseline, failure: str, *, lowest: bool) -> Range:
-    versions = minor_releases(package_range.package, base.packages[package_range.package])
+def _narrow(base: Baseline, item: Range, failure: str, *, lowest: bool) -> Range:
+    """``item`` with one end a step closer to the baseline."""
     reason = f"fails with the other packages at their {'lowest' if lowest else 'highest'}: {failure}"
+    end = item.lowest if lowest else item.highest
+    closer = _steps(base, item, end)[-2]
     if lowest:
-        index = versions.index(package_range.lowest)
-        return replace(
-            package_range, lowest=versions[index + 1], below=package_range.lowest, why_below=reason
-        )
-    index = versions.index(package_range.highest)
-    return replace(package_range, highest=versions[index - 1], above=package_range.highest, why_above=reason)
+        return replace(item, lowest=closer, below=end, why_below=reason)
+    return replace(item, highest=closer, above=end, why_above=reason)
 
 
 def upstream_errors(base: Baseline, ranges: list[Range]) -> Iterator[str]:
@@ -233,7 +265,7 @@ def _allows(declared: Sequence[Requirement], package: str, version: str) -> bool
 
 def pyproject_fragment(bounds: Bounds) -> str:
     """The ranges as dependencies in ``pyproject.toml``, with a comment for the failure outside each end."""
-    lines = ["[project]", "dependencies = ["]
+    lines = [f"# Every stage of {bounds.workload} passes in these ranges.", "[project]", "dependencies = ["]
     for package_range in bounds.ranges:
         lines += [f"    # {package_range.below}: {package_range.why_below}"] if package_range.below else []
         lines += [f"    # {package_range.above}: {package_range.why_above}"] if package_range.above else []

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
-from tunematrix.base.store import Store
+from tunematrix.base.store import CANDIDATES, Store
+from tunematrix.base.versions import parse_requirement
 from tunematrix.locks import imported, lock, table, uv
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
 from tunematrix.run import environment
 from tunematrix.run.options import Options
+from tunematrix.shared import reading
 from tunematrix.verdict import ledger
 
 Progress = Callable[[str], None]  # receives progress, a line at a time
-FOLDER: Final = "candidates"  # in the results folder: the locks, records and environments of candidates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +62,8 @@ def load_baseline(name: str | None, store: Store) -> Baseline:
 
     Without a name, the cell that ``matrix.toml`` sets as its baseline. Raises ``UsageError``.
     """
-    if name and (path := Path(name)).is_file():
-        return _baseline_from_file(path, store)
+    if name and reading.is_file(name):
+        return _baseline_from_file(Path(name), store)
     matrix = table.load()
     if not (cell_name := name or matrix.baseline):
         raise UsageError(
@@ -82,14 +83,14 @@ def _baseline_from_file(path: Path, store: Store) -> Baseline:
     matrix = Matrix(folder=_candidates_folder(store), cells=())
     imported_lock = imported.import_lock(path, matrix.python)
     digest = lock.digest(imported_lock.text)[:8]
-    name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-") or "file"
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-")[:60] or "file"
     cell = Cell(name=f"{name}-{digest}", why=f"imported from {path.name}", imported_from=path.name)
     write_atomic(matrix.lock_path(cell), imported_lock.text)
-    return _read_baseline(cell, matrix, Store(matrix.folder), [])
+    return _read_baseline(cell, matrix, candidate_store(store), [])
 
 
 def _read_baseline(cell: Cell, matrix: Matrix, store: Store, direct: Sequence[str]) -> Baseline:
-    packages = lock.versions(matrix.lock_path(cell).read_text(), str(matrix.lock_path(cell)))
+    packages = lock.read_versions(matrix.lock_path(cell))
     locked = tuple(dict.fromkeys(name for name in direct or packages if name in packages))
     return Baseline(cell=cell, matrix=matrix, store=store, packages=packages, direct=locked)
 
@@ -101,9 +102,10 @@ def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     """
     requested = [_parse_request(text) for text in requests]
     names = {canonicalize_name(requirement.name) for requirement in requested}
-    torch = [f"torch=={lock.public_version(base.packages['torch'])}"] if "torch" in base.packages else []
+    requirements = [*requested, *(_kept_torch(base) if "torch" not in names else [])]
+    torch = next((str(item.specifier) for item in requirements if item.name == "torch"), "")
     unpinned = [name for name in base.direct if name not in names and name != "torch"]
-    text = _compile([*map(str, requested), *([] if "torch" in names else torch), *unpinned], base)
+    text = _compile([*map(str, requirements), *unpinned], base, torch)
     packages = lock.versions(text)
     moved = {
         name: (base.packages.get(name), packages.get(name))
@@ -127,22 +129,38 @@ def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     )
 
 
-def _compile(requirements: Sequence[str], base: Baseline) -> str:
+def _kept_torch(base: Baseline) -> list[Requirement]:
+    """The baseline's torch, in whatever build."""
+    version = base.packages.get("torch")
+    return [Requirement(f"torch=={lock.public_version(version)}")] if version else []
+
+
+def _compile(requirements: Sequence[str], base: Baseline, torch: str) -> str:
     """Compile a lock; uv keeps the versions of an existing output file where the requirements allow it."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "lock.txt"
         output.write_text("".join(f"{name}=={version}\n" for name, version in base.packages.items()))
         style = ["--quiet", "--no-header", "--annotation-style", "line", "--python-version", base.cell.python]
-        command = ["pip", "compile", *style, *uv.torch_options(), "--output-file", str(output), "-"]
-        uv.checked(uv.run(*command, stdin="\n".join(requirements) + "\n"), UnresolvableError)
+        command = ["pip", "compile", *style, "--output-file", str(output), "-"]
+
+        def attempt(platform: list[str]) -> subprocess.CompletedProcess[str]:
+            return uv.run(*command, *platform, stdin="\n".join(requirements) + "\n")
+
+        # An imported environment may have a CUDA build of torch; its candidates then have one too.
+        cuda = uv.has_cuda(base.packages)
+        completed = uv.cpu_first(attempt, [] if cuda else uv.torch_options(torch, base.cell.python))
+        uv.checked(completed, UnresolvableError)
         return output.read_text()
 
 
 def _parse_request(text: str) -> Requirement:
+    """The requirement in ``text``, of a release on the index; raises ``UsageError`` for anything else."""
     try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        raise UsageError(f"{text!r} is not a request such as 'trl==1.16.0' or 'transformers>=5.20'") from None
+        requirement = parse_requirement(text)
+    except ValueError:
+        requirement = None
+    if requirement is None or requirement.url:
+        raise UsageError(f"{text[:200]!r} is not a request such as 'trl==1.16.0' or 'transformers>=5.20'")
     if not requirement.specifier:
         requirement.specifier &= ">=0"
     return requirement
@@ -161,16 +179,17 @@ def _public(version: str | None) -> str | None:
 def _cell_name(base: Baseline, requests: Sequence[str]) -> str:
     suffix = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("==", "-")) for text in requests)
     digest = lock.digest(repr((base.packages, tuple(requests))))[:6]
-    return f"{base.cell.name}-{suffix}"[:80].strip(".-") + f"-{digest}"
+    return f"{base.cell.name}-{suffix}"[:73].strip(".-") + f"-{digest}"
 
 
 def _candidates_folder(store: Store) -> Path:
     """The folder of the candidates; ``store`` may already be theirs."""
-    return store.folder if store.folder.name == FOLDER else store.folder / FOLDER
+    return store.root if store.root.name == CANDIDATES else store.root / CANDIDATES
 
 
 def candidate_store(store: Store) -> Store:
-    return Store(_candidates_folder(store))
+    """The store of the candidates' records, for the same model; all models share the candidates' locks."""
+    return Store(_candidates_folder(store), store.model)
 
 
 def run(candidate: Candidate, options: Options, store: Store) -> Record:
@@ -182,7 +201,7 @@ def run(candidate: Candidate, options: Options, store: Store) -> Record:
 def install(candidate: Candidate, store: Store) -> None:
     """Install the environment of the candidate before its run."""
     candidates = candidate_store(store)
-    venv = candidates.cell_folder(candidate.cell.name) / "venv"
+    venv = candidates.environment(candidate.cell.name)
     with candidates.locked(candidate.cell.name):
         environment.sync(venv, candidate.matrix.lock_path(candidate.cell), candidate.cell)
 

@@ -3,170 +3,196 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UnresolvableError
-from tunematrix.base.record import UNTESTABLE, Failure, Record
+from tunematrix.base.errors import UnresolvableError, UsageError
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
-from tunematrix.locks import releases
-from tunematrix.locks.lock import TEST_TOOLS
+from tunematrix.base.versions import parse_version
+from tunematrix.locks import releases, table
+from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.run import artifacts
 from tunematrix.run.options import Options
-from tunematrix.verdict import causes, diff, ledger, tolerances
-from tunematrix.verdict.diff import DECLARED_SUFFIX, FAILED_OUTCOMES, Change, Diff
+from tunematrix.verdict import diff
+from tunematrix.verdict.answer import BEST_FIRST, BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
+from tunematrix.verdict.diff import Diff
 
-SAFE: Final = "SAFE"
-SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
-BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
-BREAKS: Final = "BREAKS"
-CANNOT_TELL: Final = "CANNOT TELL"
-BEST_FIRST: Final = (SAFE, SAFE_WITH_EDITS, BEHAVIOUR_CHANGES, CANNOT_TELL, BREAKS)
-EXCHANGE_PREFIX: Final = "exchange:"  # of the probes that load the baseline's files in the candidate
-SILENT_ERRORS: Final = ("Mismatch",)  # nothing raised, but two values that must be equal differ
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fix:
+    """A further request that was tried together with the first ones, because a known issue names it."""
+
+    requests: tuple[str, ...]
+    judgement: Judgement
+    moved: Mapping[str, tuple[str | None, str | None]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """The answer to one request and its evidence; ``candidate`` is None if the resolver refused it."""
 
-    answer: str
     baseline: str
     requests: tuple[str, ...]
+    judgement: Judgement
     candidate: Candidate | None = None
     before: Record | None = None
     after: Record | None = None
-    diff: Diff = field(default_factory=lambda: Diff(verdict="unknown"))
-    breaks: tuple[str, ...] = ()
-    silent: tuple[str, ...] = ()
+    fix: Fix | None = None
+    nearest: tuple[str, str] | None = None  # the last release that does not break, and its answer
     advice: tuple[str, ...] = ()
     reason: str = ""
+    details: Path | None = None
+
+    @property
+    def answer(self) -> str:
+        return self.judgement.answer
+
+    @property
+    def diff(self) -> Diff:
+        return self.judgement.diff
 
     @property
     def edits(self) -> list[str]:
         return [diff.describe_edit(change) for change in self.diff.of_kind("call_site")]
 
 
-def evaluate(
-    base: Baseline, requests: Sequence[str], options: Options, store: Store, progress: Progress
-) -> Answer:
-    """Run baseline and candidate, load the baseline's checkpoints in the candidate, and compare."""
-    requested = tuple(requests)
-    try:
-        candidate = candidates.resolve(base, requests, store)
-    except UnresolvableError as error:
-        return Answer(answer=CANNOT_TELL, baseline=base.cell.name, requests=requested, reason=str(error))
-    progress(f"baseline {base.cell.name}: running, unless its record can be reused")
-    before = candidates.run_baseline(base, dataclasses.replace(options, keep_artifacts=True))
-    progress(f"candidate {candidate.cell.name}: running, unless its record can be reused")
-    checkpoints = artifacts.folder_of(base.store, base.cell.name)
-    after = candidates.run(
-        candidate, dataclasses.replace(options, exchange=checkpoints if checkpoints.is_dir() else None), store
-    )
-    diff.check_comparable(before, after)
-    comparison = causes.annotate(diff.compare(before, after), causes.load(base.matrix.folder))
-    issues = ledger.load(base.matrix.folder)
-    return Answer(
-        answer=judge(before, after, comparison),
-        baseline=base.cell.name,
-        requests=requested,
-        candidate=candidate,
-        before=before,
-        after=after,
-        diff=comparison,
-        breaks=tuple(find_breaks(after, comparison)),
-        silent=tuple(find_silent_breaks(after, comparison)),
-        advice=tuple(advise(base, candidate, after, comparison, issues)),
-        reason=after.error.one_line if after.error else "",
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upgrader:
+    """What every request of one command shares: the baseline, the options, and where records lie."""
 
+    base: Baseline
+    options: Options
+    store: Store
+    progress: Progress
+    knowledge: Knowledge = field(default_factory=lambda: Knowledge.load(table.constraints_folder()))
 
-def judge(before: Record, after: Record, comparison: Diff) -> str:
-    """The worst of the five answers that applies."""
-    if find_breaks(after, comparison):
-        return BREAKS
-    if after.outcome in UNTESTABLE or before.outcome in UNTESTABLE:
-        return CANNOT_TELL
-    stages = comparison.stages.values()
-    if any(outcome == "passed" and verdict == "unknown" for outcome, _, verdict in stages):
-        return CANNOT_TELL
-    if find_silent_breaks(after, comparison) or any(map(changes_behaviour, comparison.changes)):
-        return BEHAVIOUR_CHANGES
-    return SAFE_WITH_EDITS if comparison.of_kind("call_site") else SAFE
+    def evaluate(self, requests: Sequence[str], *, with_fix: bool = True) -> Answer:
+        """Run baseline and candidate, load the baseline's checkpoints in the candidate, and judge.
 
-
-def find_breaks(after: Record, comparison: Diff) -> list[str]:
-    """The stages and probes that no longer work, and the baseline's files that no longer load.
-
-    Fingerprints that fail along with a stage are left out: they have the same cause.
-    """
-    lost = [name for name in _lost(after, comparison) if _error(after, name).type not in SILENT_ERRORS]
-    others = [name for name in lost if not name.startswith("probe:fingerprint")]
-    return others or lost
-
-
-def find_silent_breaks(after: Record, comparison: Diff) -> list[str]:
-    """The stages and probes that run but are wrong, such as a resume that uses the wrong adapter."""
-    return [name for name in _lost(after, comparison) if _error(after, name).type in SILENT_ERRORS]
-
-
-def _lost(after: Record, comparison: Diff) -> list[str]:
-    regressed = [name for name, (_, _, verdict) in comparison.stages.items() if verdict == "regressed"]
-    unloadable = [
-        probe.name
-        for probe in after.probes
-        if probe.name.startswith(EXCHANGE_PREFIX) and probe.outcome in FAILED_OUTCOMES
-    ]
-    return [*regressed, *unloadable]
-
-
-def _error(record: Record, name: str) -> Failure:
-    """The error of a stage or a probe; an empty one if it has none."""
-    errors = {result.name: result.error for result in (*record.stages, *record.probes)}
-    return errors.get(name.removeprefix("probe:")) or Failure(type="", message="")
-
-
-def changes_behaviour(change: Change) -> bool:
-    """Whether a change is one of behaviour: a number that must not move, or a new default value."""
-    if change.kind == "fingerprint":
-        one_sided = diff.ABSENT in (change.before, change.after)
-        is_error = change.name.endswith(".error")
-        return (
-            tolerances.measures_behaviour(change.name)
-            and not (one_sided and not is_error and not change.name.endswith("loss"))
-            and not (is_error and change.after == diff.ABSENT)
-            and (one_sided or not tolerances.corrected(change.name, change.before, change.after))
+        Raises ``UsageError`` for a request that asks for nothing new, and for a model that cannot be had.
+        """
+        requested = tuple(requests)
+        try:
+            candidate = candidates.resolve(self.base, requested, self.store)
+        except UnresolvableError as error:
+            unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=("the candidate",))
+            return Answer(
+                baseline=self.base.cell.name, requests=requested, judgement=unknown, reason=str(error)
+            )
+        check_moved(candidate, self.base)
+        before = self._run_baseline()
+        after = self._run_candidate(candidate, before)
+        judgement = judge(before, after, self.knowledge)
+        broken = judgement.answer == BREAKS and with_fix
+        return Answer(
+            baseline=self.base.cell.name,
+            requests=requested,
+            judgement=judgement,
+            candidate=candidate,
+            before=before,
+            after=after,
+            fix=self._try_fix(requested, after) if broken else None,
+            nearest=self._nearest(candidate, before) if broken else None,
+            advice=tuple(advise(self.base, candidate)),
+            reason=after.error.one_line if after.error else "",
+            details=candidates.candidate_store(self.store).cell_folder(candidate.cell.name) / "changes.md",
         )
-    values = change.before, change.after
-    return change.kind == "default" and diff.ABSENT not in values and DECLARED_SUFFIX not in change.name
+
+    def _run_baseline(self) -> Record:
+        self.progress(f"baseline {self.base.cell.name}: running, unless its record can be reused")
+        before = candidates.run_baseline(self.base, dataclasses.replace(self.options, keep_artifacts=True))
+        if before.outcome == "skipped":
+            error = before.stage("download").error or before.error
+            why = error.message if error else "the run was skipped"
+            raise UsageError(f"--model {self.options.model} cannot be had: {why}")
+        return before
+
+    def _run_candidate(self, candidate: Candidate, before: Record) -> Record:
+        self.progress(f"candidate {candidate.cell.name}: running, unless its record can be reused")
+        kept = artifacts.folder_of(self.base.store, self.base.cell.name)
+        exchange = kept if artifacts.belong_to(kept, before) else None
+        options = dataclasses.replace(self.options, exchange=exchange)
+        after = candidates.run(candidate, options, self.store)
+        diff.check_comparable(before, after)
+        return after
+
+    def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:
+        """Try the first fix of a known issue that the resolver can combine with the request."""
+        issues = self.knowledge.ledger.known_issues(after)
+        for text in dict.fromkeys(issue.fix for issue in issues.values()):
+            for extra in fix_requests(text, requested):
+                self.progress(f"known fix: trying {', '.join(extra)} with it")
+                answer = self.evaluate([*requested, *extra], with_fix=False)
+                if answer.candidate and answer.after:
+                    return Fix(requests=extra, judgement=answer.judgement, moved=answer.candidate.moved)
+        return None
+
+    def _nearest(self, candidate: Candidate, before: Record) -> tuple[str, str] | None:
+        """The highest recorded release below the requested one that does not break, and its answer."""
+        requested = requested_packages(candidate, self.base)
+        if len(requested) != 1:
+            return None
+        (package,) = requested
+        limit, own = (
+            parse_version(public_version(packages.get(package, "0")))
+            for packages in (candidate.packages, self.base.packages)
+        )
+        best: tuple[Version, str] | None = None
+        for record in candidates.candidate_store(self.store).records():
+            version = parse_version(public_version(record.packages.get(package, "0")))
+            if not (version and own and limit and own < version < limit) or (best and version <= best[0]):
+                continue
+            if set(diff.moved_packages(self.base.packages, record.packages)) <= {package}:
+                answer = judge(before, record, self.knowledge).answer
+                best = (version, answer) if answer not in (BREAKS, CANNOT_TELL) else best
+        return (f"{package} {best[0]}", best[1]) if best else None
 
 
-def advise(
-    base: Baseline, candidate: Candidate, after: Record, comparison: Diff, issues: ledger.Ledger
-) -> Iterator[str]:
-    """What to do: apply known fixes, hold packages that break, and bump others in the same change."""
-    known_issues = issues.known_issues(after)
-    for issue in dict.fromkeys(known_issues.values()):
-        yield f"{issue.cause}; fix: {issue.fix}"
-    known_errors = {_error(after, name).one_line for name in known_issues}
-    unexplained = [
-        name for name in find_breaks(after, comparison) if _error(after, name).one_line not in known_errors
-    ]
-    if unexplained:
-        pins = ", ".join(f"{name}=={base.packages[name]}" for name in _requested_packages(candidate, base))
-        yield f"hold {pins}: the upgrade breaks {', '.join(unexplained)}, and the ledger has no fix"
+def check_moved(candidate: Candidate, base: Baseline) -> None:
+    """Raise ``UsageError`` unless the request changes a package."""
+    if candidate.moved:
+        return
+    names = [canonicalize_name(Requirement(text).name) for text in candidate.requests]
+    present = ", ".join(f"{name} {base.packages[name]}" for name in names if name in base.packages)
+    raise UsageError(
+        f"{', '.join(candidate.requests)} asks for nothing new: {base.cell.name} has {present} already; "
+        f"name another release, such as '{names[0]}==...'"
+    )
+
+
+def fix_requests(text: str, requested: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The alternatives in the fix of a known issue: ``trl>=0.23, or transformers<5`` are two.
+
+    Leaves out what contradicts the request, since it names the same package, and prose.
+    """
+    names = {canonicalize_name(Requirement(request).name) for request in requested}
+    for alternative in re.split(r",?\s+or\s+", text):
+        try:
+            parts = [Requirement(part.strip()) for part in re.split(r"\s+with\s+|\s+and\s+", alternative)]
+        except InvalidRequirement:
+            continue
+        if not names & {canonicalize_name(part.name) for part in parts}:
+            yield tuple(str(part) for part in parts)
+
+
+def advise(base: Baseline, candidate: Candidate) -> Iterator[str]:
+    """The packages that the owner requires by name and that must be bumped in the same change."""
     for name, (_, version) in candidate.moved.items():
         dependents = candidate.required_by.get(name, ())
         if name in base.direct and dependents and name not in TEST_TOOLS:
             yield f"bump {name} to {version} in the same change: required by {', '.join(dependents)}"
 
 
-def _requested_packages(candidate: Candidate, base: Baseline) -> list[str]:
+def requested_packages(candidate: Candidate, base: Baseline) -> list[str]:
     return [name for name in candidate.moved if name in base.packages and name not in candidate.required_by]
 
 
@@ -192,23 +218,35 @@ class Plan:
     blocked: list[str]
 
 
-def plan(base: Baseline, options: Options, store: Store, progress: Progress) -> Plan:
-    """Evaluate every outdated package, and find an order of bumps in which every step works."""
-    requests = {name: f"{name}=={version}" for name, version in outdated(base).items()}
-    alone = {name: evaluate(base, [request], options, store, progress) for name, request in requests.items()}
-    together = evaluate(base, list(requests.values()), options, store, progress)
+def plan(upgrader: Upgrader) -> Plan:
+    """Evaluate every outdated package, and find an order of bumps in which every step works.
+
+    Raises ``UsageError`` where nothing is outdated.
+    """
+    requests = {name: f"{name}=={version}" for name, version in outdated(upgrader.base).items()}
+    if not requests:
+        raise UsageError(f"nothing to upgrade: every package of {upgrader.base.cell.name} is the newest")
+    alone = {name: upgrader.evaluate([request], with_fix=False) for name, request in requests.items()}
+    together = upgrader.evaluate(list(requests.values()), with_fix=False)
     order: list[tuple[str, Answer]] = []
     blocked = sorted(requests, key=lambda name: BEST_FIRST.index(alone[name].answer))
-    while blocked:
-        done = [requests[name] for name, _ in order]
-        for name in blocked:
-            answer = (
-                evaluate(base, [*done, requests[name]], options, store, progress) if done else alone[name]
-            )
-            if answer.answer not in (BREAKS, CANNOT_TELL):
-                order.append((name, answer))
-                blocked.remove(name)
-                break
-        else:
-            break
+    while step := _next_step(upgrader, requests, alone, order, blocked):
+        order.append(step)
+        blocked.remove(step[0])
     return Plan(alone=alone, together=together, order=order, blocked=blocked)
+
+
+def _next_step(
+    upgrader: Upgrader,
+    requests: Mapping[str, str],
+    alone: Mapping[str, Answer],
+    order: Sequence[tuple[str, Answer]],
+    blocked: Sequence[str],
+) -> tuple[str, Answer] | None:
+    """The first of the bumps left that works on top of those in ``order``."""
+    done = [requests[name] for name, _ in order]
+    for name in blocked:
+        answer = upgrader.evaluate([*done, requests[name]], with_fix=False) if done else alone[name]
+        if answer.answer not in (BREAKS, CANNOT_TELL):
+            return name, answer
+    return None

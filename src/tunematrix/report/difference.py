@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from tunematrix.base.record import Failure, Record
-from tunematrix.report.markdown import inline_code, shorten
-from tunematrix.report.summary import change_json
+from tunematrix.report import screen
+from tunematrix.report.escape import inline_code, link, plain_text, shorten
+from tunematrix.report.summary import change_json, finding_json
+from tunematrix.verdict.answer import Judgement
 from tunematrix.verdict.diff import ABSENT, Change, Diff, describe_edit, removed_in
 from tunematrix.verdict.failures import kind_of
+from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.tolerances import tolerance
-
-HEADLINES: Final = {
-    "regressed": "REGRESSED: something that worked no longer works",
-    "unknown": "UNKNOWN: something did not run on both sides",
-    "fixed": "FIXED: something that failed works now",
-    "changed": "CHANGED: nothing broke, but something changed",
-    "same": "SAME: nothing changed",
-}
 
 
 class Entry(NamedTuple):
@@ -118,38 +113,68 @@ def _removals(record: Record) -> Iterator[Entry]:
             yield Entry(f"in {release}: {warning['module']}: {warning['message']} ({warning['count']} times)")
 
 
-def headline(before: Record, after: Record, diff: Diff) -> str:
-    return f"{before.cell} -> {after.cell}: {HEADLINES[diff.verdict]}"
+def diff_lines(before: Record, after: Record, judgement: Judgement, *, everything: bool = False) -> list[str]:
+    """The comparison on one screen; with ``everything`` all findings, and then every difference."""
+    head = [f"{judgement.answer}: {before.cell} -> {after.cell}"]
+    head += screen.wrapped("", screen.why(judgement))
+    head += screen.untested_lines(judgement, None if everything else 3)
+    tail = [*screen.accepted_lines(judgement)]
+    tail += screen.wrapped("unchanged", screen.passed_line(before, judgement), lines=2)
+    tail += [screen.row("info", info)] if (info := screen.info_line(judgement)) else []
+    tail += [screen.row("problem", problem) for problem in judgement.problems]
+    tail += [] if everything else [screen.row("details", "--all shows every difference")]
+    room = None if everything else screen.HEIGHT - len(head) - len(tail)
+    lines = [*head, *screen.findings_lines(judgement, room), *tail]
+    return [*lines, *_section_lines(before, after, judgement.diff)] if everything else lines
 
 
-def diff_lines(before: Record, after: Record, diff: Diff, limit: int | None = None) -> Iterator[str]:
-    """The comparison for a terminal, at most ``limit`` entries a section."""
-    yield headline(before, after, diff)
+def _section_lines(before: Record, after: Record, diff: Diff) -> Iterator[str]:
     for section in sections(before, after, diff):
         yield ""
         yield f"{section.title} ({len(section.entries)})"
-        for entry in section.entries[:limit]:
+        for entry in section.entries:
             yield f"  {entry.text}"
             if entry.why:
                 yield f"      why: {entry.why}"
-        if limit and len(section.entries) > limit:
-            yield f"  ... and {len(section.entries) - limit} more"
 
 
-def diff_markdown(before: Record, after: Record, diff: Diff) -> str:
-    lines = [f"# {headline(before, after, diff)}"]
-    for section in sections(before, after, diff):
+def findings_markdown(judgement: Judgement) -> list[str]:
+    """A list of the findings above ``info``, of what was not tested, and of what the team accepted."""
+    lines = [f"- **not tested** {inline_code(line)}" for line in judgement.untested]
+    lines += [f"- {finding_markdown(finding)}" for finding in judgement.findings if finding.loud]
+    info = screen.info_line(judgement)
+    return [*lines, *([f"- **info** {plain_text(info)}"] if info else [])]
+
+
+def finding_markdown(finding: Finding) -> str:
+    """One finding in one line."""
+    cause = finding.cause
+    since = f" ({link(f'{cause.package} {cause.release}', cause.link)})" if cause else ""
+    action = f"; {plain_text(finding.action)}" if finding.action else ""
+    accepted = f" *accepted: {plain_text(finding.accepted)}*" if finding.accepted else ""
+    name = inline_code(finding.id)
+    return f"**{finding.severity}** {plain_text(finding.title)}{since}{action} [{name}]{accepted}"
+
+
+def diff_markdown(before: Record, after: Record, judgement: Judgement) -> str:
+    """The findings, then every difference."""
+    lines = [f"# {judgement.answer}: {plain_text(before.cell)} -> {plain_text(after.cell)}", ""]
+    lines += findings_markdown(judgement)
+    for section in sections(before, after, judgement.diff):
         lines += ["", f"## {section.title}", ""]
-        for text, why, link in section.entries:
-            cause = f": {f'[{why}]({link})' if link else why}" if why else ""
-            lines.append(f"- {inline_code(text)}{cause}")
+        for text, why, url in section.entries:
+            lines.append(f"- {inline_code(text)}{f': {link(why, url)}' if why else ''}")
     return "\n".join(lines) + "\n"
 
 
-def diff_json(diff: Diff, compared_with: str | None) -> dict[str, Any]:
+def diff_json(judgement: Judgement, compared_with: str | None) -> dict[str, Any]:
     """The format of ``diff --json``; ``compared_with`` names the cell of the first record."""
+    diff = judgement.diff
     return {
         "verdict": diff.verdict,
+        "answer": judgement.answer,
+        "findings": [finding_json(finding) for finding in judgement.findings],
+        "untested": list(judgement.untested),
         "stages": {
             name: {"before": before, "after": after, "verdict": verdict}
             for name, (before, after, verdict) in diff.stages.items()

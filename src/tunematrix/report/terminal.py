@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Final
 
 from rich import box
@@ -12,9 +13,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
-from tunematrix.report.summary import Row, Summary, reasons
+from tunematrix.report.rows import Row
+from tunematrix.report.summary import Summary
+from tunematrix.shared.lines import one_line
 from tunematrix.shared.stages import STAGES
+from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, CANNOT_TELL, SHORT
 from tunematrix.verdict.ledger import Issue
 
 LABELS: Final = {
@@ -26,6 +31,7 @@ LABELS: Final = {
     "unavailable": ("n/a", "dim"),
     "not_run": ("-", "dim"),
     "unknown": ("?", "bold yellow"),
+    "interrupted": ("cut off", "bold yellow"),
     "known": ("known", "yellow"),
     "unresolvable": ("no lock", "bold red"),
     "uninstallable": ("no env", "bold red"),
@@ -39,18 +45,21 @@ HEADERS: Final = {
     "align-resume": "align\nresume",
     "generate": "gene-\nrate",
 }
-CHANGE_KINDS: Final = {
-    "fingerprint": "number",
-    "call_site": "edit",
-    "signature": "lost name",
-    "warning": "new warning",
-}
+STEP: Final = (
+    "step: over time from the row above, one package apart from the baseline, resolved today from their "
+    "day,\nlatest from the newest above, latest-floor from latest"
+)
 WIDTH: Final = 120  # without a terminal: CI logs
 
 
 def label(outcome: str) -> Text:
     word, style = LABELS.get(outcome, (outcome.upper(), "bold red"))
-    return Text(word, style=style)
+    return _text(word, style)
+
+
+def _text(value: str, style: str = "") -> Text:
+    """``value`` on one line, without markup and control characters."""
+    return Text(one_line(value), style=style)
 
 
 def default_console() -> Console:
@@ -59,7 +68,7 @@ def default_console() -> Console:
 
 
 def show(summary: Summary, console: Console | None = None) -> None:
-    """Print the table, one line per root cause, what changed, and the counts.
+    """Print the table, one line per root cause, and the counts.
 
     Leaves out the last two columns of the table if the whole table is too wide.
     """
@@ -67,23 +76,23 @@ def show(summary: Summary, console: Console | None = None) -> None:
     wide = _table(summary, wide=True)
     width = Measurement.get(console, console.options.update(width=10_000), wide).maximum
     console.print(wide if width <= console.width else _table(summary, wide=False))
+    if width <= console.width and any(row.compared_with for row in summary.rows):
+        console.print(_text(STEP, "dim"))
     for row in summary.rows:
-        for reason in reasons(row.cell, row.record, row.known_issues) if row.record else []:
+        for reason in row.reasons if row.state != "unknown" else []:
             if not reason.issue:
-                line = Text.assemble((row.cell, "bold"), " ", reason.line)
-                console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
-    for line in _known_issues(summary.rows):
-        console.print(line)
-    if missing := [row.cell for row in summary.rows if not row.record]:
+                text = Text.assemble(_text(row.cell, "bold"), " ", _text(reason.line))
+                whole = reason.is_note
+                console.print(text, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+    for text in _known_issues(summary.rows):
+        console.print(text)
+    if missing := [row.cell for row in summary.rows if row.state == "unknown"]:
         message = f"not run yet, or run with another model: {', '.join(missing)}"
-        console.print(Text(message, style="yellow"))
-    if changed := [f"  {row.cell}: {counts}" for row in summary.rows if (counts := _change_counts(row))]:
-        heading = "changed compared with the cell above; for details: tunematrix diff A B"
-        console.print(Text("\n".join([heading, *changed])))
+        console.print(_text(message, "yellow"))
     for problem in summary.problems:
-        console.print(Text(problem, style="bold red"))
+        console.print(_text(problem, "bold red"))
     states = Counter(row.state for row in summary.rows)
-    console.print(Text(", ".join(f"{number} {state}" for state, number in states.items()), style="bold"))
+    console.print(_text(", ".join(f"{number} {state}" for state, number in states.items()), "bold"))
 
 
 def _known_issues(rows: list[Row]) -> Iterator[Text]:
@@ -94,13 +103,14 @@ def _known_issues(rows: list[Row]) -> Iterator[Text]:
             cells_by_issue.setdefault(issue.id, (issue, []))[1].append(row.cell)
     for issue, cells in cells_by_issue.values():
         stages = f" {', '.join(issue.stages)}" if issue.stages else ""
-        yield Text.assemble(("known ", "yellow"), (issue.id, "bold"), f":{stages} in {', '.join(cells)}")
-        yield Text(f"  {issue.cause}; fix: {issue.fix}")
+        affected = _text(f":{stages} in {', '.join(cells)}")
+        yield Text.assemble(("known ", "yellow"), _text(issue.id, "bold"), affected)
+        yield _text(f"  {issue.cause}; fix: {issue.fix}")
 
 
 def _table(summary: Summary, *, wide: bool) -> Table:
-    """The table of cells and stages; ``wide`` adds the comparison and the time."""
-    title = f"Compatibility summary: {summary.model or 'nothing run yet'}"
+    """The table of cells and stages by group; ``wide`` adds the comparison and the time."""
+    title = _text(f"Compatibility summary: {summary.model or 'nothing run yet'}", "table.title")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
     table.add_column("cell", overflow="fold", min_width=8)
     for name in CORE:
@@ -108,26 +118,32 @@ def _table(summary: Summary, *, wide: bool) -> Table:
     for name in STAGES:
         table.add_column(HEADERS.get(name, name), justify="center", no_wrap=True)
     if wide:
-        table.add_column("vs.\nabove", no_wrap=True)
+        table.add_column("step", no_wrap=True)
         table.add_column("time", justify="right", no_wrap=True)
-    for row in summary.rows:
-        versions = (row.versions[name] for name in CORE)
-        labels = (label(outcome) for outcome in row.displayed_outcomes)
-        table.add_row(row.cell, *versions, *labels, *((_verdict(row), _time(row)) if wide else ()))
+    groups = [list(members) for _, members in groupby(summary.rows, key=lambda row: row.group)]
+    for members in groups:
+        if len(groups) > 1:
+            table.add_row(_text(neighbours.HEADINGS[members[0].group], "italic dim"))
+        for row in members:
+            table.add_row(*_cells(row, wide=wide))
     return table
 
 
-def _verdict(row: Row) -> Text:
+def _cells(row: Row, *, wide: bool) -> Iterator[Text | str]:
+    yield _text(row.title)
+    yield from (_text(row.versions[name]) for name in CORE)
+    yield from (label(outcome) for outcome in row.displayed_outcomes)
+    if wide:
+        yield _step(row)
+        yield _time(row)
+
+
+def _step(row: Row) -> Text:
+    """The answer to the step from the cell that the row is compared with, in a word."""
     if row.compared_with is None or row.record is None:
         return Text("")
-    styles = {"regressed": "bold red", "fixed": "green", "changed": "yellow"}
-    return Text(row.comparison.verdict, style=styles.get(row.comparison.verdict, "dim"))
-
-
-def _change_counts(row: Row) -> str:
-    """The number of changes by kind: ``3 numbers, 1 edit``."""
-    counts = Counter(CHANGE_KINDS.get(change.kind, change.kind) for change in row.comparison.changes)
-    return ", ".join(f"{number} {kind}{'s' * (number > 1)}" for kind, number in counts.items())
+    styles = {BREAKS: "bold red", BEHAVIOUR_CHANGES: "yellow", CANNOT_TELL: "dim"}
+    return _text(SHORT[row.judgement.answer], styles.get(row.judgement.answer, "green"))
 
 
 def _time(row: Row) -> str:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from collections.abc import Mapping
 
-from tunematrix.base.files import write_atomic
-from tunematrix.base.record import Record
-from tunematrix.base.store import Store
+from tunematrix.base.files import check_inside, write_atomic
+from tunematrix.base.store import Entry, Store, stores
 from tunematrix.locks.table import Matrix
 from tunematrix.report import markdown
 from tunematrix.report import summary as view
-from tunematrix.verdict import causes, ledger
-
-
-def load_records(matrix: Matrix, store: Store) -> dict[str, Record]:
-    """The records of the cells in the matrix; a record that cannot be read counts as missing."""
-    records = {cell.name: store.load(cell.name) for cell in matrix.cells}
-    return {name: record for name, record in records.items() if record}
+from tunematrix.report.difference import diff_markdown
+from tunematrix.report.rows import rows
+from tunematrix.verdict.answer import Knowledge
 
 
 def refresh(matrix: Matrix, store: Store) -> view.Summary:
-    """Write ``summary.json`` and ``summary.md``; returns the summary."""
+    """Write ``summary.json`` and ``summary.md`` of the store's model; returns the summary.
+
+    The results folder has copies of those of the model that ran last.
+    """
     with store.locked("summary"):
-        model, records = view.latest_model(load_records(matrix, store))
-        issues = ledger.load(matrix.folder)
-        rows = view.rows(matrix, records, issues, causes.load(matrix.folder))
-        summary = view.Summary(model=model, rows=rows, ledger=issues)
+        entries = {cell.name: store.entry(cell.name) for cell in matrix.cells}
+        # Without a clock: rendering again gives the same files, whatever the day.
+        knowledge = Knowledge.load(matrix.folder, today=datetime.date.min)
+        model = store.model if store.cells() else ""
+        summary = view.Summary(model=model, rows=rows(matrix, entries, knowledge), ledger=knowledge.ledger)
         content = json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False) + "\n"
-        write_atomic(store.folder / "summary.json", content)
-        write_atomic(store.folder / "summary.md", markdown.render(summary))
+        folders = {store.folder: ""}
+        if next(iter(stores(store.root)), store).model == store.model:
+            folders[store.root] = f"{store.folder.name}/"
+        for folder, prefix in folders.items():
+            write_atomic(check_inside(folder / "summary.json", store.root), content)
+            text = markdown.render(summary, prefix)
+            write_atomic(check_inside(folder / "summary.md", store.root), text)
+        _write_changes(summary, entries, store)
     return summary
+
+
+def _write_changes(summary: view.Summary, entries: Mapping[str, Entry], store: Store) -> None:
+    """Every difference between a cell and the one it is compared with, in the cell's folder."""
+    for row in summary.rows:
+        before = entries[row.compared_with].record if row.compared_with else None
+        if before and row.record:
+            path = store.cell_folder(row.cell) / markdown.CHANGES
+            write_atomic(check_inside(path, store.root), diff_markdown(before, row.record, row.judgement))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Final
 
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 
 FOLDER: Final = "artifacts"
+KEY_FILE: Final = "key.txt"  # in the folder: the key of the record that the artifacts belong to
 # The tests whose folders hold the artifacts, by the pipeline command that they run.
 TEST_NAMES: Final = {"finetune": "test_real_checkpoint_resume", "align": "test_real_align_resume"}
 KEPT_FOLDERS: Final = ("data", "checkpoints/whole", "checkpoints/finetuned")
@@ -19,11 +22,26 @@ def folder_of(store: Store, cell: str) -> Path:
     return store.cell_folder(cell) / FOLDER
 
 
-def keep(basetemp: Path, target: Path) -> None:
-    """Copy the artifacts of a run from pytest's ``basetemp`` to ``target``, replacing older ones."""
+def belong_to(folder: Path, record: Record) -> bool:
+    """Whether the artifacts in ``folder`` come from the run of ``record``, or one with the same key."""
+    path = folder / KEY_FILE
+    return path.is_file() and path.read_text(encoding="utf-8", errors="replace") == record.key
+
+
+def keep(basetemp: Path, target: Path, record: Record) -> None:
+    """Copy the artifacts of ``record``'s run from pytest's ``basetemp`` to ``target``, replacing older ones.
+
+    What its stack offers goes with them: the other stack tries what it does not offer itself.
+
+    The key is written last: artifacts whose copy was interrupted belong to no record.
+    """
     shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     for command, test_name in TEST_NAMES.items():
         for test_folder in sorted(basetemp.glob(f"{test_name}*")):
             for folder in KEPT_FOLDERS:
                 if (test_folder / folder).is_dir() and not (target / command / folder).exists():
                     shutil.copytree(test_folder / folder, target / command / folder)
+    surface = {name: getattr(record, name) for name in ("defaults", "signatures", "symbols")}
+    (target / "surface.json").write_text(json.dumps(surface), encoding="utf-8")
+    (target / KEY_FILE).write_text(record.key, encoding="utf-8")

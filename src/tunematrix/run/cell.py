@@ -7,19 +7,22 @@ import datetime
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tunematrix.base.errors import InfrastructureError, UntestableError, UsageError
-from tunematrix.base.record import Failure, Record
+from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import artifacts, environment, evidence, models, process
-from tunematrix.run.keys import hash_tree, is_reusable, key
+from tunematrix.run import artifacts, environment, evidence, models, process, revision, workload
+from tunematrix.run.keys import is_reusable, key
 from tunematrix.run.options import Options
+from tunematrix.shared import secrets
 
 ATTEMPTS: Final = 3
+KILLED: Final = "the run did not end; it was killed, or the machine went down"
 NO_TESTS: Final = 5  # pytest's exit code when it collects no tests
 
 
@@ -33,26 +36,43 @@ def run(
     """Run ``cell`` and return its record; reuse the existing record if nothing has changed since.
 
     Only one process runs a cell at a time: a second one waits, and then usually reuses the first one's
-    record. ``annotate`` adds the caller's facts, such as known issues, before the record is saved.
+    record. ``annotate`` adds the caller's facts, such as known issues, before the record is saved. A run that
+    the machine ended is returned, but saved beside the last complete record.
     """
-    if options.workload and not options.workload.is_dir():
-        raise UsageError(f"--workload {options.workload}: no such folder")
+    options.check()
+    if options.workload:
+        workload.check(options.workload)
     choice = models.choose(options.model)
+    store = Store(store.root, choice.name)
     with store.locked(cell.name):
-        started = datetime.datetime.now(datetime.UTC)
-        start = time.perf_counter()
-        record, attempts = _run_with_retries(matrix, cell, options, choice, store)
-        if not record.reused:
-            record = dataclasses.replace(
-                record,
-                attempts=attempts,
-                started=started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                seconds=round(time.perf_counter() - start, 2),
-            )
-        record = annotate(record)
-        # A run of selected tests proves nothing about the whole cell, so it must not replace its record.
-        store.save(record, store.cell_folder(cell.name) / "partial.json" if options.select else None)
+        started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        killed = _untestable_record(matrix, cell, choice, InfrastructureError(KILLED))
+        with store.running(dataclasses.replace(killed, started=started)):
+            work = partial(_run_with_retries, matrix, cell, options, choice, store)
+            record = annotate(_timed_record(work, started))
+            if _is_explained(record) and not options.keep:
+                shutil.rmtree(store.cell_folder(cell.name) / "run", ignore_errors=True)
+            if options.select:
+                store.save_partial(record)
+            else:
+                store.save(record)
     return record
+
+
+def _is_explained(record: Record) -> bool:
+    """Whether every failure has a known issue, so that nobody needs the work folder."""
+    failed = [part for part in (*record.stages, *record.probes) if part.outcome in FAILED_OUTCOMES]
+    return bool(failed) and all(part.known_issue for part in failed) and not record.interruption
+
+
+def _timed_record(work: Callable[[], tuple[Record, int]], started: str) -> Record:
+    """The record of ``work`` and its number of attempts, with the time of the run or of its reuse."""
+    start = time.perf_counter()
+    record, attempts = work()
+    if record.reused:
+        return dataclasses.replace(record, reused_at=started)
+    seconds = round(time.perf_counter() - start, 2)
+    return dataclasses.replace(record, attempts=attempts, started=started, seconds=seconds)
 
 
 def _run_with_retries(
@@ -63,8 +83,11 @@ def _run_with_retries(
         try:
             return _run(matrix, cell, options, choice, store), attempts
         except UntestableError as error:
-            if attempts == ATTEMPTS or not isinstance(error, InfrastructureError):
-                return _untestable_record(cell, choice, error), attempts
+            failure = error
+        except OSError as error:  # the disk, its permissions, or too few processes or files
+            failure = InfrastructureError(str(error))
+        if attempts == ATTEMPTS or not isinstance(failure, InfrastructureError):
+            return _untestable_record(matrix, cell, choice, failure), attempts
     raise AssertionError("the last attempt returns")
 
 
@@ -72,23 +95,23 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
     lock_path = matrix.lock_path(cell)
     if not lock_path.is_file():
         lock.write(cell, lock_path)
-    packages = lock.versions(lock_path.read_text(), str(lock_path))
-    venv = options.venv or store.cell_folder(cell.name) / "venv"
-    if not environment.interpreter(venv).exists():
-        environment.create(venv, cell.python)
+    packages = lock.read_versions(lock_path)
+    venv = options.venv or store.environment(cell.name)
+    environment.ensure(venv, cell.python)
     with models.hub_for(choice, cell.name) as hub:
+        hub_revision = hub.revision if choice.embedded else revision.current(choice.repo, hub.variables)
         record = Record(
             cell=cell.name,
             outcome="not_run",
-            lock={"path": lock_path.as_posix(), "sha256": environment.sha256(lock_path)},
+            lock=_lock_of(matrix, cell),
             environment={
                 "python": environment.python_version(venv),
                 "platform": environment.platform_name(),
                 "threads": 1,
                 "packages": packages,
             },
-            model={"name": choice.name, "revision": hub.revision, "hub": choice.hub},
-            options={"workload": hash_tree(options.workload)} if options.workload else {},
+            model={"name": choice.name, "revision": hub_revision, "hub": choice.hub},
+            options={"workload": workload.digest(options.workload)} if options.workload else {},
         )
         record = dataclasses.replace(record, key=key(record, options))
         if earlier := _reusable_record(record, options, store):
@@ -98,21 +121,33 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
 
 
 def _reusable_record(record: Record, options: Options, store: Store) -> Record | None:
-    """The stored record of the same key, if ``options`` allow its reuse."""
-    if options.rerun or options.select:
+    """The stored record of the same key, if ``options`` allow its reuse.
+
+    A key with an unresolved revision does not show whether the model has moved.
+    """
+    if options.rerun or options.select or record.model["revision"] == revision.UNRESOLVED:
         return None
-    if options.keep_artifacts and not artifacts.folder_of(store, record.cell).is_dir():
+    if options.keep_artifacts and not artifacts.belong_to(artifacts.folder_of(store, record.cell), record):
         return None
     earlier = store.load(record.cell)
     return dataclasses.replace(earlier, reused=True) if earlier and is_reusable(earlier, record.key) else None
 
 
-def _untestable_record(cell: Cell, choice: models.Choice, error: UntestableError) -> Record:
+def _lock_of(matrix: Matrix, cell: Cell) -> dict[str, str]:
+    path = matrix.lock_path(cell)
+    return {"path": path.as_posix(), "sha256": environment.sha256(path)} if path.is_file() else {}
+
+
+def _untestable_record(matrix: Matrix, cell: Cell, choice: models.Choice, error: UntestableError) -> Record:
     """The record of a cell that could not run at all."""
-    failure = Failure(type=type(error).__name__, message=str(error))
-    model = {"name": choice.name, "hub": choice.hub}
-    packages = {"packages": dict(cell.pins)}
-    return Record(cell=cell.name, outcome=error.outcome, error=failure, model=model, environment=packages)
+    return Record(
+        cell=cell.name,
+        outcome=error.outcome,
+        error=Failure(type=type(error).__name__, message=str(error)),
+        lock=_lock_of(matrix, cell),
+        model={"name": choice.name, "hub": choice.hub},
+        environment={"packages": dict(cell.pins)},
+    )
 
 
 def _run_tests(
@@ -129,15 +164,19 @@ def _run_tests(
     )
     variables |= {"TUNEMATRIX_CELL": record.cell, **_folder_variables(options)}
     command = process.command(venv, options, run_folder, report_log)
+    if options.workload:
+        secrets.add_files(options.workload)
     exit_code = process.run(command, variables, run_folder, log, options.time_limit)
+    secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")
     collected = evidence.read(report_log, log, exit_code, whole_cell=not options.select)
-    if options.keep_artifacts:
-        artifacts.keep(run_folder / "tmp", cell_folder / artifacts.FOLDER)
+    completed = _completed(record, collected)
+    if options.keep_artifacts and not completed.interruption:
+        artifacts.keep(run_folder / "tmp", cell_folder / artifacts.FOLDER, completed)
     if collected.outcome == "passed" and not options.keep:
         shutil.rmtree(run_folder, ignore_errors=True)
-    return _completed(record, collected)
+    return completed
 
 
 def _folder_variables(options: Options) -> dict[str, str]:
@@ -146,7 +185,7 @@ def _folder_variables(options: Options) -> dict[str, str]:
 
 
 def _completed(record: Record, collected: evidence.Evidence) -> Record:
-    revision = collected.fingerprint.pop("download.revision", record.model["revision"])
+    downloaded = collected.fingerprint.pop("download.revision", record.model["revision"])
     return dataclasses.replace(
         record,
         outcome=collected.outcome,
@@ -160,6 +199,7 @@ def _completed(record: Record, collected: evidence.Evidence) -> Record:
         signatures=collected.surface.get("signatures", {}),
         symbols=collected.surface.get("symbols", {}),
         renames=collected.surface.get("renames", {}),
+        tried=collected.surface.get("tried", {}),
         peak_rss_mb=collected.peak_rss_mb,
-        model={**record.model, "revision": revision},
+        model={**record.model, "revision": downloaded},
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from tunematrix.shared.stages import STAGES, memory_hint
 
 LOG_TAIL_LINES: Final = 40  # lines of the log to show with a crash
 WORKFLOW_TESTS: Final = "test_real_e2e.py"  # these tests report their work as stages
+TIMED_OUT: Final = "TimeoutError"
+TEST_TIME_LIMIT: Final = re.compile(r"Timeout \(?>")  # the message of pytest-timeout
 COMPLETED: Final = (0, 1)  # exit codes of a pytest that ran all tests: all passed, or some failed
 
 
@@ -62,14 +66,14 @@ def read(report_log: Path, log: Path, exit_code: int | None, *, whole_cell: bool
 def _read_lines(report_log: Path) -> Iterator[Mapping[str, Any]]:
     """The parsed lines of a report log, without a last line that a killed process left incomplete."""
     try:
-        text = report_log.read_text(encoding="utf-8")
+        text = report_log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    for line in text.splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
+    for text_line in text.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            line = json.loads(text_line)
+            if isinstance(line, Mapping):
+                yield line
 
 
 def _add_stage(evidence: Evidence, line: Mapping[str, Any]) -> None:
@@ -110,8 +114,9 @@ def _add_test(evidence: Evidence, line: Mapping[str, Any]) -> None:
     name = line["nodeid"].split("::")[-1].removeprefix("test_") or line["nodeid"]
     failed = line["outcome"] == "failed"
     error = _failure_from(line.get("longrepr"))
-    if failed and evidence.running_stage:  # the test reached its time limit in the middle of a stage
-        _add_result(evidence, Result(name=evidence.running_stage, outcome="timed_out", error=error))
+    if failed and evidence.running_stage:  # the test ended in the middle of a stage
+        outcome = "timed_out" if error.type == TIMED_OUT else "failed"
+        _add_result(evidence, Result(name=evidence.running_stage, outcome=outcome, error=error))
         evidence.running_stage = None
         return
     if line["$report_type"] == "TestReport" and WORKFLOW_TESTS not in line["nodeid"]:
@@ -141,6 +146,8 @@ def _failure_from(longrepr: Any) -> Failure:
         crash = longrepr.get("reprcrash") or {}
         message = str(crash.get("message", ""))
         error_type, _, rest = message.partition(": ")
+        if TEST_TIME_LIMIT.match(rest):
+            error_type = TIMED_OUT
         where = f"{Path(crash.get('path', '')).name}:{crash.get('lineno', '')}"
         return Failure(type=error_type, message=rest or message, where=where)
     if isinstance(longrepr, list):  # a skip: path, line, reason
@@ -171,7 +178,7 @@ def _add_result(evidence: Evidence, result: Result) -> None:
 
 def _error_type(exit_code: int | None) -> str:
     if exit_code is None:
-        return "TimeoutError"
+        return TIMED_OUT
     return signal.Signals(-exit_code).name if exit_code < 0 else f"Exit{exit_code}"
 
 

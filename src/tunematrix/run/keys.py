@@ -11,6 +11,7 @@ from typing import Final
 
 import tunematrix
 from tunematrix.base.record import Record
+from tunematrix.run import workload
 from tunematrix.run.options import Options
 
 PACKAGE: Final = Path(tunematrix.__file__).parent
@@ -26,7 +27,8 @@ def key(record: Record, options: Options) -> str:
         "platform": record.environment["platform"],
         "model": dict(record.model),
         "select": options.select,
-        "sources": [hash_tree(folder) for folder in source_folders(options)],
+        "sources": [hash_tree(folder) for folder in source_folders()],
+        "workload": workload.digest(options.workload) if options.workload else "",
         **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
@@ -37,10 +39,9 @@ def is_reusable(record: Record, current_key: str) -> bool:
     return record.key == current_key and record.outcome in REUSABLE
 
 
-def source_folders(options: Options) -> list[Path]:
-    """The folders with all code that runs inside a cell: this package's and the user's workload."""
-    folders = [PACKAGE / "pipeline", PACKAGE / "harness", PACKAGE / "shared", suite_folder()]
-    return [*folders, options.workload] if options.workload else folders
+def source_folders() -> list[Path]:
+    """The folders with all code of this package that runs inside a cell."""
+    return [PACKAGE / "pipeline", PACKAGE / "harness", PACKAGE / "shared", suite_folder()]
 
 
 def suite_folder() -> Path:

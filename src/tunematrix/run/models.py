@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from tunematrix.base.errors import InfrastructureError, UsageError, did_you_mean
 from tunematrix.hub.models import MODELS, prepare, tiny_folders
 from tunematrix.hub.server import serving
+from tunematrix.shared.repos import RULE, is_repo_id
+from tunematrix.shared.secrets import clean_token, mask
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """A model, and the Hub to download it from: ``embedded``, ``huggingface`` or a URL."""
+    """A model, and the Hub to download it from: ``embedded``, ``huggingface`` or a URL.
+
+    ``hub`` is shown and recorded; ``url`` may have credentials and is only for requests.
+    """
 
     name: str
     hub: str
     repo: str
+    url: str = field(default="", repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -37,34 +44,66 @@ class HubAccess:
 
 
 def choose(name: str) -> Choice:
-    """Resolve ``--model`` and ``TUNEMATRIX_HUB``; a repository id implies the real Hub."""
-    hub = os.environ.get("TUNEMATRIX_HUB") or "embedded"
-    if hub not in ("embedded", "huggingface") and not hub.startswith(("http://", "https://")):
-        raise UsageError(f"TUNEMATRIX_HUB={hub}: must be embedded, huggingface, or a URL")
+    """Resolve ``--model`` and ``TUNEMATRIX_HUB``; a repository id implies the real Hub.
+
+    Raises ``UsageError`` for a wrong name, URL or token.
+    """
+    hub = os.environ.get("TUNEMATRIX_HUB", "").strip() or "embedded"
+    url = "" if hub in ("embedded", "huggingface") else _check_url(hub)
     model = MODELS.get(name)
-    if model and hub == "huggingface":
-        if not model.upstream:
-            raise UsageError(f"--model {name} exists on the embedded Hub only; unset TUNEMATRIX_HUB")
-        return Choice(name=name, hub=hub, repo=model.upstream)
-    if model:
-        return Choice(name=name, hub=hub, repo=model.repo)
+    if model is None:
+        _check_repo(name)
+        hub = "huggingface" if hub == "embedded" else hub
+    elif hub == "huggingface" and not model.upstream:
+        raise UsageError(f"--model {name} exists on the embedded Hub only; unset TUNEMATRIX_HUB")
+    if hub != "embedded":
+        _token_variables()
+    repo = name if model is None else (model.upstream or "") if hub == "huggingface" else model.repo
+    return Choice(name=name, hub=mask(hub), repo=repo, url=url)
+
+
+def _check_repo(name: str) -> None:
     if name.startswith(("tiny-", "smollm2")):
         raise UsageError(f"--model {name}: not a model of the embedded Hub{did_you_mean(name, MODELS)}")
-    return Choice(name=name, hub="huggingface" if hub == "embedded" else hub, repo=name)
+    if not is_repo_id(name):
+        raise UsageError(f"--model {name!r}: not a repository id of the Hub: {RULE}")
+
+
+def _check_url(url: str) -> str:
+    """``url`` if it is one; the message does not show it, because it may have credentials."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, or half an IPv6 address
+        valid = False
+    if not valid or not all("!" <= character <= "~" for character in url):
+        raise UsageError(
+            "TUNEMATRIX_HUB: must be embedded, huggingface, or a URL such as https://hub.example.org"
+        )
+    return url
+
+
+def _token_variables() -> dict[str, str]:
+    """``HF_TOKEN`` for a cell, if it is set; raises ``UsageError`` for a token that no request can carry."""
+    try:
+        token = clean_token(os.environ.get("HF_TOKEN", ""))
+    except ValueError as error:
+        raise UsageError(f"HF_TOKEN: {error}") from None
+    return {"HF_TOKEN": token} if token else {}
 
 
 @contextmanager
 def hub_for(choice: Choice, cell: str) -> Iterator[HubAccess]:
     """Access to the Hub of ``choice`` for one run of ``cell``.
 
-    Serves the embedded Hub under a path prefix for the cell. Raises ``InfrastructureError`` when it cannot
-    create the model.
+    Serves the embedded Hub under a path prefix for the cell. Only another Hub gets the token. Raises
+    ``InfrastructureError`` when it cannot create the model.
     """
     common = {"TUNEMATRIX_MODEL": choice.name, "TUNEMATRIX_REPO": choice.repo, "TUNEMATRIX_HUB": choice.hub}
     common["TUNEMATRIX_TINY"] = os.pathsep.join(str(path) for path in tiny_folders())
     if not choice.embedded:
-        endpoint = {} if choice.hub == "huggingface" else {"HF_ENDPOINT": choice.hub}
-        yield HubAccess(variables={**common, **endpoint}, revision="main")
+        endpoint = {"HF_ENDPOINT": choice.url} if choice.url else {}
+        yield HubAccess(variables={**common, **endpoint, **_token_variables()}, revision="main")
         return
     try:
         root = prepare(MODELS[choice.name])

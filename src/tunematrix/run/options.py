@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from tunematrix.base.errors import UsageError
 from tunematrix.shared.stages import DEFAULT_MODEL
+
+MAX_SECONDS: Final = 10_000_000.0  # four months; what waits for a process cannot wait for ever longer
+MAX_DEPTH: Final = 50  # of parentheses; pytest fails at some hundred
+WORD: Final = re.compile(r"[()]|[^() \t]+")
+NAME: Final = re.compile(r"[()]|[\w:+\-.\[\]\\/]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,4 +33,36 @@ class Options:
     @property
     def time_limit(self) -> float:
         """Seconds for all tests of a cell; ``TUNEMATRIX_CELL_SECONDS`` raises it for slow machines."""
-        return float(os.environ.get("TUNEMATRIX_CELL_SECONDS", "1200"))
+        text = os.environ.get("TUNEMATRIX_CELL_SECONDS") or "1200"
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < MAX_SECONDS:
+            raise UsageError(
+                f"TUNEMATRIX_CELL_SECONDS={text[:80]}: must be a number of seconds, such as 1200"
+            )
+        return seconds
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for what would fail only after the environment is installed."""
+        _ = self.time_limit
+        if self.select and not is_expression(self.select):
+            raise UsageError(
+                f"-k {self.select[:200]!r}: not an expression such as 'finetune and not resume'; "
+                "it consists of names, and, or, not and pairs of parentheses"
+            )
+
+
+def is_expression(text: str) -> bool:
+    """Whether pytest's ``-k`` understands ``text``."""
+    name_comes, depth = True, 0
+    for word in WORD.findall(text):
+        if word in ("and", "or", ")"):
+            valid, name_comes = not name_comes, word != ")"
+        else:
+            valid, name_comes = name_comes, word in ("(", "not")
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if not valid or not 0 <= depth <= MAX_DEPTH or not NAME.fullmatch(word):
+            return False
+    return not name_comes and depth == 0

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import subprocess
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Final
 
 from tunematrix.run import environment
 from tunematrix.run.keys import SUITE, suite_folder
 from tunematrix.run.options import Options
+from tunematrix.shared.secrets import LineMasker
+
+CHUNK: Final = 2**16  # bytes
+PIPE_SIZE: Final = 2**20  # bytes; no pipe holds more unless root allows it
 
 
 def command(venv: Path, options: Options, run_folder: Path, report_log: Path) -> list[str]:
@@ -31,10 +39,11 @@ def command(venv: Path, options: Options, run_folder: Path, report_log: Path) ->
 def run(
     command: list[str], variables: dict[str, str], run_folder: Path, log: Path, time_limit: float
 ) -> int | None:
-    """Run ``command`` in ``run_folder``, with its output in ``log``; returns the exit code.
+    """Run ``command`` in ``run_folder``, with its output, without secrets, in ``log``; returns the exit code.
 
     Returns None when the process reaches ``time_limit`` (seconds) and is killed. ``python -m`` puts the
-    current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder.
+    current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder. Raises
+    ``OSError`` when the log cannot be written.
     """
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -42,15 +51,66 @@ def run(
             cwd=run_folder,
             env=variables,
             stdin=subprocess.DEVNULL,
-            stdout=stream,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        assert process.stdout is not None
+        with process.stdout as pipe, _masked_copy(pipe.fileno(), stream):
+            try:
+                return process.wait(time_limit)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def _masked_copy(source: int, log: IO[bytes]) -> Iterator[None]:
+    """Copy what arrives in the pipe ``source`` to ``log`` during the block, line by line and masked.
+
+    At its end, copies what is still in the pipe, also when a process that survived keeps the pipe open.
+    """
+    stop_reader, stop_writer = os.pipe()
+    lines = LineMasker(log.write)
+    errors: list[OSError] = []
+
+    def write(data: bytes | None) -> None:
         try:
-            return process.wait(time_limit)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            lines.feed(data) if data else lines.flush()
+            log.flush()
+        except OSError as error:
+            errors.append(error)
+
+    def copy() -> None:
+        for data in _read(source, stop_reader):
+            if not errors:  # otherwise it only empties the pipe, because the process would wait for that
+                write(data)
+        write(None)
+
+    thread = threading.Thread(target=copy, name="log")
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(stop_writer)
+        thread.join()
+        os.close(stop_reader)
+    if errors:
+        raise errors[0]
+
+
+def _read(source: int, stop: int) -> Iterator[bytes]:
+    """The data that arrives at ``source`` until its end, or until ``stop`` is closed and no data is left."""
+    left = PIPE_SIZE
+    with selectors.DefaultSelector() as selector:
+        selector.register(source, selectors.EVENT_READ)
+        selector.register(stop, selectors.EVENT_READ)
+        while left > 0:
+            ready = {key.fd for key, _ in selector.select()}
+            if source not in ready or not (data := os.read(source, CHUNK)):
+                return
+            yield data
+            left -= len(data) if stop in ready else 0

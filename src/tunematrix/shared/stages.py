@@ -7,19 +7,29 @@ from typing import Final
 
 STAGES: Final = ("import", "download", "finetune", "finetune-resume", "align", "align-resume", "generate")
 DEFAULT_MODEL: Final = "smollm2-135m"
-# Errors of network, disk, memory or time: worth another attempt, and never evidence about a release.
+# Errors of network, disk, memory or time: worth another attempt, and never evidence about a release. Those of
+# Python, of requests, urllib3 and httpx (under the Hub's clients), and of this project.
 INFRASTRUCTURE_ERRORS: Final = frozenset(
     {
         "InfrastructureError", "HubError", "TimeoutError", "MemoryError", "SIGKILL", "ConnectionError",
-        "ConnectionRefusedError", "ConnectionResetError",
+        "ConnectionRefusedError", "ConnectionResetError", "ConnectionAbortedError", "gaierror", "SSLError",
+        "ProxyError", "ConnectError", "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout",
+        "RemoteProtocolError", "ChunkedEncodingError", "MaxRetryError", "NewConnectionError",
     }
 )  # fmt: skip
-OUT_OF_SPACE: Final = re.compile(r"No space left|Cannot allocate memory|can't allocate memory")
+# What the system and its libraries say when the disk, memory, processes or files of the machine run out, or
+# its network is down.
+MACHINE_TROUBLE: Final = re.compile(
+    r"no space left|disk quota exceeded|read-only file system|input/output error|too many open files"
+    r"|cannot allocate memory|can't allocate memory|not enough memory|std::bad_alloc|can't start new thread"
+    r"|resource temporarily unavailable|network is unreachable|temporary failure in name resolution",
+    re.IGNORECASE,
+)
 
 
 def is_infrastructure(error_type: str, message: str) -> bool:
     """Whether network, disk, memory or time caused an error, rather than the packages."""
-    return error_type in INFRASTRUCTURE_ERRORS or OUT_OF_SPACE.search(message) is not None
+    return error_type in INFRASTRUCTURE_ERRORS or MACHINE_TROUBLE.search(message) is not None
 
 
 def memory_hint(signal_name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -9,34 +11,62 @@ from pathlib import Path
 from typing import Any, Final
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from tunematrix.base.errors import UsageError
+from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.toml import check_keys, check_schema, read
+from tunematrix.base.versions import parse_version
 from tunematrix.verdict.diff import Change, Diff
 
 FILE: Final = "known-changes.toml"
 SCHEMA: Final = 1
-KEYS: Final[Mapping[str, type]] = {"fields": list, "package": str, "since": str, "cause": str, "link": str}
+KEYS: Final[Mapping[str, type]] = {
+    "id": str,
+    "fields": list,
+    "package": str,
+    "since": str,
+    "date": datetime.date,
+    "cause": str,
+    "action": str,
+    "severity": str,
+    "link": str,
+}
+REQUIRED: Final = ("fields", "package", "since", "cause")
+SEVERITIES: Final = ("wrong", "training", "default", "info")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownChange:
-    """Release ``since`` of ``package`` changed everything that matches a pattern in ``fields``."""
+    """Release ``since`` of ``package``, of ``date``, changed every field that matches one of ``fields``.
 
+    ``cause`` is a sentence for people, ``action`` what they can do, and ``severity`` replaces the one that
+    the changed fields have by themselves.
+    """
+
+    id: str
     fields: tuple[str, ...]
     package: str
     since: Version
     cause: str
+    date: datetime.date | None = None
+    action: str = ""
+    severity: str = ""
     link: str = ""
 
-    def explains(self, change: Change, diff: Diff) -> bool:
-        """Whether the release lies between the versions of the two records, and a pattern matches."""
-        versions = diff.packages.get(self.package)
-        if versions is None or None in versions:
+    def explains(self, name: str, diff: Diff) -> bool:
+        """Whether the release lies between the two records, and a pattern matches ``name``."""
+        versions = [parse_version(version) for version in diff.packages.get(self.package, ())]
+        if not versions or None in versions:
             return False
-        low, high = sorted(Version(str(version)) for version in versions)
-        return low < self.since <= high and any(fnmatchcase(change.name, pattern) for pattern in self.fields)
+        low, high = sorted(filter(None, versions))
+        return low < self.since <= high and bool(self._matches(name))
+
+    def specificity(self, name: str) -> int:
+        """How many characters of ``name`` the best pattern spells out; "*" spells out none."""
+        return max((len(pattern.replace("*", "")) for pattern in self._matches(name)), default=0)
+
+    def _matches(self, name: str) -> list[str]:
+        return [pattern for pattern in self.fields if fnmatchcase(name, pattern)]
 
     @property
     def explanation(self) -> str:
@@ -49,25 +79,34 @@ def load(folder: Path) -> tuple[KnownChange, ...]:
     if not path.is_file():
         return ()
     content = read(path)
-    check_keys({"schema": int, "change": list}, content, str(path))
     check_schema(content, SCHEMA, path)
+    check_keys({"schema": int, "change": list}, content, str(path))
     return tuple(_known_change(entry, f"{path}: [[change]]") for entry in content.get("change", []))
 
 
 def _known_change(entry: Any, where: str) -> KnownChange:
     check_keys(KEYS, entry, where)
-    for key in ("fields", "package", "since", "cause"):
+    for key in REQUIRED:
         if not entry.get(key):
             raise UsageError(f"{where}: needs {key}")
     try:
         since = Version(entry["since"])
-    except InvalidVersion:
+    except ValueError:
         raise UsageError(f"{where}: since: {entry['since']!r} is not a version") from None
+    if entry.get("severity", "info") not in SEVERITIES:
+        raise UsageError(
+            f"{where}: severity: {entry['severity']!r}{did_you_mean(entry['severity'], SEVERITIES)}"
+        )
     fields = tuple(str(pattern) for pattern in entry["fields"])
     package = canonicalize_name(entry["package"])
-    return KnownChange(
-        fields=fields, package=package, since=since, cause=entry["cause"], link=entry.get("link", "")
-    )
+    name = entry.get("id") or _identifier(package, entry)
+    return KnownChange(**{**entry, "id": name, "fields": fields, "package": package, "since": since})
+
+
+def _identifier(package: str, entry: Mapping[str, Any]) -> str:
+    """An id for an entry without one: its release, and the first words of its cause."""
+    words = re.findall(r"[a-z0-9]+", entry["cause"].lower())[:4]
+    return "-".join([package, entry["since"], *words])
 
 
 def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
@@ -76,7 +115,7 @@ def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
 
 
 def _with_cause(change: Change, diff: Diff, known_changes: tuple[KnownChange, ...]) -> Change:
-    matches = [known_change for known_change in known_changes if known_change.explains(change, diff)]
+    matches = [known_change for known_change in known_changes if known_change.explains(change.name, diff)]
     if not matches:
         return change
     why = "; ".join(filter(None, [change.why, *(match.explanation for match in matches)]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,8 +12,7 @@ from tunematrix.base.record import Record, Result
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import tolerances
 
-FAILED_OUTCOMES: Final = ("failed", "crashed", "timed_out", "unresolvable", "uninstallable")
-WORST_FIRST: Final = ("regressed", "unknown", "fixed", "changed", "same")
+VERDICTS: Final = ("regressed", "unknown", "fixed", "changed", "same")  # the worst first
 ABSENT: Final = "<absent>"
 # The kinds of change that make the verdict "changed"; a new warning alone does not.
 VERDICT_KINDS: Final = ("fingerprint", "default", "call_site", "signature")
@@ -80,7 +79,7 @@ def compare(before: Record | None, after: Record | None) -> Diff:
     verdicts = {verdict for _, _, verdict in stages.values()}
     verdicts |= {"changed"} if any(change.kind in VERDICT_KINDS for change in changes) else set()
     return Diff(
-        verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
+        verdict=next(verdict for verdict in VERDICTS if verdict in verdicts),
         stages=stages,
         changes=changes,
         packages=moved_packages(before.packages, after.packages),
@@ -92,15 +91,21 @@ def _outcome(record: Record | None, name: str) -> str:
 
 
 def _probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
-    """The probes in both records; a probe in only one comes from a newer test and is not evidence."""
+    """The probes of ``before``; one that ``after`` does not have did not run there.
+
+    A probe that only ``after`` has comes from a newer test, and is no evidence.
+    """
     old, new = ({probe.name: probe for probe in record.probes} for record in (before, after))
-    return {f"probe:{name}": (old[name], new[name]) for name in old if name in new}
+    return {f"probe:{name}": (old[name], new.get(name, Result(name=name, outcome="not_run"))) for name in old}
 
 
 def stage_verdict(before: Result, after: Result) -> str:
-    """``regressed``, ``fixed``, ``changed``, ``same``, or ``unknown`` if either did not run."""
+    """``regressed``, ``fixed``, ``changed``, ``same``, or ``unknown`` if either says nothing.
+
+    It did not run, or the machine ended it.
+    """
     states = [
-        "passed" if result.outcome == "passed" else "failed" if result.outcome in FAILED_OUTCOMES else ""
+        "passed" if result.outcome == "passed" else "failed" if result.failed else ""
         for result in (before, after)
     ]
     if "" in states:
@@ -158,13 +163,17 @@ def _spellings(call_sites: Sequence[Mapping[str, str]]) -> dict[tuple[str, str],
 
 def describe_edit(change: Change) -> str:
     """The edit that a call-site change requires in user code."""
-    call = change.name.partition("(")[0]
-    if not change.before:
-        return f"{call}: {change.after}= is accepted now"
-    old = change.before if "(" in change.before else f"{call}({change.before}=...)"
-    if not change.after:
+    return describe_edit_of(change.name, change.before, change.after)
+
+
+def describe_edit_of(name: str, before: str, after: str) -> str:
+    call = name.partition("(")[0]
+    if not before:
+        return f"{call}: {after}= is accepted now"
+    old = before if "(" in before else f"{call}({before}=...)"
+    if not after:
         return f"{old} -> remove it"
-    return f"{old} -> {change.after if '(' in change.after else f'{change.after}='}"
+    return f"{old} -> {after if '(' in after else f'{after}='}"
 
 
 DECLARED_SUFFIX: Final = " (declared)"
@@ -206,11 +215,32 @@ def _signature_changes(before: Record, after: Record) -> Iterator[Change]:
             yield Change(kind="signature", name=call, before="present", after=ABSENT)
         else:
             yield from _removed_arguments(call, before, after)
-    for package in sorted(before.symbols.keys() & after.symbols.keys()):
-        names = sorted(set(before.symbols[package]) - set(after.symbols[package]))
-        for name in (f"{package}.{name}" for name in names):
-            if name not in removed:
-                yield Change(kind="signature", name=name, before="present", after=ABSENT)
+    yield from _removed_names(before, after, removed)
+
+
+def _removed_names(before: Record, after: Record, removed: Collection[str]) -> Iterator[Change]:
+    """Names that a module no longer defines; those that moved come with their new place.
+
+    A name that is also gone from the package itself is reported once, there.
+    """
+    places = {name: module for module, names in after.symbols.items() for name in names}
+    seen: set[tuple[str, str]] = set()
+    for module in sorted(before.symbols, key=lambda module: (module.count("."), module)):
+        package = module.partition(".")[0]
+        if package not in after.symbols or ("." in module and not _has_modules(after)):
+            continue
+        for name in sorted(set(before.symbols[module]) - set(after.symbols.get(module, ()))):
+            if f"{module}.{name}" in removed or (package, name) in seen:
+                continue
+            seen.add((package, name))
+            place = places.get(name, "")
+            moved = f"{place}.{name}" if place.partition(".")[0] == package else ABSENT
+            yield Change(kind="signature", name=f"{module}.{name}", before="present", after=moved)
+
+
+def _has_modules(record: Record) -> bool:
+    """Whether the record lists the names of modules, and not only those of packages."""
+    return any("." in module for module in record.symbols)
 
 
 def _removed_arguments(call: str, before: Record, after: Record) -> Iterator[Change]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+import re2
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.record import UNTESTABLE, Failure, Record, Result
 from tunematrix.base.toml import check_keys, check_schema, read_with_text
+from tunematrix.base.versions import parse_requirement, parse_version
 from tunematrix.shared.stages import STAGES
 
 FILE: Final = "known-issues.toml"
@@ -49,22 +50,31 @@ class Issue:
     fix: str
     expires: datetime.date
     stages: tuple[str, ...] = ()
-    error: re.Pattern[str] | None = None
+    error: Any = None  # a compiled pattern
     fingerprint: str | None = None
     link: str = ""
     line: int = 0
 
     def applies_to(self, packages: Mapping[str, str]) -> bool:
         """Whether ``packages``, a map of canonical names to versions, meets all conditions in ``when``."""
-        return all(
-            _meets(packages.get(canonicalize_name(condition.name)), condition) for condition in self.when
-        )
+        return meets_all(packages, self.when)
+
+    def began(self, moved: Mapping[str, tuple[str | None, str | None]]) -> tuple[str, str]:
+        """The package that moved into this issue, and the first release that has it; empty if none did."""
+        for condition in self.when:
+            name = canonicalize_name(condition.name)
+            before, after = moved.get(name, (None, None))
+            if _meets(after, condition) and not _meets(before, condition):
+                floors = [item.version for item in condition.specifier if item.operator in (">=", "==", "~=")]
+                return name, floors[0] if floors else str(after)
+        return "", ""
 
     def explains(self, stage: str, error: Failure, packages: Mapping[str, str]) -> bool:
         """Whether this issue explains ``error`` of ``stage``, which may also be a probe or an outcome."""
         if self.error is None or stage not in self.stages or not self.applies_to(packages):
             return False
-        return self.error.search(f"{error.type}: {error.message}") is not None
+        text = f"{error.type}: {error.message}".encode(errors="replace").decode()
+        return self.error.search(text) is not None
 
     def matches_field(self, field_name: str) -> bool:
         """Whether this issue explains a moved number with this name."""
@@ -139,8 +149,8 @@ def load(folder: Path) -> Ledger:
     if not path.is_file():
         return Ledger(path=path)
     content, text = read_with_text(path)
-    check_keys({"schema": int, "issue": list}, content, str(path))
     check_schema(content, SCHEMA, path)
+    check_keys({"schema": int, "issue": list}, content, str(path))
     issues = tuple(_issue(row, path, text) for row in content.get("issue", []))
     ids = [issue.id for issue in issues]
     if twice := sorted({name for name in ids if ids.count(name) > 1}):
@@ -174,16 +184,23 @@ def _issue(entry: Any, path: Path, text: str) -> Issue:
 
 def _condition(text: Any, where: str) -> Requirement:
     try:
-        return Requirement(text)
-    except (InvalidRequirement, TypeError):
+        return parse_requirement(text)
+    except (ValueError, TypeError):
         raise UsageError(f"{where}: when: {text!r} is not a condition such as 'transformers<4.47'") from None
 
 
-def _pattern(text: str, where: str) -> re.Pattern[str]:
+def _pattern(text: str, where: str) -> Any:
+    """A compiled pattern of RE2, whose matching takes linear time: no pattern can hang a report.
+
+    RE2 has no lookaround and no backreferences, and refuses repetitions that need too much memory.
+    """
+    options = re2.Options()
+    options.dot_nl, options.log_errors = True, False
     try:
-        return re.compile(text, re.DOTALL)
-    except re.error as error:
-        raise UsageError(f"{where}: error: not a regular expression: {error}") from None
+        return re2.compile(text, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if error.args else ""
+        raise UsageError(f"{where}: error: not a regular expression: {reason[:200]}") from None
 
 
 def _line_number(text: str, issue_id: str) -> int:
@@ -193,5 +210,11 @@ def _line_number(text: str, issue_id: str) -> int:
     return next((number for number, line in lines if pattern.match(line)), 1)
 
 
+def meets_all(packages: Mapping[str, str], conditions: Iterable[Requirement]) -> bool:
+    """Whether ``packages``, a map of canonical names to versions, meets all ``conditions``."""
+    return all(_meets(packages.get(canonicalize_name(condition.name)), condition) for condition in conditions)
+
+
 def _meets(version: str | None, condition: Requirement) -> bool:
-    return version is not None and condition.specifier.contains(Version(version), prereleases=True)
+    parsed = parse_version(version)
+    return parsed is not None and condition.specifier.contains(parsed, prereleases=True)

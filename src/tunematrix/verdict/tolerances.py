@@ -66,6 +66,8 @@ def corrected(name: str, before: Any, after: Any) -> bool:
     """Whether a value that must be true, one or zero was wrong before and is right after."""
     last_part = name.rsplit(".", 1)[-1]
     if "ratio_" in last_part:
+        if not all(isinstance(value, (int, float)) for value in (before, after)):
+            return False
         return math.isclose(after, 1.0, rel_tol=tolerance(name)) and not math.isclose(
             before, 1.0, rel_tol=1e-3
         )

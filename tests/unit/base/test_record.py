@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +101,143 @@ def test_reading_a_file_that_is_not_a_record_raises(tmp_path: Path) -> None:
     for name, expected in {
         "truncated": "not a record",
         "newer": "its schema is 9",
-        "list": "not a record",
+        "list": "is not of type 'object'",
     }.items():
         with pytest.raises(UsageError, match=expected):
             read_record(tmp_path / f"{name}.json")
         assert Store(tmp_path).load(name) is None
     with pytest.raises(UsageError, match=r"missing\.json: no such record; run the cell first"):
         read_record(tmp_path / "missing.json")
+
+
+def read_changed(tmp_path: Path, **changes: Any) -> Record:
+    """The record of a file with these keys changed."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**to_dict(complete_record()), **changes}))
+    return read_record(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, "model: None is not of type 'object'"),
+        ({"model": {"name": 5}}, "model.name: 5 is not of type 'string'"),
+        ({"environment": None}, "environment: None is not of type 'object'"),
+        (
+            {"environment": {"packages": {"trl": 1.0}}},
+            "environment.packages.trl: 1.0 is not of type 'string'",
+        ),
+        ({"fingerprint": []}, "fingerprint: [] is not of type 'object'"),
+        ({"defaults": 5}, "defaults: 5 is not of type 'object'"),
+        ({"defaults": {"SFTConfig": 5}}, "defaults.SFTConfig: 5 is not of type 'object'"),
+        ({"signatures": {"trl.SFTTrainer": "x"}}, "is not of type 'array'"),
+        ({"symbols": {"trl": [5]}}, "symbols.trl[0]: 5 is not of type 'string'"),
+        ({"renames": {"SFTConfig": ["x"]}}, "is not of type 'object'"),
+        ({"call_sites": ["x"]}, "call_sites[0]: 'x' is not of type 'object'"),
+        ({"call_sites": [{"call": "f"}]}, "call_sites[0]: 'argument' is a required property"),
+        ({"warnings": [{"category": "x"}]}, "warnings[0]: 'message' is a required property"),
+        ({"seconds": "x"}, "seconds: 'x' is not of type 'number'"),
+        ({"seconds": -1}, "seconds: -1 is less than the minimum of 0"),
+        ({"stages": [{"name": "import"}]}, "stages[0]: 'outcome' is a required property"),
+        ({"stages": [{"name": "import", "outcome": "fine"}]}, "stages[0].outcome: 'fine' is not one of"),
+        ({"stages": {}}, "stages: {} is not of type 'array'"),
+        ({"error": "x"}, "error: 'x' is not of type 'object'"),
+        ({"started": "soon"}, "started: 'soon' does not match"),
+        ({"cell": "../../pwned"}, "cell: '../../pwned' does not match"),
+        ({"cell": "/etc/x"}, "cell: '/etc/x' does not match"),
+        ({"cell": "a\n"}, "cell: 'a\\n' does not match"),
+        ({"cell": "x" * 5000}, "is too long"),
+        ({"schema": 9}, "its schema is 9; this release reads 1"),
+        ({"schema": "x\n" * 99}, "its schema is"),
+        ({"outcome": {"x\n": "y" * 9999}}, "outcome: {'x\\n': 'yyy"),
+        ({"options": {"a\nb": 5}}, "5 is not of type 'string'"),
+    ],
+)
+def test_a_record_of_another_shape_is_one_message_on_one_line(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        read_changed(tmp_path, **changes)
+
+    text = str(raised.value)
+    assert text.startswith(f"{tmp_path / 'a.json'}: not a record: ")
+    assert message in text
+    assert len(text.splitlines()) == 1
+    assert len(text) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested more than"),
+        (b'{"schema": 1, "a": ' + b"[" * 500 + b"]" * 500 + b"}", "nested more than"),
+        (b'{"schema": 1, "seconds": 1' + b"0" * 5000 + b"}", "a number is too large"),
+        (b'{"schema": 1, "seconds": 1e999}', "a number is too large"),
+        (b'{"schema": 1, "cell": "\\ud800"}', "half a character"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"\x80", "not UTF-8"),
+        (b"", "not JSON"),
+        (b"null", "None is not of type 'object'"),
+    ],
+)
+def test_a_file_beyond_all_limits_is_one_message(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+
+    with pytest.raises(UsageError, match=message):
+        read_record(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".json", "a\0b.json", "no/such/folder.json"])
+def test_a_path_that_cannot_be_is_no_such_record(name: str) -> None:
+    with pytest.raises(UsageError, match="no such record"):
+        read_record(Path(name))
+
+
+def test_whatever_a_stack_reports_can_be_read_again(tmp_path: Path) -> None:
+    numbers = {"nan": math.nan, "inf": -math.inf, "big": int(1e30), "huge": 10**400, "seed": 2**64 - 1}
+    error = Failure(type="OSError", message="caf\udce9", traceback="x" * 1_000_000)
+    stages = (Result(name="download", outcome="failed", error=error),)
+    store = Store(tmp_path)
+    store.save(replace(complete_record(), model={"name": "m"}, stages=stages, fingerprint=numbers))
+
+    record = read_record(tmp_path / "m/a.json")
+    assert math.isnan(record.fingerprint["nan"])
+    assert {name: record.fingerprint[name] for name in ("inf", "big", "huge", "seed")} == {
+        "inf": -math.inf, "big": 1e30, "huge": math.inf, "seed": 2**64 - 1,
+    }  # fmt: skip
+    error = record.stage("download").error or Failure(type="", message="")
+    assert error.message == "caf?"
+    assert error.traceback.endswith("x... (800000 more characters)")
+
+
+def outcome(name: str, type_: str = "", message: str = "") -> Result:
+    return Result(name="align", outcome=name, error=Failure(type=type_, message=message) if type_ else None)
+
+
+@pytest.mark.parametrize(
+    ("result", "is_machine"),
+    [
+        (outcome("passed"), False),
+        (outcome("failed", "TypeError", "unexpected argument"), False),
+        (outcome("crashed", "SIGSEGV"), False),
+        (outcome("crashed", "SIGABRT"), False),
+        (outcome("crashed", "SIGKILL"), True),
+        (outcome("timed_out", "TimeoutError"), True),
+        (outcome("failed", "MemoryError"), True),
+        (outcome("failed", "HubError", "the Hub is unreachable"), True),
+        (outcome("failed", "OSError", "[Errno 28] No space left on device"), True),
+    ],
+)
+def test_the_machines_trouble_interrupts_a_run_and_is_no_failure(result: Result, *, is_machine: bool) -> None:
+    record = Record(cell="a", outcome=result.outcome, stages=(outcome("passed"), result))
+
+    assert record.interruption == (result.error if is_machine else None)
+    assert result.failed == (result.outcome != "passed" and not is_machine)
+
+
+@pytest.mark.parametrize("name", ["unresolvable", "uninstallable", "crashed", "skipped"])
+def test_a_run_that_could_not_start_is_interrupted(name: str) -> None:
+    error = Failure(type="UntestableError", message="no")
+
+    assert Record(cell="a", outcome=name, error=error).interruption == error
+    assert (Record(cell="a", outcome=name).interruption is not None) == name.startswith("un")

@@ -1,16 +1,18 @@
-"""The matrix as CI jobs: every cell gets one, and broken records are reported."""
+"""The matrix as CI jobs, and their records: none is lost, and none is written where it must not be."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import Record
-from tunematrix.base.store import Store
+from tunematrix.base.record import Failure, Record, to_dict
+from tunematrix.base.store import Entry, Store
 from tunematrix.cli import ci
 from tunematrix.locks.table import Cell, Matrix
 
@@ -43,35 +45,137 @@ def _matrix(tmp_path: Path) -> Matrix:
     return Matrix(folder=tmp_path, cells=tuple(Cell(name=name, pins={}) for name in ("old", "new")))
 
 
+def record(cell: str = "old", started: str = "2026-01-01", model: str = "tiny-gpt2") -> Record:
+    return Record(cell=cell, outcome="passed", started=started, model={"name": model})
+
+
 def save(folder: Path, record: Record) -> None:
     Store(folder).save(record)
 
 
-def test_the_newest_record_of_each_cell_is_merged(matrix: Matrix, tmp_path: Path) -> None:
-    for job, cell, started in (
-        ("1", "old", "2026-01-01"),
-        ("2", "old", "2026-01-02"),
-        ("3", "new", "2026-01-01"),
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files but locks."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path: path.read_bytes() for path in files}
+
+
+def test_the_newest_record_of_each_cell_and_model_is_merged(matrix: Matrix, tmp_path: Path) -> None:
+    for job, cell, started, model in (
+        ("1", "old", "2026-01-01", "tiny-gpt2"),
+        ("2", "old", "2026-01-02", "tiny-gpt2"),
+        ("3", "new", "2026-01-01", "tiny-gpt2"),
+        ("4", "old", "2026-01-01", "org/big"),
     ):
-        save(tmp_path / "artifacts" / job, Record(cell=cell, outcome="passed", started=started))
-    store = Store(tmp_path / "results")
+        save(tmp_path / "artifacts" / job, record(cell, started, model))
+    store = Store(tmp_path / "results", "tiny-gpt2")
 
-    assert ci.merge_records(matrix, tmp_path / "artifacts", store) == []
-    merged = store.load("old")
-    assert merged is not None
-    assert merged.started == "2026-01-02"
-    assert store.load("new") is not None
+    assert ci.merge_records(matrix, tmp_path / "artifacts", store) == ([], [])
+    assert store.load("old") == record("old", "2026-01-02")
+    assert store.load("new") == record("new")
+    assert Store(store.root, "org/big").load("old") == record(model="org/big")
 
 
-def test_a_broken_record_is_reported_and_not_merged(matrix: Matrix, tmp_path: Path) -> None:
-    save(tmp_path / "artifacts/1", Record(cell="old", outcome="passed"))
+def test_a_newer_record_in_the_results_folder_stays_and_that_is_said(matrix: Matrix, tmp_path: Path) -> None:
+    save(tmp_path / "artifacts", record(started="2026-01-01"))
+    (tmp_path / "artifacts/tiny-gpt2/other.json").write_text("{}")
+    save(tmp_path / "results", record(started="2026-01-02"))
+    before = contents(tmp_path / "results")
+
+    left_out, errors = ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+
+    assert contents(tmp_path / "results") == before
+    assert errors == []
+    assert [line.partition(": left out: ")[2] for line in left_out] == [
+        "not newer than the one there, of 2026-01-02",
+        "'other' is no cell of the matrix",
+    ]
+
+
+def test_an_interrupted_run_is_merged_beside_the_record(matrix: Matrix, tmp_path: Path) -> None:
+    error = Failure(type="UninstallableError", message="no wheel")
+    interrupted = replace(record(started="2026-01-03"), outcome="uninstallable", error=error)
+    save(tmp_path / "artifacts/1", record())
+    save(tmp_path / "artifacts/2", interrupted)
+    store = Store(tmp_path / "results", "tiny-gpt2")
+
+    assert ci.merge_records(matrix, tmp_path / "artifacts", store) == ([], [])
+    assert store.entry("old") == Entry(record=record(), interrupted=interrupted)
+
+
+def test_a_broken_record_is_an_error_and_not_merged(matrix: Matrix, tmp_path: Path) -> None:
+    save(tmp_path / "artifacts/1", record())
     (tmp_path / "artifacts/2").mkdir()
     (tmp_path / "artifacts/2/new.json").write_text(json.dumps({"schema": 1})[:-2])
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path / "results", "tiny-gpt2")
 
-    errors = ci.merge_records(matrix, tmp_path / "artifacts", store)
+    _, errors = ci.merge_records(matrix, tmp_path / "artifacts", store)
 
     assert len(errors) == 1
     assert "new.json: not a record" in errors[0]
     assert store.load("new") is None
-    assert store.load("old") is not None
+    assert store.load("old") == record()
+
+
+@pytest.mark.parametrize("cell", ["../../pwned", "/tmp/pwned", "..", "new", "candidates/x", "old/../../x"])
+def test_a_record_of_another_name_is_written_nowhere(matrix: Matrix, tmp_path: Path, cell: str) -> None:
+    content = {**to_dict(record()), "cell": cell}
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts/old.json").write_text(json.dumps(content))
+    before = contents(tmp_path)
+
+    _, errors = ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+
+    assert len(errors) == 1
+    assert "old.json: " in errors[0]
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "model", ["../../pwned", "/tmp/pwned", "..", "candidates", "a/../../../x", "x" * 9999]
+)
+def test_a_record_of_any_model_is_written_below_the_results_folder(
+    matrix: Matrix, tmp_path: Path, model: str
+) -> None:
+    save(tmp_path / "artifacts", record(model="tiny-gpt2"))
+    path = tmp_path / "artifacts/tiny-gpt2/old.json"
+    path.write_text(json.dumps(to_dict(record(model=model))))
+    before = contents(tmp_path)
+
+    ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+
+    new = contents(tmp_path).keys() - before.keys()
+    assert [path.parent.parent for path in new] == [tmp_path / "results"]
+
+
+def test_links_that_lead_out_are_refused(matrix: Matrix, tmp_path: Path) -> None:
+    save(tmp_path / "elsewhere", record())
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts/old.json").symlink_to(tmp_path / "elsewhere/tiny-gpt2/old.json")
+    _, errors = ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+    assert ["leads out of" in error for error in errors] == [True]
+
+    (tmp_path / "artifacts/old.json").unlink()
+    save(tmp_path / "artifacts", record("old"))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/tiny-gpt2").symlink_to(tmp_path / "elsewhere/other")
+    _, errors = ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+    assert ["leads out of" in error for error in errors] == [True]
+    assert not (tmp_path / "elsewhere/other").exists()
+
+
+def test_records_without_a_model_are_refused(matrix: Matrix, tmp_path: Path) -> None:
+    save(tmp_path / "artifacts", replace(record(), model={}))
+    _, errors = ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
+
+    assert ["does not name its model" in error for error in errors] == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "[{}]", "5", "null", "{", "[" * 99_999, '[{"name": "e2e"}]', '[{"name": "e2e", "call_spec": 5}]'],
+)
+def test_what_is_no_list_of_sessions_is_one_message(text: str) -> None:
+    result = CliRunner().invoke(ci.jobs, input=text, standalone_mode=False)
+
+    assert isinstance(result.exception, UsageError)
+    assert "give this command the output of 'nox -l --json'" in str(result.exception)

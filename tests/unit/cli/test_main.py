@@ -9,6 +9,7 @@ import pytest
 
 from tunematrix.base import errors
 from tunematrix.cli import main as cli
+from tunematrix.cli.errors import handle_errors
 
 
 def exit_code(*arguments: str) -> int | str | None:
@@ -39,7 +40,7 @@ def test_every_error_class_has_its_documented_exit_code(
         "InfrastructureError": 3,
     }
 
-    with pytest.raises(SystemExit) as raised, cli.handle_errors():
+    with pytest.raises(SystemExit) as raised, handle_errors():
         raise error("what, why, what to type")
 
     assert raised.value.code == documented[error.__name__]

@@ -69,8 +69,19 @@ def _stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_effective_and_declared_defaults_are_recorded() -> None:
     assert surface.defaults() == {
-        "Config": {"eval_strategy": "no", "max_seq_length": 1, "report_to": "all"},
-        "Config (declared)": {"eval_strategy": "no", "max_seq_length": 1, "report_to": None},
+        "Config": {
+            "output_dir": "<varies>",
+            "eval_strategy": "no",
+            "max_seq_length": 1,
+            "report_to": "all",
+            "logging_dir": "<varies>",
+        },
+        "Config (declared)": {
+            "eval_strategy": "no",
+            "max_seq_length": 1,
+            "report_to": None,
+            "logging_dir": "<varies>",
+        },
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
-from tunematrix.locks import lock, uv
+from tunematrix.locks import lock, table, uv
 from tunematrix.locks.table import Cell
 
 TODAY = datetime.date(2026, 11, 22)
@@ -39,7 +39,7 @@ class FakeUv:
 def _fake_uv(monkeypatch: pytest.MonkeyPatch) -> FakeUv:
     fake_uv = FakeUv()
     monkeypatch.setattr(uv, "run", fake_uv)
-    monkeypatch.setattr(uv, "torch_options", lambda: ["--torch-backend", "cpu"])
+    monkeypatch.setenv("UV_FIND_LINKS", "/no/such/folder")
     return fake_uv
 
 
@@ -119,14 +119,98 @@ def test_a_lock_is_stale_if_the_cells_entry_has_changed(fake_uv: FakeUv, tmp_pat
     assert lock.stale_reason(dated, path) is None, "a lock made by hand is checked against the pins only"
 
 
+def test_a_lock_that_was_made_or_edited_by_hand_is_remade_only_with_force(
+    fake_uv: FakeUv, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.txt"
+    fake_uv.answer = (0, LOCKED, "")
+    lock.write(CELL, path, TODAY)
+    assert not lock.is_edited(path)
+    for text in (
+        LOCKED,
+        path.read_text().replace("click==8.1.7", "click==8.1.8"),
+        path.read_text() + "# a note\n",
+        "# a note\n" + path.read_text(),
+        LOCKED + "not a version\n",
+    ):
+        path.write_text(text)
+        assert lock.is_edited(path)
+        with pytest.raises(
+            UsageError, match="was edited by hand and stays as it is; to remake it: nox -s lock"
+        ):
+            lock.write(CELL, path, TODAY)
+        assert path.read_text() == text
+        assert lock.write(CELL, path, TODAY, force=True)
+        assert not lock.is_edited(path)
+
+
+def test_other_line_ends_are_no_edit(fake_uv: FakeUv, tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    fake_uv.answer = (0, LOCKED, "")
+    lock.write(CELL, path, TODAY)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert not lock.is_edited(path)
+    assert lock.stale_reason(CELL, path) is None
+
+
+def test_a_lock_made_before_there_were_hashes_can_be_remade(fake_uv: FakeUv, tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_text(f"# made\n{lock.INPUTS_PREFIX}0123\n{LOCKED}")
+
+    assert not lock.is_edited(path)
+    assert lock.write(CELL, path, TODAY)
+
+
+def test_a_lock_with_our_header_can_stand_alone(fake_uv: FakeUv, tmp_path: Path) -> None:
+    """In a folder without matrix.toml it is a cell like any other."""
+    fake_uv.answer = (0, LOCKED, "")
+    lock.write(CELL, tmp_path / "old.txt", TODAY)
+
+    cell = table.load(tmp_path).cell("old")
+
+    assert lock.stale_reason(cell, tmp_path / "old.txt") is None
+
+
+def test_without_a_pin_torch_comes_from_find_links(
+    fake_uv: FakeUv, links: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise uv takes a newer CUDA build from the index."""
+    monkeypatch.setenv("UV_FIND_LINKS", str(links))
+    (links / "torch-2.13.0+cpu-cp311-cp311-any.whl").touch()
+
+    lock.resolve(Cell(name="new", pins={"trl": "1.0"}), TODAY)
+    assert "torch==2.13.0+cpu" in fake_uv.stdin.split()
+    assert "--torch-backend" not in fake_uv.arguments
+    lock.resolve(Cell(name="new", pins={"trl": "1.0", "torch": "2.5.0"}), TODAY)
+    assert "torch==2.13.0+cpu" not in fake_uv.stdin.split()
+    assert "--torch-backend" in fake_uv.arguments
+
+
+@pytest.mark.parametrize("content", [b"trl==1.0\n# na\xefve\n", "trl==1.0\n".encode("utf-16")])
+def test_a_lock_that_is_not_utf_8_raises(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes(content)
+
+    for read in (lock.read_versions, lock.is_edited, lambda path: lock.stale_reason(CELL, path)):
+        with pytest.raises(UsageError, match="save it as UTF-8"):
+            read(path)
+
+
+@pytest.mark.parametrize("line", ["trl==1.*", "trl===weird", "trl==" + "9" * 5000])
+def test_a_lock_without_an_exact_version_raises(line: str) -> None:
+    with pytest.raises(UsageError, match=r"line 1: .* is not "):
+        lock.versions(line)
+
+
 def test_an_unresolvable_cell_keeps_its_lock_and_raises_uvs_message(fake_uv: FakeUv, tmp_path: Path) -> None:
-    (tmp_path / "old.txt").write_text("old")
+    (tmp_path / "old.txt").write_text(lock.sealed("# made\n", "old==1\n"))
     fake_uv.answer = (1, "", "  x No solution found: because trl needs transformers>=5 ...\n")
 
     with pytest.raises(UnresolvableError, match="because trl needs transformers>=5"):
         lock.write(CELL, tmp_path / "old.txt", TODAY)
 
-    assert (tmp_path / "old.txt").read_text() == "old"
+    assert (tmp_path / "old.txt").read_text().endswith("\nold==1\n")
 
 
 def test_a_network_failure_is_not_unresolvable(fake_uv: FakeUv) -> None:
@@ -170,8 +254,6 @@ def test_without_a_torch_wheel_uv_gets_the_cpu_build(links: Path, monkeypatch: p
     "path", sorted((Path(__file__).parents[3] / "constraints").glob("*.txt")), ids=lambda path: path.stem
 )
 def test_the_shipped_locks_match_their_pins_and_have_no_cuda_packages(path: Path) -> None:
-    from tunematrix.locks import table
-
     cell = table.load(path.parent).cell(path.stem)
     packages = lock.versions(path.read_text())
 

@@ -125,7 +125,7 @@ def test_populating_keeps_chronological_order_and_comments(folder: Path) -> None
 
 def test_cells_outside_the_policy_are_removed_unless_hand_written(folder: Path) -> None:
     populate.apply(table.load(folder), populate.plan(table.load(folder), TODAY))
-    (folder / "trl-0.1.txt").write_text("trl==0.1.1\n")
+    (folder / "trl-0.1.txt").write_text(lock.sealed("# made\n", "trl==0.1.1\n"))
     path = folder / "matrix.toml"
     path.write_text(path.read_text().replace("since = 2025-01-01", "since = 2025-03-01"))
 
@@ -135,6 +135,27 @@ def test_cells_outside_the_policy_are_removed_unless_hand_written(folder: Path) 
     assert [cell.name for cell in edits.removed] == ["trl-0.1"]
     assert not (folder / "trl-0.1.txt").exists()
     assert "base" in [cell.name for cell in table.load(folder).cells]
+
+
+def test_the_lock_of_a_removed_cell_stays_if_it_was_edited_by_hand(folder: Path) -> None:
+    populate.apply(table.load(folder), populate.plan(table.load(folder), TODAY))
+    mine = folder / "trl-0.1.txt"
+    mine.write_text("trl==0.1.1\n")
+    path = folder / "matrix.toml"
+    path.write_text(path.read_text().replace("since = 2025-01-01", "since = 2025-03-01"))
+
+    kept = populate.apply(table.load(folder), populate.plan(table.load(folder), TODAY))
+
+    assert kept == [mine]
+    assert mine.read_text() == "trl==0.1.1\n"
+
+
+def test_a_baseline_without_a_package_of_the_skews_raises(folder: Path) -> None:
+    path = folder / "matrix.toml"
+    path.write_text(path.read_text().replace('peft = "0.2.0"\n', ""))
+
+    with pytest.raises(UsageError, match="skews: the baseline 'base' does not pin peft"):
+        populate.plan(table.load(folder), TODAY)
 
 
 def test_a_hand_written_cell_of_the_same_name_stays(folder: Path) -> None:

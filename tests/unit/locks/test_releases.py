@@ -2,81 +2,146 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-from collections.abc import Iterator
-from types import SimpleNamespace
+import json
+from typing import Any
 
 import pytest
-import requests
 from packaging.version import Version
-from pypi_simple import NoSuchProjectError
 
 from tunematrix.base.errors import InfrastructureError, UsageError
-from tunematrix.locks import releases, uv
+from tunematrix.locks import index, releases, uv
+from tunematrix.locks.index import Answer
 from tunematrix.locks.releases import Release
 
-
-def file(version: str, day: int | None, *, yanked: bool = False) -> SimpleNamespace:
-    time = datetime.datetime(2026, 1, day, 23, 30, tzinfo=datetime.UTC) if day else None
-    return SimpleNamespace(version=version, upload_time=time, is_yanked=yanked)
+NOT_FOUND = Answer(status=404, content_type="text/html")
+UNUSABLE = "the package index http://[*]{3}@index.example/simple/ cannot list trll: "
 
 
-@pytest.fixture(name="index")
-def _index(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The index's answer for any package: files, or an error to raise."""
-    answer: list[object] = []
+def file(version: str, time: object = "2026-01-05T23:30:00Z", **keys: Any) -> dict[str, Any]:
+    name = f"trll-{version}-py3-none-any.whl"
+    return {"filename": name, "upload-time": time, "url": "x", "hashes": {}, **keys}
 
-    def page(_: str) -> SimpleNamespace:
-        if isinstance(answer[0], Exception):
-            raise answer[0]
-        return SimpleNamespace(packages=answer)
 
-    @contextlib.contextmanager
-    def client(_: str) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(get_project_page=page)
+def page(*files: object, version: object = "1.4") -> Answer:
+    body = json.dumps({"meta": {"api-version": version}, "name": "trll", "files": files})
+    return Answer(status=200, content_type=index.JSON, body=body.encode())
 
-    monkeypatch.setattr(releases, "_client", client)
-    monkeypatch.setattr(uv, "index_url", lambda: "http://index.example/simple")
+
+def html(body: bytes) -> Answer:
+    return Answer(status=200, content_type="text/html", body=body)
+
+
+class FakeIndex:
+    """Replaces the requests to the index; ``answer`` is that for a package, ``root`` that for the index."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | Exception = NOT_FOUND
+        self.root = Answer(status=200, content_type="text/html")
+        self.requests: list[tuple[str, str]] = []
+
+    def __call__(self, method: str, url: str) -> Answer:
+        self.requests.append((method, url))
+        answer = self.root if url.endswith("/simple/") else self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture(name="fake_index")
+def _fake_index(monkeypatch: pytest.MonkeyPatch) -> FakeIndex:
+    fake_index = FakeIndex()
+    monkeypatch.setattr(index, "_answer", fake_index)
+    monkeypatch.setattr(uv, "index_url", lambda: "http://user:canary@index.example/simple")
     releases.releases.cache_clear()
-    return answer
+    return fake_index
 
 
-def test_releases_are_sorted_and_dated_by_their_first_file(index: list[object]) -> None:
-    index += [file("1.10.0", 9), file("1.9.0", 5), file("1.9.0", 3), file("not a version", 1)]
+def test_releases_are_sorted_and_dated_by_their_first_file(fake_index: FakeIndex) -> None:
+    fake_index.answer = page(
+        file("1.10.0", "2026-01-09T23:30:00Z"),
+        file("1.9.0", "2026-01-05T23:30:00"),
+        file("1.9.0", "2026-01-04T01:00:00+02:00"),
+        file("not a version"),
+        {**file("1"), "filename": "readme.txt"},
+    )
 
-    assert releases.releases("trl") == (
+    assert releases.releases("trll") == (
         Release(Version("1.9.0"), datetime.date(2026, 1, 3)),
         Release(Version("1.10.0"), datetime.date(2026, 1, 9)),
     )
-    assert releases.day_of("trl", "1.10.0") == datetime.date(2026, 1, 9)
-    assert releases.day_of("trl", "7") is None
+    assert releases.day_of("trll", "1.10.0") == datetime.date(2026, 1, 9)
+    assert releases.day_of("trll", "7") is None
+    assert fake_index.requests == [("GET", "http://user:canary@index.example/simple/trll/")]
 
 
-def test_a_release_is_yanked_if_all_its_files_are(index: list[object]) -> None:
-    index += [file("1", 1, yanked=True), file("2", 2, yanked=True), file("2", 2)]
+def test_a_release_is_yanked_if_all_its_files_are(fake_index: FakeIndex) -> None:
+    fake_index.answer = page(
+        file("1", yanked=True),
+        file("2", yanked=""),
+        file("2"),
+        file("3", yanked="broken"),
+        file("4", yanked=None),
+    )
 
-    assert [release.yanked for release in releases.releases("trl")] == [True, False]
+    assert [release.yanked for release in releases.releases("trll")] == [True, False, True, False]
+
+
+def test_a_package_does_not_exist_if_an_index_that_works_denies_it(fake_index: FakeIndex) -> None:
+    with pytest.raises(UsageError, match="the package index has no package 'trll'; check the name"):
+        releases.releases("trll")
+
+    fake_index.root = NOT_FOUND
+    with pytest.raises(InfrastructureError, match=UNUSABLE + "it answers with HTTP status 404"):
+        releases.releases("trll")
+    with pytest.raises(UsageError, match="'trl/' is not the name of a package"):
+        releases.releases("trl/")
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "message"),
+    ("answer", "message"),
     [
-        (NoSuchProjectError("trll", "url"), UsageError, "no package 'trll'"),
+        (OSError("refused"), "refused"),
+        (TimeoutError(), "TimeoutError"),
+        (Answer(status=403, content_type="text/html"), "HTTP status 403"),
         (
-            requests.ConnectionError("refused"),
-            InfrastructureError,
-            "cannot list trll on the package index: refused",
+            html(b"<html><a href='/login'>Log in</a></html>"),
+            "an HTML page without files, such as a login page",
         ),
-        (file("1", None), InfrastructureError, "PEP 700"),
+        (
+            Answer(status=200, content_type="application/zip"),
+            "an answer of the type 'application/zip', not an",
+        ),
+        (Answer(status=200, content_type=index.JSON, body=b"{"), "its answer: not JSON"),
+        (Answer(status=200, content_type=index.JSON, body=b"\xff"), "its answer is not UTF-8"),
+        (Answer(status=200, content_type=index.JSON, body=b"[" * 9999), "nested more than 100 levels deep"),
+        (Answer(status=200, content_type=index.JSON, body=b"[]"), "without a valid 'meta'"),
+        (Answer(status=200, content_type=index.JSON, body=b"{}"), "without a valid 'meta'"),
+        (page(version="2.0"), "version '2.0' of the index protocol, not 1.x"),
+        (page(version=1.0), "without a valid 'api-version'"),
+        (page({}), "without a valid 'filename'"),
+        (page(5), "without a valid 'filename'"),
+        (page(file("1", "yesterday")), "an upload-time of 'yesterday'"),
+        (page(file("1", 1767571200)), "an upload-time of 1767571200"),
+        (page(file("1", "0001-01-01T00:00:00+23:00")), "an upload-time of '0001-01-01"),
     ],
 )
-def test_a_failed_index_request_raises(
-    index: list[object], answer: object, error: type[Exception], message: str
+def test_an_answer_that_is_no_index_page_proves_nothing(
+    fake_index: FakeIndex, answer: Answer | Exception, message: str
 ) -> None:
-    index.append(answer)
+    fake_index.answer = answer
 
-    with pytest.raises(error, match=message):
+    with pytest.raises(InfrastructureError, match=UNUSABLE + f".*{message}") as raised:
+        releases.day_of("trll", "1")
+
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize("answer", [page(file("1", None)), html(b'<a href="trll-1.tar.gz#sha256=0">x</a>')])
+def test_an_index_without_upload_times_is_not_enough(fake_index: FakeIndex, answer: Answer) -> None:
+    fake_index.answer = answer
+
+    with pytest.raises(InfrastructureError, match="does not report upload times for trll"):
         releases.releases("trll")
 
 

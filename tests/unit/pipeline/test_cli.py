@@ -70,3 +70,25 @@ def test_each_adaptation_is_printed_once_at_the_end(capsys: pytest.CaptureFixtur
     assert exit_info.value.code == 0
     message = "adapted to this stack: trl.SFTConfig(max_length) -> max_seq_length\n"
     assert capsys.readouterr().err == message
+
+
+def test_no_message_has_a_token_or_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_canary\n")
+
+    def runner(arguments: list[str], trace: Trace) -> None:
+        print("Illegal header value b'Bearer hf_canary\\n'")
+        raise HubError("http://a:hf_canary@host\x1b[31m\n::error::planted")
+
+    with pytest.raises(SystemExit):
+        cli.main([], runner)
+
+    out, err = capsys.readouterr()
+    assert out == "Illegal header value b'Bearer ***\\n'\n"
+    assert err == "error: http://***@host\ufffd[31m\n: :error::planted\n"
+
+
+def test_an_option_with_control_characters_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("download", "--\x1b[31m") == 2
+    assert "\x1b" not in capsys.readouterr().err

@@ -73,7 +73,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Baseline:
         return toy_record(resolved.cell.name)
 
     monkeypatch.setattr(candidate, "run", run)
-    monkeypatch.setattr(keys, "source_folders", lambda _: [])
+    monkeypatch.setattr(keys, "source_folders", list)
     RUNS.clear()
     matrix = Matrix(folder=tmp_path, cells=())
     return Baseline(cell=Cell(name="base"), matrix=matrix, store=Store(tmp_path), packages={"toy": "1.0"})

@@ -1,94 +1,33 @@
-"""Answers about upgrades: what counts as a break, as a change of behaviour, or as safe."""
+"""Questions before a bump: evaluated with stand-ins for runs, and rendered on one screen."""
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
+from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.errors import UnresolvableError, UsageError
-from tunematrix.base.record import Failure, Record, Result
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
+from tunematrix.locks import releases
+from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import bounds, candidate, upgrade
-from tunematrix.questions.bounds import Bounds, Corner, Range
+from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
-from tunematrix.questions.upgrade import Answer
+from tunematrix.questions.upgrade import Answer, Upgrader
 from tunematrix.report import answers
+from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
-from tunematrix.shared.stages import STAGES
+from tunematrix.verdict import answer as words
 from tunematrix.verdict import ledger
-from tunematrix.verdict.diff import ABSENT, Change, compare
-
-GOOD = Record(
-    cell="base", outcome="passed", stages=tuple(Result(name=name, outcome="passed") for name in STAGES)
-)
-
-
-def failed(stage: str, error: str = "KeyError", outcome: str = "failed") -> Record:
-    def result(name: str) -> Result:
-        failure = Failure(type=error, message="x")
-        return Result(name=name, outcome=outcome, error=failure) if name == stage else GOOD.stage(name)
-
-    return replace(GOOD, outcome=outcome, stages=tuple(result(name) for name in STAGES))
-
-
-def with_numbers(**values: Any) -> Record:
-    return replace(GOOD, fingerprint={name.replace("__", "."): value for name, value in values.items()})
-
-
-EDITED = replace(GOOD, call_sites=({"call": "trl.X", "argument": "new", "use": "old"},))
-BROKEN_EXCHANGE = Result(
-    name="exchange:load", outcome="failed", error=Failure(type="UnpicklingError", message="x")
-)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        (GOOD, GOOD, upgrade.SAFE),
-        (GOOD, failed("align"), upgrade.BREAKS),
-        (GOOD, failed("align-resume", "Mismatch"), upgrade.BEHAVIOUR_CHANGES),
-        (GOOD, failed("align", outcome="skipped"), upgrade.CANNOT_TELL),
-        (GOOD, replace(GOOD, outcome="uninstallable", stages=()), upgrade.CANNOT_TELL),
-        (GOOD, replace(GOOD, probes=(BROKEN_EXCHANGE,)), upgrade.BREAKS),
-        (failed("align"), GOOD, upgrade.SAFE),
-        (failed("align"), failed("align"), upgrade.SAFE),
-        (EDITED, GOOD, upgrade.SAFE_WITH_EDITS),
-        (with_numbers(x__loss=[1.0]), with_numbers(x__loss=[2.0]), upgrade.BEHAVIOUR_CHANGES),
-        (with_numbers(x__files=["a"]), with_numbers(x__files=["b"]), upgrade.SAFE),
-    ],
-)
-def test_the_answer_is_the_worst_that_applies(before: Record, after: Record, expected: str) -> None:
-    assert upgrade.judge(before, after, compare(before, after)) == expected
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "before", "after", "expected"),
-    [
-        ("fingerprint", "t.sft.text.training_loss", 1.0, 2.0, True),
-        ("fingerprint", "t.sft.text.training_loss", 1.0, ABSENT, True),
-        ("fingerprint", "t.sft.text.entropy", ABSENT, 1.0, False),
-        ("fingerprint", "t.dpo.stacked.error", ABSENT, "ValueError", True),
-        ("fingerprint", "t.dpo.stacked.error", "ValueError", ABSENT, False),
-        ("fingerprint", "t.sft.accumulation.grad_norm_ratio_2", 0.5, 1.0, False),
-        ("fingerprint", "t.sft.accumulation.grad_norm_ratio_2", 1.0, 0.5, True),
-        ("fingerprint", "t.resume.dpo.first_epoch_difference", 0.02, 0.0, False),
-        ("fingerprint", "t.adapter.tied.merged_reload_equal", False, True, False),
-        ("fingerprint", "t.adapter.tied.merged_reload_equal", True, False, True),
-        ("default", "SFTConfig.lr", 1, 2, True),
-        ("default", "SFTConfig.lr (declared)", 1, 2, False),
-        ("default", "SFTConfig.new", ABSENT, None, False),
-        ("signature", "trl.X", "present", ABSENT, False),
-        ("warning", "trl.x", ABSENT, "deprecated", False),
-    ],
-)
-def test_new_removed_and_fixed_values_do_not_change_behaviour(
-    kind: str, name: str, before: Any, after: Any, expected: bool
-) -> None:
-    assert upgrade.changes_behaviour(Change(kind=kind, name=name, before=before, after=after)) is expected
+from tunematrix.verdict.answer import Judgement, Knowledge, judge
 
 
 @pytest.fixture(name="base")
@@ -109,7 +48,7 @@ def trl_candidate(base: Baseline) -> Candidate:
         cell=Cell(name="c"),
         matrix=base.matrix,
         requests=("trl==2.0",),
-        packages={},
+        packages={"trl": "2.0"},
         moved={
             "trl": ("1.0", "2.0"),
             "accelerate": ("1.0", "1.5"),
@@ -120,50 +59,155 @@ def trl_candidate(base: Baseline) -> Candidate:
     )
 
 
-def test_the_advice_names_known_fixes_pins_to_hold_and_packages_to_bump(
-    base: Baseline, tmp_path: Path
-) -> None:
-    entry = (
-        'schema = 1\n[[issue]]\nid = "i"\nstages = ["import"]\nwhen = ["trl>=2"]\nerror = "x"\n'
-        'cause = "c"\nfix = "trl<2"\nexpires = 2999-01-01\n'
+ISSUE = """schema = 1
+[[issue]]
+id = "lost"
+stages = ["align-resume"]
+when = ["trl>=2", "transformers<6"]
+error = "Mismatch"
+cause = "the adapter is lost"
+fix = "transformers>=6"
+expires = 2999-01-01
+"""
+
+
+@pytest.fixture(name="runs")
+def _runs(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upgrader]:
+    """An ``Upgrader`` whose runs give the records that a test says: of the baseline, and by request."""
+
+    def make(before: Record, after: dict[str, Record], knowledge: Knowledge = NOTHING) -> Upgrader:
+        def resolve(_: Baseline, requests: Sequence[str], __: Store) -> Candidate:
+            found = trl_candidate(base)
+            return replace(found, requests=tuple(requests), cell=Cell(name=" ".join(requests)))
+
+        monkeypatch.setattr(candidate, "resolve", resolve)
+        monkeypatch.setattr(candidate, "run_baseline", lambda *_: before)
+        monkeypatch.setattr(candidate, "run", lambda found, *_: after[found.cell.name])
+        return Upgrader(
+            base=base, options=Options(), store=base.store, progress=lambda _: None, knowledge=knowledge
+        )
+
+    return make
+
+
+def test_a_known_fix_is_tried_before_it_is_advised(runs: Callable[..., Upgrader], tmp_path: Path) -> None:
+    (tmp_path / ledger.FILE).write_text(ISSUE)
+    packages = {"packages": {"trl": "2.0", "transformers": "5.0"}}
+    broken = replace(failed("align-resume", "Mismatch"), environment=packages)
+    upgrader = runs(
+        GOOD,
+        {"trl==2.0": broken, "trl==2.0 transformers>=6": GOOD},
+        replace(NOTHING, ledger=ledger.load(tmp_path)),
     )
-    (tmp_path / ledger.FILE).write_text(entry)
-    after = replace(failed("import"), environment={"packages": {"trl": "2.0"}})
-    issues = ledger.load(tmp_path)
 
-    lines = list(upgrade.advise(base, trl_candidate(base), after, compare(GOOD, after), issues))
-    assert lines == ["c; fix: trl<2", "bump accelerate to 1.5 in the same change: required by trl"]
-    after = failed("align")
-    lines = list(upgrade.advise(base, trl_candidate(base), after, compare(GOOD, after), issues))
-    assert lines[0] == "hold trl==1.0: the upgrade breaks align, and the ledger has no fix"
+    answer = upgrader.evaluate(["trl==2.0"])
+
+    assert answer.answer == words.BREAKS
+    assert answer.fix is not None
+    assert (answer.fix.requests, answer.fix.judgement.answer) == (("transformers>=6",), words.SAFE)
+    text = "\n".join(report.upgrade_lines(answer))
+    assert "tried        with transformers>=6: SAFE" in text
+    assert "next         nox -s upgrade -- trl==2.0 'transformers>=6'" in text
 
 
-def test_a_fingerprint_is_left_out_when_a_stage_breaks() -> None:
-    probe = Result(name="fingerprint:surface", outcome="passed")
-    before = replace(GOOD, probes=(probe,))
-    after = replace(failed("import"), probes=(replace(probe, outcome="failed"),))
+@pytest.mark.parametrize(
+    ("text", "requested", "expected"),
+    [
+        ("transformers>=5.23", "trl==1", [("transformers>=5.23",)]),
+        ("trl>=0.23, or transformers<5", "trl==1", [("transformers<5",)]),
+        ("pyarrow<26, or transformers>=4.45 with numpy>=2", "trl==1",
+         [("pyarrow<26",), ("transformers>=4.45", "numpy>=2")]),
+        ("ask upstream", "trl==1", []),
+    ],
+)  # fmt: skip
+def test_the_alternatives_of_a_fix_are_requests(
+    text: str, requested: str, expected: list[tuple[str, ...]]
+) -> None:
+    assert list(upgrade.fix_requests(text, [requested])) == expected
 
-    assert upgrade.find_breaks(after, compare(before, after)) == ["import"]
-    fingerprint_only = replace(GOOD, probes=after.probes)
-    assert upgrade.find_breaks(fingerprint_only, compare(before, fingerprint_only)) == [
-        "probe:fingerprint:surface"
-    ]
+
+def test_a_request_that_asks_for_nothing_new_is_an_error(base: Baseline) -> None:
+    same = replace(trl_candidate(base), requests=("trl",), moved={})
+
+    with pytest.raises(UsageError, match=r"trl asks for nothing new: base has trl 1\.0 already"):
+        upgrade.check_moved(same, base)
+
+
+def test_a_model_that_cannot_be_had_is_an_error(runs: Callable[..., Upgrader]) -> None:
+    skipped = replace(
+        failed("download", "Skipped", outcome="skipped", message="no such repository"), outcome="skipped"
+    )
+
+    with pytest.raises(UsageError, match=r"cannot be had: no such repository"):
+        runs(skipped, {}).evaluate(["trl==2.0"])
+
+
+def test_what_failed_on_both_sides_comes_first(runs: Callable[..., Upgrader]) -> None:
+    broken = failed("finetune", "ConfigError", message="warmup_ratio: unknown key")
+
+    answer = runs(broken, {"trl==2.0": broken}).evaluate(["trl==2.0"])
+
+    assert answer.judgement.exit_code == 3
+    lines = report.upgrade_lines(answer)
+    assert lines[0] == "CANNOT TELL: base with trl 1.0 -> 2.0"
+    assert lines[2].startswith(
+        "not tested   finetune: failed in both: ConfigError: warmup_ratio: unknown key"
+    )
+
+
+def test_the_nearest_release_that_does_not_break_is_named(
+    runs: Callable[..., Upgrader], base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recorded(version: str, record: Record) -> Record:
+        return replace(record, environment={"packages": {**base.packages, "trl": version}})
+
+    others = [recorded("1.5", GOOD), recorded("1.7", GOOD), recorded("1.8", failed("align"))]
+    monkeypatch.setattr(Store, "records", lambda _: others)
+    upgrader = runs(GOOD, {"trl==2.0": failed("align")})
+    monkeypatch.setattr(upgrade, "requested_packages", lambda *_: ["trl"])
+    monkeypatch.setattr(
+        candidate, "resolve", lambda *_: replace(trl_candidate(base), packages={"trl": "2.0"})
+    )
+    monkeypatch.setattr(candidate, "run", lambda *_: failed("align"))
+
+    assert upgrader.evaluate(["trl==2.0"]).nearest == ("trl 1.7", words.SAFE)
 
 
 def test_the_answer_is_cannot_tell_if_the_resolver_refuses(
-    base: Baseline, monkeypatch: pytest.MonkeyPatch
+    runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> Candidate:
         raise UnresolvableError("Because trl 2 requires torch 99")
 
+    upgrader = runs(GOOD, {})
     monkeypatch.setattr(candidate, "resolve", refuse)
-    answer = upgrade.evaluate(base, ["trl==2.0"], Options(), base.store, lambda _: None)
+    answer = upgrader.evaluate(["trl==2.0"])
 
-    assert list(answers.upgrade_lines(answer)) == [
-        "CANNOT TELL: base -> trl==2.0", "  Because trl 2 requires torch 99",
-    ]  # fmt: skip
-    assert answers.upgrade_exit_code(answer.answer) == 3
-    assert answers.upgrade_json(answer)["candidate"] is None
+    assert report.upgrade_lines(answer)[:2] == [
+        "CANNOT TELL: base with trl==2.0",
+        "  Because trl 2 requires torch 99",
+    ]
+    assert answer.judgement.exit_code == 3
+    assert report.upgrade_json(answer)["candidate"] is None
+
+
+def test_the_screen_holds_many_findings(runs: Callable[..., Upgrader]) -> None:
+    """Fifty causes: the worst come whole, the rest is counted."""
+
+    def many(value: float) -> Record:
+        differences = {f"m{place}.x_difference": value for place in range(30)}
+        return replace(GOOD, fingerprint=differences | {f"s{place}.y.loss": value + 1 for place in range(30)})
+
+    before, after = many(0.0), many(1.0)
+    answer = runs(before, {"trl==2.0": after}).evaluate(["trl==2.0"])
+    lines = report.upgrade_lines(answer)
+
+    assert len(lines) <= 40
+    # Commands and paths are never cut.
+    uncut = ("details", "unexplained")
+    assert [line for line in lines if len(line) > 100 and not line.startswith(uncut)] == []
+    assert any("more; --details shows them" in line for line in lines)
+    assert len(report.upgrade_lines(answer, everything=True)) > 60
 
 
 @pytest.mark.parametrize("request_", ["trl=1", "", "trl==1==2"])
@@ -172,49 +216,93 @@ def test_a_malformed_request_is_an_error(base: Baseline, request_: str) -> None:
         candidate.resolve(base, [request_], base.store)
 
 
+def judged(word: str, after: Record = GOOD) -> Judgement:
+    return replace(judge(GOOD, after, NOTHING), answer=word)
+
+
 def test_the_plan_shows_what_moves_with_each_bump_and_the_order(base: Baseline) -> None:
-    def answer(word: str, request: str, candidate: Candidate | None = None) -> Answer:
-        return Answer(answer=word, baseline="base", requests=(request,), candidate=candidate)
+    def answer(word: str, request: str, found: Candidate | None = None, after: Record = GOOD) -> Answer:
+        return Answer(judgement=judged(word, after), baseline="base", requests=(request,), candidate=found)
 
     alone = {
-        "trl": answer(upgrade.BREAKS, "trl==2.0", trl_candidate(base)),
-        "peft": answer(upgrade.SAFE, "peft==2.0"),
+        "trl": answer(words.BREAKS, "trl==2.0", trl_candidate(base), failed("import")),
+        "peft": answer(words.SAFE, "peft==2.0"),
     }
-    alone["trl"] = replace(alone["trl"], breaks=("import",))
     order = [("peft", alone["peft"])]
-    plan = upgrade.Plan(alone=alone, together=answer(upgrade.BREAKS, "all"), order=order, blocked=["trl"])
+    plan = upgrade.Plan(alone=alone, together=answer(words.BREAKS, "all"), order=order, blocked=["trl"])
 
-    assert list(answers.plan_lines(plan)) == [
+    assert list(report.plan_lines(plan)) == [
         "BREAKS             trl==2.0 alone; also moves accelerate 1.0 -> 1.5",
         "SAFE               peft==2.0 alone",
         "BREAKS             all together",
         "",
         "1. peft==2.0 (SAFE)",
-        "-  trl: blocked; alone it breaks import",
+        "-  trl: blocked; alone: the packages no longer import together: KeyError: x",
     ]
-    assert answers.plan_json(plan)["order"] == ["peft==2.0"]
+    assert report.plan_json(plan)["order"] == ["peft==2.0"]
 
 
-def test_bumps_are_ordered_so_that_every_step_works(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bumps_are_ordered_so_that_every_step_works(
+    runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """trl changes behaviour, accelerate works only after trl, and peft never works."""
     evaluated: list[tuple[str, ...]] = []
 
-    def evaluate(_: Baseline, requests: list[str], *__: Any) -> Answer:
+    def evaluate(_: Upgrader, requests: list[str], **__: Any) -> Answer:
         evaluated.append(tuple(requests))
         bad = "peft==2" in requests or ("accelerate==2" in requests and "trl==2" not in requests)
-        word = upgrade.BREAKS if bad else upgrade.BEHAVIOUR_CHANGES
-        return Answer(answer=word, baseline="base", requests=tuple(requests))
+        word = words.BREAKS if bad else words.BEHAVIOUR_CHANGES
+        return Answer(judgement=judged(word), baseline="base", requests=tuple(requests))
 
-    monkeypatch.setattr(upgrade, "evaluate", evaluate)
+    monkeypatch.setattr(Upgrader, "evaluate", evaluate)
     newest = {"accelerate": "2", "peft": "2", "trl": "2"}
     monkeypatch.setattr(upgrade, "outdated", lambda _: newest)
 
-    plan = upgrade.plan(base, Options(), base.store, lambda _: None)
+    plan = upgrade.plan(runs(GOOD, {}))
 
     assert [name for name, _ in plan.order] == ["trl", "accelerate"]
     assert plan.blocked == ["peft"]
-    assert plan.together.answer == upgrade.BREAKS
+    assert plan.together.answer == words.BREAKS
     assert ("trl==2", "accelerate==2") in evaluated
+
+
+def test_a_plan_without_anything_outdated_is_an_error(
+    runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "outdated", lambda _: {})
+
+    with pytest.raises(UsageError, match="nothing to upgrade"):
+        upgrade.plan(runs(GOOD, {}))
+
+
+TOY = ["1.0.0", "1.0.1", "1.1.0", "1.1.1", "1.2.0", "1.2.1", "1.3.0", "1.3.1"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "expected"),
+    [
+        ({"1.3.0", "1.3.1"}, ">=1.0.0,<1.3.0"),  # not <1.3.1, of which bisect says that 1.3.0 is bad
+        ({"1.3.1"}, ">=1.0.0,<1.3.1"),
+        ({"1.0.0", "1.0.1", "1.1.0"}, ">=1.1.1"),  # an early patch release of a good minor version
+        ({"1.0.0"}, ">=1.0.1"),
+        (set(), ">=1.0.0"),
+        ({"1.0.0", "1.0.1", "1.3.1"}, ">=1.1.0,<1.3.1"),
+    ],
+)
+def test_a_range_ends_at_the_first_bad_release(
+    base: Baseline, monkeypatch: pytest.MonkeyPatch, bad: set[str], expected: str
+) -> None:
+    known = tuple(Release(Version(text), datetime.date(2026, 1, 1)) for text in TOY)
+    monkeypatch.setattr(releases, "releases", lambda _: known)
+    monkeypatch.setattr(bounds, "upstream_errors", lambda *_: [])
+    base = replace(base, packages={**base.packages, "toy": "1.2.0"})
+    prober = Prober(base=base, options=Options(), store=base.store, progress=lambda _: None)
+    prober.reference = GOOD
+    monkeypatch.setattr(Prober, "failure", lambda _, pins: "bad" if set(pins.values()) & bad else "")
+
+    (found,) = bounds.find_bounds(base, ["toy"], prober).ranges
+
+    assert found.specifier == expected
 
 
 def test_bounds_are_shown_as_a_fragment_of_pyproject_toml() -> None:
@@ -230,10 +318,13 @@ def test_bounds_are_shown_as_a_fragment_of_pyproject_toml() -> None:
     )  # fmt: skip
 
     assert bounds.pyproject_fragment(answer) == (
-        "[project]\ndependencies = [\n    # 0.22.2: import: KeyError\n    # 0.27.2: align: TypeError\n"
+        "# Every stage of the pipeline of tunematrix passes in these ranges.\n[project]\ndependencies = [\n"
+        "    # 0.22.2: import: KeyError\n    # 0.27.2: align: TypeError\n"
         '    "trl>=0.23.1,<0.27.2",\n    "peft>=0.13.2",\n]\n'
     )
-    lines = list(answers.bounds_lines(answer))
-    assert lines[1] == "lowest together: trl 0.23.1, peft 0.13.2: verified"
-    assert lines[2] == "highest together: trl 0.26.2, peft 0.21.2: verified; wider ranges failed: align: x"
-    assert lines[3] == answer.upstream[0]
+    text = "\n".join(answers.bounds_lines(answer))
+    assert "\nlowest together: trl 0.23.1, peft 0.13.2: works\n" in text
+    assert (
+        "\nhighest together: trl 0.26.2, peft 0.21.2: works; narrowed, since the ends together: align: x\n"
+    ) in text
+    assert text.endswith(answer.upstream[0])

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.unit.verdict.test_answer import NOTHING
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
 from tunematrix.report import difference
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict.diff import SURFACE_PROBE, compare
+from tunematrix.verdict.answer import Judgement, judge
+from tunematrix.verdict.diff import SURFACE_PROBE
 
 WARNING = {
     "category": "FutureWarning",
@@ -55,60 +57,50 @@ AFTER = replace(
     warnings=(WARNING,),
     environment={"packages": {"trl": "2.0"}},
 )
-EXPECTED = """old -> new: REGRESSED: something that worked no longer works
-
-What broke (1)
-  align: passed -> failed [api] KeyError: 'x' (trl/x.py:1)
-
-What did not run on both sides (1)
-  align-resume: passed -> not_run
-
-What was fixed (1)
-  generate: failed -> passed [other] KeyError: 'x' (trl/x.py:1)
-
-Numbers that moved (2)
-  finetune.training_loss: 2.0 -> 3.0 (relative 0.5; tolerance 1e-06)
-  t.sft.text.entropy: 1.0 -> <absent>
-
-Defaults that changed (1)
-  SFTConfig.lr: 1 -> 2
-
-Edits needed (2)
-  trl.SFTConfig(max_seq_length=...) -> max_length=
-  if you use trl.DPOTrainer(beta): removed
-
-New warnings (1)
-  trl.x: `x` is deprecated and will be removed in v6
-
-Will break (1)
-  in 6: trl.x: `x` is deprecated and will be removed in v6 (3 times)
-
-Packages that moved (1)
-  trl 1.0 -> 2.0"""
+EXPECTED = """BREAKS: old -> new
+             not everything was tested, 1 broken, 2 that train otherwise, 1 with other defaults, 2
+             that need edits
+not tested   align-resume: did not run, because something before failed
+broken       unexplained: DPO fails: KeyError: 'x' (trl/x.py:1)
+             align passed -> failed: KeyError: 'x' (trl/x.py:1)
+training     unexplained: SFT has a different loss on the same tokens: the fine-tuning stage
+             finetune.training_loss 2 -> 3
+             generate failed before and passes now
+             generate failed: KeyError: 'x' (trl/x.py:1) -> passed
+defaults     1 default changed: lr 1 -> 2 (SFTConfig)
+             to keep the old ones: lr=1
+edits        1 call to edit: trl.SFTConfig(max_seq_length=...) -> max_length=
+             1 argument gone: trl.DPOTrainer(beta=)
+unchanged    4 of 7 stages passed on both sides: import, download, finetune, finetune-resume
+info         1 number is measured on one side; 1 new warning
+details      --all shows every difference"""
 
 
-def test_the_most_important_sections_come_first() -> None:
-    text = "\n".join(difference.diff_lines(BEFORE, AFTER, compare(BEFORE, AFTER)))
-
-    assert text == EXPECTED.replace("[api]", "[other]")
+def judged(before: Record, after: Record) -> Judgement:
+    return judge(before, after, NOTHING)
 
 
-def test_long_sections_are_shortened_on_the_terminal() -> None:
-    before = replace(BEFORE, fingerprint={f"n{number}": number for number in range(30)})
-    after = replace(BEFORE, fingerprint={f"n{number}": number + 1 for number in range(30)})
-    lines = list(difference.diff_lines(before, after, compare(before, after), 20))
+def test_one_screen_shows_the_answer_and_the_findings_worst_first() -> None:
+    assert "\n".join(difference.diff_lines(BEFORE, AFTER, judged(BEFORE, AFTER))) == EXPECTED
 
-    assert "Numbers that moved (30)" in lines
-    assert "  ... and 10 more" in lines
+
+def test_all_shows_every_difference_too() -> None:
+    lines = difference.diff_lines(BEFORE, AFTER, judged(BEFORE, AFTER), everything=True)
+
+    assert "Numbers that moved (2)" in lines
+    assert "  finetune.training_loss: 2.0 -> 3.0 (relative 0.5; tolerance 1e-06)" in lines
+    assert "  in 6: trl.x: `x` is deprecated and will be removed in v6 (3 times)" in lines
 
 
 def test_markdown_links_the_cause() -> None:
-    comparison = compare(BEFORE, AFTER)
-    change = replace(comparison.changes[0], why="because", link="https://example.org")
-    text = difference.diff_markdown(BEFORE, AFTER, replace(comparison, changes=(change,)))
+    judgement = judged(BEFORE, AFTER)
+    change = replace(judgement.diff.changes[0], why="because", link="https://example.org")
+    comparison = replace(judgement.diff, changes=(change,))
+    text = difference.diff_markdown(BEFORE, AFTER, replace(judgement, diff=comparison))
 
-    assert text.startswith("# old -> new: REGRESSED")
+    assert text.startswith("# BREAKS: old -> new\n")
     assert "tolerance 1e-06)`: [because](https://example.org)" in text
+    assert "- **broken** DPO fails: KeyError: 'x' (trl/x.py:1)" in text
 
 
 @pytest.fixture(name="cells")
@@ -132,19 +124,30 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
 def test_cells_and_files_are_compared_and_the_verdict_sets_the_exit_code(
     cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = str(cells / "results" / "old.json")
+    path = str(cells / "results/tiny-gpt2/old.json")
 
     assert run(capsys, "old", "new")[0] == 1
     assert run(capsys, path, "new") == run(capsys, "old", "new")
     code, out = run(capsys, path, path)
-    assert (code, out) == (0, "old -> old: SAME: nothing changed\n")
-    assert run(capsys, "new", "new")[0] == 3  # a stage did not run, so the verdict is unknown
+    assert (code, out.splitlines()[0]) == (3, "CANNOT TELL: old -> old")  # generate fails in both
+    assert "not tested   generate: failed in both: KeyError: 'x' (trl/x.py:1)" in out
+    assert run(capsys, "new", "new")[0] == 3
 
 
 def test_json_has_the_documented_format(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(run(capsys, "old", "new", "--json")[1])
 
-    assert content["verdict"] == "regressed"
+    assert (content["verdict"], content["answer"]) == ("regressed", "BREAKS")
+    assert content["findings"][0] == {
+        "id": "broken-align",
+        "severity": "broken",
+        "title": "DPO fails: KeyError: 'x' (trl/x.py:1)",
+        "cause": None,
+        "evidence": [{"name": "align", "before": "passed", "after": "failed: KeyError: 'x' (trl/x.py:1)"}],
+        "fields": ["align"],
+        "action": "unexplained; find the release: nox -s bisect -- trl 1.0 2.0 --stage align",
+        "accepted": False,
+    }
     assert content["stages"]["align"] == {"before": "passed", "after": "failed", "verdict": "regressed"}
     assert content["packages"] == {"trl": ["1.0", "2.0"]}
     assert content["changes"][0] == {
@@ -172,11 +175,13 @@ def test_records_that_cannot_be_compared_are_an_error(
     cells: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Store().save(replace(AFTER, model={"name": "smollm2-135m"}))
+    paths = (str(cells / "results/tiny-gpt2/old.json"), str(cells / "results/smollm2-135m/new.json"))
 
     for arguments, message in (
-        (("old", "new"), "ran with model name tiny-gpt2, new with smollm2-135m"),
-        (("old", "newer"), "no cell 'newer'"),
-        (("old", str(cells / "x.json")), "no such record"),
+        (paths, "ran with model name tiny-gpt2, new with smollm2-135m"),
+        (("newer", "old"), "no cell 'newer'"),
+        (("old", "new", "--model", "tiny-llama"), "no record of old with tiny-llama; run the cell first"),
+        ((paths[0], str(cells / "x.json")), "no such record"),
     ):
         code, out = run(capsys, *arguments)
         assert (code, message in out) == (2, True), out

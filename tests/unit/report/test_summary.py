@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from tests.unit.verdict.test_answer import NOTHING
 from tunematrix.base.record import Failure, Record, Result
-from tunematrix.base.store import Store
+from tunematrix.base.store import Entry, Store
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, terminal, write
 from tunematrix.report import summary as view
+from tunematrix.report.rows import reasons, rows
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Ledger
 
@@ -50,8 +54,12 @@ def summary_json(matrix: Matrix, records: dict[str, Record]) -> dict[str, Any]:
 
 
 def summary(matrix: Matrix, records: dict[str, Record], ledger: Ledger = NO_LEDGER) -> view.Summary:
-    model, of_model = view.latest_model(records)
-    return view.Summary(model=model, rows=view.rows(matrix, of_model, ledger), ledger=ledger)
+    entries = {
+        name: Entry(interrupted=record) if record.interruption else Entry(record=record)
+        for name, record in records.items()
+    }
+    knowledge = replace(NOTHING, ledger=ledger)
+    return view.Summary(model="tiny", rows=rows(matrix, entries, knowledge), ledger=ledger)
 
 
 def test_a_cell_without_a_record_is_unknown(matrix: Matrix) -> None:
@@ -79,19 +87,103 @@ def test_the_versions_are_the_installed_ones(matrix: Matrix) -> None:
     assert cells[1]["versions"]["trl"] == "0.12.2"
 
 
-def test_records_of_another_model_are_left_out(matrix: Matrix) -> None:
-    records = {"old": record("old", model="big"), "mid": record("mid", "2026-02-01T00:00:00Z", model="tiny")}
+def test_each_model_has_its_summary_and_the_last_one_is_copied(matrix: Matrix, tmp_path: Path) -> None:
+    big, tiny = Store(tmp_path, "org/big"), Store(tmp_path, "tiny")
+    big.save(record("old", model="org/big"))
+    tiny.save(record("mid", "2026-02-01T00:00:00Z", model="tiny"))
+    for store in (tiny, big):
+        write.refresh(matrix, store)
 
-    content = summary_json(matrix, records)
+    outcomes = {}
+    for path in tmp_path.rglob("summary.json"):
+        content = json.loads(path.read_text())
+        outcomes[path.parent.name] = content["model"], [cell["outcome"] for cell in content["cells"]]
+    assert outcomes == {
+        "org--big": ("org/big", ["passed", "unknown", "unknown"]),
+        "tiny": ("tiny", ["unknown", "passed", "unknown"]),
+        tmp_path.name: ("tiny", ["unknown", "passed", "unknown"]),
+    }
+    assert (tmp_path / "summary.json").read_bytes() == (tmp_path / "tiny/summary.json").read_bytes()
 
-    assert content["model"] == "tiny"
-    assert [cell["outcome"] for cell in content["cells"]] == ["unknown", "passed", "unknown"]
+
+KILLED = Failure(type="SIGKILL", message="the process ended by SIGKILL")
+
+
+def cut_off(cell: str, started: str = "2026-03-01T09:30:00Z") -> Record:
+    stages = (
+        Result(name="import", outcome="passed"),
+        Result(name="finetune", outcome="crashed", error=KILLED),
+    )
+    return Record(cell=cell, outcome="crashed", started=started, model={"name": "tiny"}, stages=stages)
+
+
+def test_a_run_that_was_cut_off_is_shown_beside_the_last_complete_record(
+    matrix: Matrix, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results", "tiny")
+    store.save(record("old"))
+    store.save(cut_off("old"))
+    summary = write.refresh(matrix, store)
+    row = view.summary_json(summary)["cells"][0]
+    note = (
+        "last run 2026-03-01 09:30 was cut off: SIGKILL: the process ended by SIGKILL; "
+        "showing the record of 2026-01-01 00:00"
+    )
+
+    assert set(row["stages"].values()) == {"passed"}
+    assert (row["outcome"], row["state"]) == ("passed", "interrupted")
+    assert row["interrupted"] == {
+        "started": "2026-03-01T09:30:00Z", "outcome": "crashed", "reason": KILLED.one_line,
+    }  # fmt: skip
+    assert [reason["error"] for reason in row["reasons"]] == [f"interrupted: {note}"]
+    assert view.summary_json(summary)["counts"] == {"interrupted": 1, "unknown": 2}
+    text = (store.folder / "summary.md").read_text()
+    assert "| old \\* | 4.46.3 | 0.13.2 | 0.12.3 | ok | ok |" in text
+    assert note in text.replace("\\", "")
+    shown = printed_summary(summary, width=300)
+    assert f"old interrupted: {note}" in shown
+    assert " old *" in shown
+
+
+def test_without_a_complete_record_the_row_shows_what_the_interrupted_run_left(matrix: Matrix) -> None:
+    row = summary_json(matrix, {"old": cut_off("old")})["cells"][0]
+
+    assert (row["outcome"], row["state"]) == ("crashed", "interrupted")
+    assert row["stages"]["finetune"] == "crashed"
+    assert [reason["kind"] for reason in row["reasons"]] == ["infrastructure"]
+
+
+def test_a_record_of_another_lock_says_so(matrix: Matrix) -> None:
+    lock = matrix.lock_path(matrix.cells[0])
+    lock.write_text("trl==1.0\n")
+    recorded = replace(record("old"), lock={"sha256": hashlib.sha256(lock.read_bytes()).hexdigest()})
+    assert summary_json(matrix, {"old": recorded})["cells"][0]["reasons"] == []
+
+    lock.write_text("trl==1.1\n")
+    [reason] = summary_json(matrix, {"old": recorded})["cells"][0]["reasons"]
+    assert reason["error"] == (
+        "other lock: the record of 2026-01-01 00:00 is of a lock that has changed since; run the cell again"
+    )
+
+
+def test_a_record_that_cannot_be_read_is_unknown_with_its_reason(matrix: Matrix, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results", "tiny")
+    store.save(record("old"))
+    store.path("mid").write_text('{"schema": 1, "cell": "mid", "outcome": "passed", "model": null}')
+    summary = write.refresh(matrix, store)
+    content = view.summary_json(summary)
+
+    assert [cell["outcome"] for cell in content["cells"]] == ["passed", "unknown", "unknown"]
+    assert content["counts"] == {"passed": 1, "unknown": 1, "unreadable": 1}
+    assert "mid.json: not a record: model: None is not" in content["cells"][1]["reasons"][0]["error"]
+    assert "mid.json: not a record" in printed_summary(summary, width=300)
+    assert "not run yet, or run with another model: new" in printed_summary(summary, width=300)
 
 
 def test_one_root_cause_in_two_stages_is_reported_once(matrix: Matrix) -> None:
     broken = record("old", finetune_resume="'x'", align_resume="'x'", generate="'y'")
 
-    assert [(reason.stages, reason.error.one_line) for reason in view.reasons("old", broken, {})] == [
+    assert [(reason.stages, reason.error.one_line) for reason in reasons(broken, {})] == [
         (("finetune-resume", "align-resume"), "KeyError: 'x' (trl/x.py:1)"),
         (("generate",), "KeyError: 'y' (trl/x.py:1)"),
     ]
@@ -109,6 +201,9 @@ def test_one_root_cause_in_two_stages_is_reported_once(matrix: Matrix) -> None:
         (["uninstallable"], 3),
         (["skipped"], 3),
         (["not_run"], 3),
+        (["interrupted"], 3),
+        (["interrupted", "unreadable"], 2),
+        (["unreadable", "failed"], 1),
     ],
 )
 def test_the_exit_code_is_that_of_the_worst_cell(outcomes: list[str], code: int) -> None:
@@ -116,8 +211,12 @@ def test_the_exit_code_is_that_of_the_worst_cell(outcomes: list[str], code: int)
 
 
 def printed(matrix: Matrix, records: dict[str, Record], width: int = 120) -> str:
+    return printed_summary(summary(matrix, records), width)
+
+
+def printed_summary(summary: view.Summary, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    terminal.show(summary(matrix, records), console)
+    terminal.show(summary, console)
     console.file.seek(0)
     return console.file.read()
 
@@ -150,18 +249,42 @@ def test_a_long_cell_name_is_folded_not_cut(tmp_path: Path) -> None:
 
 def test_markdown_has_the_table_the_reasons_and_the_changes(matrix: Matrix) -> None:
     old, mid = record("old"), record("mid", align="a | `b`")
-    mid = Record(**{**{name: getattr(mid, name) for name in mid.__slots__}, "fingerprint": {"x.loss": [2.0]}})
-    old = Record(**{**{name: getattr(old, name) for name in old.__slots__}, "fingerprint": {"x.loss": [1.0]}})
+    mid, old = replace(mid, fingerprint={"x.loss": [2.0]}), replace(old, fingerprint={"x.loss": [1.0]})
 
     text = markdown.render(summary(matrix, {"old": old, "mid": mid}))
 
-    assert "| mid | 4.46.3 | 0.13.2 | 0.12.3 | ok | ok | ok | ok | FAIL | ok | ok | regressed |" in text
+    assert "| mid | 4.46.3 | 0.13.2 | 0.12.3 | ok | ok | ok | ok | FAIL | ok | ok | old | breaks |" in text
     assert "- **mid** `` align [other]: KeyError: a | `b` (trl/x.py:1) ``" in text
-    assert "| fingerprint | `x.loss` | `[1.0]` | `[2.0]` |" in text
+    assert "## old -> mid: BREAKS" in text
+    assert "- **broken** DPO fails: KeyError: a | \\`b\\` (trl/x.py:1)" in text
+    assert "- [every difference](mid/changes.md)" in text
+
+
+def test_what_is_new_since_the_last_run_comes_before_what_is_known(matrix: Matrix, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results", "tiny")
+    store.save(record("old"))
+    store.save(record("old", "2026-02-01T00:00:00Z", align="'x'"))
+
+    text = markdown.render(write.refresh(matrix, store))
+
+    assert "## New since the last run\n\n- **old**: 1 broken; worst: DPO fails: KeyError" in text
+    store.save(record("old", "2026-03-01T00:00:00Z", align="'x'"))
+    assert "New since the last run" not in markdown.render(write.refresh(matrix, store))
+
+
+def test_every_difference_is_in_the_folder_of_the_cell(matrix: Matrix, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results", "tiny")
+    store.save(replace(record("old"), fingerprint={"x.loss": [1.0]}))
+    store.save(replace(record("mid"), fingerprint={"x.loss": [2.0]}))
+    write.refresh(matrix, store)
+
+    assert "x.loss: [1.0] -> [2.0]" in (store.cell_folder("mid") / "changes.md").read_text()
+    assert "[every difference](tiny/mid/changes.md)" in (tmp_path / "results/summary.md").read_text()
+    assert "[every difference](mid/changes.md)" in (store.folder / "summary.md").read_text()
 
 
 def test_rendering_again_gives_the_same_files(matrix: Matrix, tmp_path: Path) -> None:
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path / "results", "tiny")
     store.save(record("old"))
     names = ("summary.json", "summary.md")
 

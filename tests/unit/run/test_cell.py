@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
+import requests
 
 from tunematrix.base.errors import InfrastructureError, UninstallableError, UnresolvableError, UsageError
-from tunematrix.base.record import Record
-from tunematrix.base.store import Store
+from tunematrix.base.record import Failure, Record, Result
+from tunematrix.base.store import Entry, Store
 from tunematrix.cli import plan
 from tunematrix.locks.table import Cell, Matrix
+from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.run import cell as cells
-from tunematrix.run import environment, keys, models
+from tunematrix.run import revision as revisions
 from tunematrix.run.options import Options
 
 RECORD = Record(
@@ -102,13 +106,6 @@ def test_variables_that_can_change_a_result_are_not_inherited(
     assert [path.name for path in Path(variables["PYTHONPATH"]).iterdir()] == ["tunematrix"]
 
 
-def test_only_a_real_hub_gets_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_x")
-
-    assert environment.variables(tmp_path, tmp_path, {}, real_hub=True)["HF_TOKEN"] == "hf_x"
-    assert "HF_TOKEN" not in environment.variables(tmp_path, tmp_path, {}, real_hub=False)
-
-
 def test_choose_resolves_a_model_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.choose("tiny-gpt2").repo == "tunematrix/tiny-gpt2"
     assert models.choose("distilgpt2") == models.Choice(
@@ -141,7 +138,12 @@ def test_only_sessions_with_cells_run_in_parallel() -> None:
 
 @pytest.mark.parametrize(
     ("error", "attempts"),
-    [(InfrastructureError("away"), 3), (UninstallableError("no wheel"), 1), (UnresolvableError("no"), 1)],
+    [
+        (InfrastructureError("away"), 3),
+        (OSError(28, "No space left on device"), 3),
+        (UninstallableError("no wheel"), 1),
+        (UnresolvableError("no"), 1),
+    ],
 )
 def test_only_infrastructure_errors_are_retried(
     project: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, attempts: int
@@ -159,4 +161,131 @@ def test_only_infrastructure_errors_are_retried(
     record = cells.run(matrix, matrix.cells[0], Options(model="tiny-gpt2"), store)
 
     assert (len(calls), record.attempts) == (attempts, attempts)
-    assert store.load("old") == record
+    assert Store(store.root, "tiny-gpt2").entry("old") == Entry(interrupted=record)
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, project: Path, result: Record, **options: Any) -> Store:
+    """Run the cell ``a`` with a run that ends in ``result``; returns the store of its model."""
+    monkeypatch.setattr(cells, "_run", lambda *_: result)
+    matrix = Matrix(folder=project, cells=(Cell(name="a"),))
+    store = Store(project / "results", options.get("model", "tiny-gpt2"))
+    cells.run(matrix, matrix.cells[0], Options(**{"model": store.model, **options}), store)
+    return store
+
+
+def test_a_run_that_was_cut_off_does_not_replace_the_record(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = Failure(type="TimeoutError", message="the cell did not end in time; killed")
+    probes = (Result(name="process", outcome="timed_out", error=error),)
+    store = run_with(monkeypatch, project, RECORD)
+    complete = store.load("a")
+    run_with(monkeypatch, project, dataclasses.replace(RECORD, outcome="timed_out", probes=probes))
+
+    assert complete is not None
+    assert store.load("a") == complete
+    interrupted = store.entry("a").interrupted
+    assert interrupted is not None
+    assert interrupted.interruption == error
+    reused = run_with(monkeypatch, project, dataclasses.replace(complete, reused=True)).entry("a")
+    assert reused.interrupted is None
+    assert reused.record is not None
+    assert (reused.record.started, reused.record.reused_at > "2026") == (complete.started, True)
+
+
+def test_a_run_with_another_model_leaves_the_record_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = run_with(monkeypatch, project, RECORD)
+    before = store.path("a").read_bytes()
+    other = dataclasses.replace(RECORD, model={"name": "tiny-llama"})
+    run_with(monkeypatch, project, other, model="tiny-llama")
+
+    assert store.path("a").read_bytes() == before
+    assert Store(store.root, "tiny-llama").load("a") is not None
+
+
+def test_a_run_of_selected_tests_leaves_the_record_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = run_with(monkeypatch, project, RECORD)
+    before = store.path("a").read_bytes()
+    run_with(monkeypatch, project, dataclasses.replace(RECORD, outcome="failed"), select="x")
+
+    assert store.path("a").read_bytes() == before
+    assert (store.cell_folder("a") / "partial.json").is_file()
+
+
+def test_environments_without_nox_are_those_of_a_cell_not_of_a_model(tmp_path: Path) -> None:
+    stores = [Store(tmp_path, name) for name in ("tiny-gpt2", "org/big")]
+
+    assert {store.environment("a") for store in stores} == {tmp_path / ".venvs/a"}
+
+
+@pytest.mark.parametrize(
+    ("revision", "options", "expected"),
+    [
+        ("abc", {}, True),
+        ("main", {}, False),
+        ("abc", {"rerun": True}, False),
+        ("abc", {"select": "x"}, False),
+        ("abc", {"keep_artifacts": True}, False),
+    ],
+)
+def test_a_record_is_reused_only_if_nothing_can_have_changed(
+    tmp_path: Path, revision: str, options: dict[str, Any], expected: bool
+) -> None:
+    """A revision called ``main`` does not show whether the model has moved."""
+    record = dataclasses.replace(RECORD, key="k", model={**RECORD.model, "revision": revision})
+    store = Store(tmp_path, "tiny-gpt2")
+    store.save(record)
+
+    reused = cells._reusable_record(record, Options(**options), store)
+    assert reused == (dataclasses.replace(record, reused=True) if expected else None)
+
+
+def test_artifacts_belong_to_one_record(tmp_path: Path) -> None:
+    store = Store(tmp_path, "tiny-gpt2")
+    record = dataclasses.replace(RECORD, key="k")
+    folder = artifacts.folder_of(store, "a")
+    data = tmp_path / "basetemp/test_real_align_resume0/data"
+    data.mkdir(parents=True)
+    (data / "dpo.json").write_text("[]")
+    assert not artifacts.belong_to(folder, record)
+
+    artifacts.keep(tmp_path / "basetemp", folder, dataclasses.replace(record, symbols={"trl": ["X"]}))
+    assert artifacts.belong_to(folder, record)
+    assert not artifacts.belong_to(folder, dataclasses.replace(record, key="other"))
+    assert (folder / "align/data/dpo.json").is_file()
+    assert json.loads((folder / "surface.json").read_text())["symbols"] == {"trl": ["X"]}
+    store.save(record)
+    assert cells._reusable_record(record, Options(keep_artifacts=True), store) is not None
+
+
+@pytest.mark.parametrize(
+    ("headers", "revision"),
+    [
+        ({"X-Repo-Commit": "a" * 40}, "a" * 40),
+        ({}, "main"),
+        ({"X-Repo-Commit": "../x"}, "main"),
+        (None, "main"),
+    ],
+)
+def test_the_revision_of_another_hub_comes_from_its_answer(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str] | None, revision: str
+) -> None:
+    asked = []
+
+    def head(url: str, **options: Any) -> SimpleNamespace:
+        asked.append((url, options["headers"]))
+        if headers is None:
+            raise requests.ConnectionError("away")
+        return SimpleNamespace(headers=headers)
+
+    monkeypatch.setattr(requests, "head", head)
+    variables = {"HF_ENDPOINT": "http://hub.example/", "HF_TOKEN": "hf_x"}
+
+    assert revisions.current("org/name", variables) == revision
+    assert asked == [
+        ("http://hub.example/org/name/resolve/main/config.json", {"Authorization": "Bearer hf_x"})
+    ]

@@ -111,9 +111,25 @@ def test_failed_workflow_test_with_passed_stages_becomes_a_probe(tmp_path: Path)
 
 
 def test_stage_times_out_when_its_test_ends_first(tmp_path: Path) -> None:
-    lines = [stage_start("align"), report_line("test_real_align", "failed", "tests/test_real_e2e.py")]
+    line = report_line("test_real_align", "failed", "tests/test_real_e2e.py")
+    line["longrepr"]["reprcrash"]["message"] = "Failed: Timeout (>300.0s) from pytest-timeout."
+    result = read_lines(tmp_path, stage_start("align"), line, exit_code=1).stages["align"]
 
-    assert read_lines(tmp_path, *lines, exit_code=1).stages["align"].outcome == "timed_out"
+    assert (result.outcome, result.machine_error) == ("timed_out", result.error)
+
+
+def test_a_stage_fails_when_its_test_fails_for_another_reason(tmp_path: Path) -> None:
+    lines = [stage_start("align"), report_line("test_real_align", "failed", "tests/test_real_e2e.py")]
+    result = read_lines(tmp_path, *lines, exit_code=1).stages["align"]
+
+    assert (result.outcome, result.failed) == ("failed", True)
+
+
+def test_lines_that_are_no_reports_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_bytes(b"[]\n5\n\xff\n" + b"[" * 100_000 + b"\n" + json.dumps(stage_end("import")).encode())
+
+    assert evidence.read(path, tmp_path / "log.txt", 0).stages["import"].outcome == "passed"
 
 
 @pytest.mark.parametrize("outcome", ["passed", "failed", "skipped"])

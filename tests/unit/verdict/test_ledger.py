@@ -11,13 +11,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from tests.unit.verdict.test_answer import NOTHING
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record, Result
-from tunematrix.base.store import Store
+from tunematrix.base.store import Entry, Store
 from tunematrix.cli import main as cli
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, terminal
 from tunematrix.report import summary as view
+from tunematrix.report.rows import rows as rows_of
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import ledger
 
@@ -67,7 +69,8 @@ def summary(folder: Path, entries: str, *records: Record, cells: int | None = No
     missing = (cells or 0) - len(records)
     names = [record.cell for record in records] + [f"no-record-{number}" for number in range(missing)]
     matrix = Matrix(folder=folder, cells=tuple(Cell(name=name, pins=PACKAGES) for name in names))
-    rows = view.rows(matrix, {record.cell: record for record in records}, issues)
+    knowledge = replace(NOTHING, ledger=issues)
+    rows = rows_of(matrix, {record.cell: Entry(record=record) for record in records}, knowledge)
     return view.Summary(model="tiny", rows=rows, ledger=issues)
 
 
@@ -92,13 +95,13 @@ def test_an_expected_failure_is_known_and_shows_its_cause_and_fix(tmp_path: Path
         "known",
         "passed",
     ]
-    [reason] = view.reasons("old", result.rows[0].record, result.rows[0].known_issues)
+    [reason] = result.rows[0].reasons
     assert reason.line == (
         "finetune-resume, align-resume [known: resume]: torch reads weights only; fix: transformers>=4.47"
     )
     assert view.summary_json(result)["cells"][0]["known_issues"] == ["resume"]
     assert view.summary_json(result)["counts"] == {"known": 1}
-    assert "([upstream](https://example.org/1))" in markdown.render(result)
+    assert "- [resume](https://example.org/1): finetune-resume, align-resume in " in markdown.render(result)
 
 
 def test_the_terminal_shows_an_issue_of_many_cells_once(tmp_path: Path) -> None:
@@ -206,7 +209,12 @@ def test_annotate_adds_the_issue_to_the_record(tmp_path: Path) -> None:
         ('"align-resume"]', '"align-resum"]', "did you mean 'align-resume'?"),
         ('stages = ["finetune-resume", "align-resume"]\n', "", "needs stages"),
         ('error = "Weights only.*failed"\n', "", "needs either error"),
-        ("schema = 1", "schema = 2", "reads schema = 1"),
+        ("Weights only.*failed", "(?=lookahead)", "error: not a regular expression"),
+        ("Weights only.*failed", "((a{1000}){1000}){1000}", "error: not a regular expression"),
+        ("Weights only.*failed", "(" * 2000, "error: not a regular expression"),
+        ('"transformers<4.47"', f'"transformers<{"9" * 5000}"', "is not a condition"),
+        ('"transformers<4.47"', "5", "when: 5 is not a condition"),
+        ("schema = 1", "schema = 2\nfuture = 1", "reads schema = 1"),
         ("[[issue]]", "[[issue", "not TOML"),
         ("[[issue]]", ENTRY + "[[issue]]", "is used twice"),
     ],
@@ -218,6 +226,16 @@ def test_an_invalid_entry_is_an_error(tmp_path: Path, old: str, new: str, messag
     with pytest.raises(UsageError, match=r"known-issues\.toml") as caught:
         ledger.load(tmp_path)
     assert message in str(caught.value)
+
+
+def test_no_pattern_can_hang_a_report(tmp_path: Path) -> None:
+    entry = ENTRY.replace("Weights only.*failed", r"(\\w+\\s?)+$")
+
+    issue = load(tmp_path, entry).issues[0]
+
+    hostile = Failure(type="UnpicklingError", message="aaaa bbbb " * 10_000 + "!")
+    assert not issue.explains("align-resume", hostile, PACKAGES)
+    assert issue.explains("align-resume", Failure(type="E", message="words \ud800 and words"), PACKAGES)
 
 
 @pytest.mark.parametrize(("entries", "code"), [("known", 0), ("none", 1), ("expired", 1)])

@@ -21,7 +21,7 @@ Measure = Callable[[Lab], None]
 # only on the trainer, so one model is enough; for data it is the one with a chat template. The last of the
 # losses may change the state of its process.
 LOSSES: Final = (*basics.ALL, *preferences.LOSSES, *texts.LOSSES)
-TINY: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
+TINY_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
     "tiny-gpt2": {"losses": LOSSES, "resumes": resumes.ALL},
     "tiny-llama": {
         "losses": LOSSES,
@@ -34,7 +34,7 @@ TINY: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
     },
 }
 # The chosen model may be of real size, so only cheap measures; the stages record its losses.
-CHOSEN: Final = basics.CHEAP
+CHOSEN_MEASURES: Final = basics.CHEAP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +56,12 @@ def plan(tiny: Mapping[str, Path], chosen: Path | None) -> list[Group]:
     groups = [
         Group(name=f"{name} {group}", prefix=name, model=path, tokenizer=path, measures=measures)
         for name, path in tiny.items()
-        for group, measures in TINY.get(name, {}).items()
+        for group, measures in TINY_GROUPS.get(name, {}).items()
     ]
     if chosen:
-        groups.append(Group(name="model", prefix="", model=chosen, tokenizer=chosen, measures=CHOSEN))
+        groups.append(
+            Group(name="model", prefix="", model=chosen, tokenizer=chosen, measures=CHOSEN_MEASURES)
+        )
     if chosen and tiny:
         tiny_model = list(tiny.values())[-1]
         kinds = texts.DATA_KINDS

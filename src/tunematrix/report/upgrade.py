@@ -1,0 +1,216 @@
+"""The answer to an upgrade, for a terminal, in Markdown and as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from tunematrix.base.record import Record
+from tunematrix.locks.lock import WORKFLOW_PACKAGES
+from tunematrix.questions.upgrade import Answer, Plan
+from tunematrix.report import difference, screen
+from tunematrix.report.escape import plain_text
+from tunematrix.report.screen import command, row, wrapped
+from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, Judgement
+
+NAMED: Final = 6  # packages named in one line
+
+
+def upgrade_lines(answer: Answer, *, everything: bool = False) -> list[str]:
+    """The whole answer, at most 40 lines of 100 characters unless ``everything`` is asked for."""
+    head = [f"{answer.answer}: {answer.baseline} with {_request(answer)}"]
+    if answer.reason or not (answer.before and answer.after):
+        return [*head, *(f"  {line}" for line in answer.reason.splitlines()), *_next(answer)]
+    head += wrapped("", screen.why(answer.judgement)[:200])
+    head += screen.untested_lines(answer.judgement, None if everything else 3)
+    tail = [*screen.accepted_lines(answer.judgement), *_tail(answer)]
+    room = None if everything else screen.HEIGHT - len(head) - len(tail)
+    return [*head, *screen.findings_lines(answer.judgement, room), *tail]
+
+
+def _request(answer: Answer) -> str:
+    moved = answer.candidate.moved if answer.candidate else {}
+    required = answer.candidate.required_by if answer.candidate else {}
+    pairs = [
+        f"{name} {old} -> {new}" for name, (old, new) in moved.items() if old and new and name not in required
+    ]
+    return ", ".join(pairs) or ", ".join(answer.requests)
+
+
+def _tail(answer: Answer) -> Iterator[str]:
+    """What surrounds the findings: what was tried, what moves, what was not tested, and what to do next."""
+    assert answer.before
+    assert answer.after
+    judgement = answer.judgement
+    if answer.fix:
+        yield from _fix(answer)
+    for line in answer.advice:
+        yield from wrapped("also bump", line, lines=2)
+    yield from wrapped("also moves", _moved(answer, NAMED) or "nothing else", lines=2)
+    yield from wrapped("unchanged", screen.passed_line(answer.before, judgement), lines=2)
+    if info := screen.info_line(judgement):
+        yield row("info", info)
+    if "workload" not in answer.before.options:
+        yield row("your code", "not run; --workload DIR runs your own configurations, data and tests")
+    yield row("records", f"{_age('baseline', answer.before)}, {_age('candidate', answer.after)}")
+    yield from (row("problem", problem) for problem in judgement.problems)
+    yield from _next(answer)
+    if answer.details:
+        yield command("details", str(answer.details))
+
+
+def _fix(answer: Answer) -> Iterator[str]:
+    fix = answer.fix
+    assert fix is not None
+    assert answer.candidate is not None
+    more = len(fix.moved.keys() - answer.candidate.moved.keys())
+    left = [finding for finding in fix.judgement.findings if finding.severity in ("broken", "wrong")]
+    still = f"; still {left[0].severity}: {left[0].title}" if left else ""
+    text = f"with {' '.join(fix.requests)}: {fix.judgement.answer}{still}; {more} more packages move"
+    yield from wrapped("tried", text, lines=2)
+
+
+def _next(answer: Answer) -> Iterator[str]:
+    """The command to type; commands are never cut."""
+    if answer.answer == BREAKS and answer.nearest:
+        release, word = answer.nearest
+        yield row("nearest", f"{release} is {word}")
+    elif answer.answer == BREAKS and (search := _search(answer)):
+        yield command("nearest", f"unknown; find it: {search}")
+    if answer.fix and _failures(answer.fix.judgement) < _failures(answer.judgement):
+        requests = " ".join(shlex.quote(text) for text in (*answer.requests, *answer.fix.requests))
+        yield command("next", f"nox -s upgrade -- {requests}")
+    elif answer.answer == BEHAVIOUR_CHANGES and (left := answer.judgement.of("training", "default")):
+        yield command("next", f'accept what you want: --accept {left[0].id} --reason "..."')
+    unexplained = (one for one in answer.judgement.findings if one.action.startswith("unexplained"))
+    if first := next(unexplained, None):
+        yield command("unexplained", first.action.partition(": ")[2])
+
+
+def _failures(judgement: Judgement) -> int:
+    return len(judgement.of("broken", "wrong"))
+
+
+def _search(answer: Answer) -> str:
+    if answer.candidate is None:
+        return ""
+    required = answer.candidate.required_by
+    moved = [
+        (name, pair)
+        for name, pair in answer.candidate.moved.items()
+        if name not in required and None not in pair
+    ]
+    if len(moved) != 1:
+        return ""
+    ((name, (old, new)),) = moved
+    return f"nox -s bisect -- {name} {old} {new}"
+
+
+def _age(name: str, record: Record) -> str:
+    if not record.reused:
+        return f"{name} run now"
+    started = datetime.datetime.fromisoformat(record.started)
+    hours = (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 3600
+    age = (
+        f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
+    )
+    return f"{name} reused ({age} old; --rerun runs it again)"
+
+
+def _moved(answer: Answer, most: int | None) -> str:
+    """The packages that move along, and why; new and removed ones by name."""
+    if not answer.candidate:
+        return ""
+    moved, required_by = answer.candidate.moved, answer.candidate.required_by
+    changed = [
+        f"{name} {old} -> {new} (for {', '.join(required_by[name][:2])})"
+        for name, (old, new) in moved.items()
+        if old and new and required_by.get(name)
+    ]
+    new = [name for name, (old, _) in moved.items() if old is None]
+    gone = [name for name, (_, new) in moved.items() if new is None]
+    parts = _some(changed, most), _some(new, most), _some(gone, most)
+    words = ("", "new: ", "gone: ")
+    return "; ".join(f"{word}{part}" for word, part in zip(words, parts, strict=True) if part)
+
+
+def _some(names: Sequence[str], most: int | None) -> str:
+    more = f" and {len(names) - most} more" if most and len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def upgrade_markdown(answer: Answer) -> str:
+    """The answer as on the terminal, then every difference."""
+    lines = [f"# {answer.answer}: {plain_text(answer.baseline)} with {plain_text(_request(answer))}", ""]
+    lines += difference.findings_markdown(answer.judgement)
+    lines += ["", *(f"- {plain_text(line)}" for line in answer.advice)]
+    lines += [f"- also moves: {plain_text(moved)}"] if (moved := _moved(answer, None)) else []
+    lines += [f"> {plain_text(line)}" for line in answer.reason.splitlines()]
+    text = "\n".join(lines) + "\n"
+    if answer.before and answer.after:
+        details = difference.diff_markdown(answer.before, answer.after, answer.judgement)
+        text += "\n" + details.replace("# ", "## ", 1).replace("\n## ", "\n### ")
+    return text
+
+
+def upgrade_json(answer: Answer) -> dict[str, Any]:
+    """The format of ``upgrade --json``: that of ``diff --json``, and the answer with its evidence."""
+    broken, wrong = answer.judgement.of("broken"), answer.judgement.of("wrong")
+    moved = answer.candidate.moved if answer.candidate else {}
+    fix = answer.fix
+    return difference.diff_json(answer.judgement, answer.baseline) | {
+        "baseline": answer.baseline,
+        "candidate": answer.candidate.cell.name if answer.candidate else None,
+        "requests": list(answer.requests),
+        "moved": {name: list(pair) for name, pair in moved.items()},
+        "breaks": [finding.title for finding in broken],
+        "silent": [finding.title for finding in wrong],
+        "edits": answer.edits,
+        "advice": list(answer.advice),
+        "fix": {"requests": list(fix.requests), "answer": fix.judgement.answer} if fix else None,
+        "nearest": list(answer.nearest) if answer.nearest else None,
+        "reason": answer.reason,
+    }
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """Each bump alone, all together, and the order in which every step works."""
+    for answer in plan.alone.values():
+        others = f"; also moves {moved}" if (moved := _moved_with(answer)) else ""
+        yield f"{answer.answer:<18} {', '.join(answer.requests)} alone{others}"
+    yield f"{plan.together.answer:<18} all together"
+    yield ""
+    for number, (_, answer) in enumerate(plan.order, start=1):
+        yield f"{number}. {answer.requests[-1]} ({answer.answer})"
+    for name in plan.blocked:
+        yield f"-  {name}: blocked; {_why_blocked(plan.alone[name])}"
+
+
+def _moved_with(answer: Answer) -> str:
+    """The packages of the stack that have to move with a request."""
+    if not (candidate := answer.candidate):
+        return ""
+    return ", ".join(
+        f"{name} {before} -> {after}"
+        for name, (before, after) in candidate.moved.items()
+        if before and after and name in candidate.required_by and name in WORKFLOW_PACKAGES
+    )
+
+
+def _why_blocked(answer: Answer) -> str:
+    if broken := answer.judgement.of("broken", "wrong"):
+        return f"alone: {broken[0].title}"
+    return answer.reason.splitlines()[-1].strip() if answer.reason else "it fails with the other bumps"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The format of ``upgrade --all --json``."""
+    return {
+        "alone": {name: upgrade_json(answer) for name, answer in plan.alone.items()},
+        "together": upgrade_json(plan.together),
+        "order": [answer.requests[-1] for _, answer in plan.order],
+        "left": plan.blocked,
+        "answer": plan.together.answer,
+    }

@@ -1,0 +1,53 @@
+"""A user's own workload: configurations, data and tests in a folder, and what they read outside it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tunematrix.base.errors import UsageError
+
+CONFIGURATIONS: Final = ("download.yaml", "finetune.yaml", "align.yaml", "generate.yaml")
+TESTS: Final = "test_*.py"
+PATH: Final = re.compile(r"[\w.~-]*(?:/[\w.-]+)+|[\w-]+\.\w+")  # anything in a text that may name a file
+SMALL: Final = 1_000_000  # bytes: larger files are data, and name no others
+
+
+def check(folder: Path) -> None:
+    """Raise ``UsageError`` unless ``folder`` has something that a cell can use."""
+    if not folder.is_dir():
+        raise UsageError(f"--workload {folder}: no such folder")
+    if not any((folder / name).is_file() for name in CONFIGURATIONS) and not any(folder.glob(TESTS)):
+        raise UsageError(
+            f"--workload {folder}: nothing in it is used; put {', '.join(CONFIGURATIONS)} or {TESTS} there"
+        )
+
+
+def digest(folder: Path) -> str:
+    """A hash over all files of the workload, and over the files outside it that they name.
+
+    A script that a test starts, or data beside the folder, decides the result as well.
+    """
+    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    result = hashlib.sha256()
+    for file in (*own, *sorted(set(_named_files(folder, own)) - {path.resolve() for path in own})):
+        name = file.relative_to(folder) if file.is_relative_to(folder) else file.name
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        result.update(f"{name}\0{content}\0".encode())
+    return result.hexdigest()
+
+
+def _named_files(folder: Path, own: list[Path]) -> Iterator[Path]:
+    """The existing files whose names stand in a text of the workload, relative to it, its parent or here."""
+    for file in own:
+        if file.stat().st_size > SMALL:
+            continue
+        for name in set(PATH.findall(file.read_text(encoding="utf-8", errors="replace"))):
+            for base in (folder, folder.parent, Path.cwd()):
+                path = base / name
+                if len(name) < 255 and path.is_file():
+                    yield path.resolve()

@@ -1,0 +1,136 @@
+"""Findings that the team has accepted: ``accepted.toml``, with a reason and a day to look again."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from packaging.requirements import InvalidRequirement, Requirement
+
+from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.files import write_atomic
+from tunematrix.base.toml import check_keys, check_schema, read
+from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.ledger import meets_all
+
+FILE: Final = "accepted.toml"
+SCHEMA: Final = 1
+KEYS: Final[Mapping[str, type]] = {"id": str, "when": list, "reason": str, "expires": datetime.date}
+ACCEPTABLE: Final = ("training", "default", "edit")
+NEW_FILE: Final = "# Findings that we accept, and why. docs/upgrade.md explains the keys.\nschema = 1\n"
+TERM: Final = datetime.timedelta(days=180)  # until the day to look again
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """The finding called ``id`` is accepted in stacks that meet all of ``when``, until ``expires``."""
+
+    id: str
+    when: tuple[Requirement, ...]
+    reason: str
+    expires: datetime.date
+
+    def covers(self, finding: Finding, packages: Mapping[str, str]) -> bool:
+        acceptable = finding.severity in ACCEPTABLE
+        return acceptable and finding.id == self.id and meets_all(packages, self.when)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """All entries, and the path of their file."""
+
+    path: Path
+    entries: tuple[Entry, ...] = ()
+
+    def mark(
+        self, found: Iterable[Finding], packages: Mapping[str, str], today: datetime.date
+    ) -> tuple[Finding, ...]:
+        """``found`` with the team's reason in each finding that an entry of today covers."""
+        current = [entry for entry in self.entries if entry.expires >= today]
+        return tuple(_marked(finding, current, packages) for finding in found)
+
+    def problems(
+        self, found: Sequence[Finding], packages: Mapping[str, str], today: datetime.date
+    ) -> Iterator[str]:
+        """Entries for these packages that have expired, or that no finding needs, a line each."""
+        for entry in self.entries:
+            if not meets_all(packages, entry.when):
+                continue
+            if not any(entry.covers(finding, packages) for finding in found):
+                yield f"{self.path}: {entry.id}: matches no finding here; delete it, or narrow its 'when'"
+            elif entry.expires < today:
+                yield f"{self.path}: {entry.id}: expired on {entry.expires}; look again, then move 'expires'"
+
+
+def _marked(finding: Finding, current: Sequence[Entry], packages: Mapping[str, str]) -> Finding:
+    entry = next((entry for entry in current if entry.covers(finding, packages)), None)
+    return replace(finding, accepted=entry.reason) if entry else finding
+
+
+def load(folder: Path) -> Accepted:
+    """The accepted findings of a constraints folder; none without the file. Raises ``UsageError``."""
+    path = folder / FILE
+    if not path.is_file():
+        return Accepted(path=path)
+    content = read(path)
+    check_schema(content, SCHEMA, path)
+    check_keys({"schema": int, "accepted": list}, content, str(path))
+    return Accepted(
+        path=path,
+        entries=tuple(_entry(entry, f"{path}: [[accepted]]") for entry in content.get("accepted", [])),
+    )
+
+
+def _entry(entry: Any, where: str) -> Entry:
+    check_keys(KEYS, entry, where)
+    for key in KEYS:
+        if not entry.get(key):
+            raise UsageError(f"{where}: needs {key}")
+    try:
+        when = tuple(Requirement(condition) for condition in entry["when"])
+    except (InvalidRequirement, TypeError):
+        raise UsageError(f"{where} {entry['id']}: when: not conditions such as 'trl>=0.29'") from None
+    return Entry(id=entry["id"], when=when, reason=entry["reason"], expires=entry["expires"])
+
+
+def add(folder: Path, name: str, reason: str, found: Sequence[Finding], requests: Sequence[str]) -> Entry:
+    """Accept the finding ``name`` and write it down; raises ``UsageError`` if that cannot be.
+
+    It holds from the release that caused it on; without a cause, where ``requests`` hold.
+    """
+    finding = next((finding for finding in found if finding.id == name), None)
+    if finding is None:
+        loud = [finding.id for finding in found if finding.severity in ACCEPTABLE]
+        raise UsageError(f"--accept {name}: no such finding here{did_you_mean(name, loud)}")
+    if finding.severity not in ACCEPTABLE:
+        raise UsageError(
+            f"--accept {name}: a finding of severity {finding.severity} cannot be accepted; "
+            f"fix it, or expect it in {folder / 'known-issues.toml'}"
+        )
+    cause = finding.cause
+    when = [f"{cause.package}>={cause.release}"] if cause else list(requests)
+    expires = datetime.datetime.now(datetime.UTC).date() + TERM
+    _write(folder / FILE, {"id": name, "when": when, "reason": reason, "expires": expires})
+    return Entry(id=name, when=tuple(map(Requirement, when)), reason=reason, expires=expires)
+
+
+def _write(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add ``entry`` to the file, in place of an older one with its id; everything else stays as it is."""
+    text = (
+        path.read_text(encoding="utf-8")
+        if path.is_file()
+        else "# Findings that we accept, and why.\nschema = 1\n"
+    )
+    document = tomlkit.parse(text)
+    rows: Any = document.setdefault("accepted", tomlkit.aot())
+    for place in [place for place, row in enumerate(rows) if row["id"] == entry["id"]]:
+        del rows[place]
+    table = tomlkit.table()
+    for key, value in entry.items():
+        table.add(key, value)
+    rows.append(table)
+    write_atomic(path, tomlkit.dumps(document), masked=False)

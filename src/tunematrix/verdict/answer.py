@@ -1,0 +1,139 @@
+"""The one answer to a comparison, in five words that people see everywhere."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tunematrix.base.record import Record
+from tunematrix.verdict import accepted, causes, diff, findings, ledger
+from tunematrix.verdict.accepted import Accepted
+from tunematrix.verdict.causes import KnownChange
+from tunematrix.verdict.diff import Diff
+from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.ledger import Ledger
+
+SAFE: Final = "SAFE"
+SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
+BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
+BREAKS: Final = "BREAKS"
+CANNOT_TELL: Final = "CANNOT TELL"
+BEST_FIRST: Final = (SAFE, SAFE_WITH_EDITS, BEHAVIOUR_CHANGES, CANNOT_TELL, BREAKS)
+SHORT: Final = {
+    SAFE: "safe",
+    SAFE_WITH_EDITS: "edits",
+    BEHAVIOUR_CHANGES: "changes",
+    BREAKS: "breaks",
+    CANNOT_TELL: "untested",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Knowledge:
+    """What people wrote down: causes of changes, expected failures, and what the team has accepted."""
+
+    known: tuple[KnownChange, ...]
+    ledger: Ledger
+    accepted: Accepted
+    today: datetime.date
+
+    @classmethod
+    def load(cls, folder: Path, today: datetime.date | None = None) -> Knowledge:
+        """The files of a constraints folder; raises ``UsageError``."""
+        return cls(
+            known=causes.load(folder),
+            ledger=ledger.load(folder),
+            accepted=accepted.load(folder),
+            today=today or datetime.datetime.now(datetime.UTC).date(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """The answer, the findings it rests on, and the parts of the work that did not pass on both sides."""
+
+    answer: str
+    diff: Diff
+    findings: tuple[Finding, ...] = ()
+    untested: tuple[str, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """0 for what can be merged, 1 for what must not be, 3 where nobody can tell."""
+        if self.answer == BEHAVIOUR_CHANGES:
+            return int(
+                any(
+                    finding.severity in ("training", "default") and not finding.accepted
+                    for finding in self.findings
+                )
+            )
+        return {BREAKS: 1, CANNOT_TELL: 3}.get(self.answer, 0)
+
+    def of(self, *severities: str) -> list[Finding]:
+        """The findings of these severities that nobody accepted."""
+        return [
+            finding for finding in self.findings if finding.severity in severities and not finding.accepted
+        ]
+
+
+def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> Judgement:
+    """Compare two records. A missing one makes the answer CANNOT TELL, never SAFE."""
+    comparison = causes.annotate(diff.compare(before, after), knowledge.known)
+    if before is None or after is None:
+        return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
+    found = findings.find(before, after, comparison, knowledge.known, knowledge.ledger)
+    found = knowledge.accepted.mark(found, after.packages, knowledge.today)
+    untested = tuple(not_tested(before, after, comparison))
+    return Judgement(
+        answer=_answer(found, untested),
+        diff=comparison,
+        findings=found,
+        untested=untested,
+        problems=tuple(knowledge.accepted.problems(found, after.packages, knowledge.today)),
+    )
+
+
+def _answer(found: tuple[Finding, ...], untested: tuple[str, ...]) -> str:
+    """The worst that holds. SAFE needs every part of the work to have passed on both sides."""
+    severities = {finding.severity for finding in found}
+    if severities & {"broken", "wrong"}:
+        return BREAKS
+    if untested:
+        return CANNOT_TELL
+    if severities & {"training", "default"}:
+        return BEHAVIOUR_CHANGES
+    return SAFE_WITH_EDITS if "edit" in severities else SAFE
+
+
+def not_tested(before: Record, after: Record, comparison: Diff) -> Iterator[str]:
+    """What did not pass on both sides and is no finding, a line each: failures before what did not run."""
+    for record in (before, after):
+        if record.error:
+            yield f"{record.cell}: {record.outcome}: {record.error.one_line}"
+    not_run = []
+    for name, (old, new, verdict) in comparison.stages.items():
+        if verdict in ("regressed", "fixed") or old == new == "passed" or old == new == "unavailable":
+            continue
+        part = name.removeprefix("probe:")
+        if "not_run" in (old, new) and "failed" not in (old, new):
+            not_run.append(part)
+        else:
+            yield f"{part}: {_outcomes(old, new)}{_reason(before, after, part)}"
+    if not_run:
+        yield f"{', '.join(not_run)}: did not run, because something before failed"
+
+
+def _outcomes(old: str, new: str) -> str:
+    return f"{old} in both" if old == new else f"{old} before, {new} after"
+
+
+def _reason(before: Record, after: Record, name: str) -> str:
+    for record in (after, before):
+        for part in (*record.stages, *record.probes):
+            if part.name == name and part.error and part.outcome != "passed":
+                return f": {part.error.one_line}"
+    return ""

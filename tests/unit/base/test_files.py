@@ -1,0 +1,35 @@
+"""Where a file may be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.files import check_inside
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    """A folder that is a link itself, with a link to a file outside and a loop of links."""
+    (tmp_path / "real/sub").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "real/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "real/in").symlink_to("sub")
+    (tmp_path / "real/loop").symlink_to("loop")
+    return tmp_path / "folder"
+
+
+@pytest.mark.parametrize("name", ["a.json", "sub/new/a.json", "in/a.json", "sub/../a.json", "a..json"])
+def test_a_path_inside_is_returned(folder: Path, name: str) -> None:
+    assert check_inside(folder / name, folder) == folder / name
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.json", "sub/../../a.json", "/etc/passwd", "out/a.json", "out", "a\0b", "loop/a.json"]
+)
+def test_a_path_that_leads_out_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="leads out of"):
+        check_inside(folder / name, folder)
