@@ -85,6 +85,14 @@ def cases(session: nox.Session) -> None:
 
 
 @nox.session
+def nightly(session: nox.Session) -> None:
+    """Run what takes hours: 100,000 fuzzed inputs, and every known breakage and silent change."""
+    session.install("-e", ".", "--group", "test")
+    session.run("pytest", "tests/fuzz", env={"TUNEMATRIX_FUZZ": "2500"})  # for each of its 41 tests
+    session.run(sys.executable, "tests/cases/run.py", "--all", *session.posargs, external=True)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, layers and workflows."""
     session.install("-e", ".", "--group", "lint")

@@ -51,7 +51,8 @@ class Sandbox:
         command = [sys.executable, "-m", "tunematrix", *arguments]
         if arguments[0] == "run":
             model = [] if "--model" in arguments else ["--model", "tiny-gpt2"]
-            command += [*model, "--workload", str(self.workload)]
+            workload = ["--workload", str(self.workload)] if any(self.workload.iterdir()) else []
+            command += [*model, *workload]
         return command
 
     def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:

@@ -99,8 +99,13 @@ def test_upgrade_answers_and_lists_the_packages_that_move(project: Project) -> N
     assert (code, answer["answer"], answer["moved"]) == (0, "SAFE", {"toy": ["1.0", "1.1"]}), stderr
 
     code, answer, _ = project.run("upgrade", "toy==1.3", *base)
-    assert (code, answer["answer"]) == (0, "BEHAVIOUR CHANGES")
+    assert (code, answer["answer"]) == (1, "BEHAVIOUR CHANGES")
     assert [change["name"] for change in answer["changes"]] == ["align.loss"]
+    assert [finding["fields"] for finding in answer["findings"]] == [["align.loss"]]
+    name = answer["findings"][0]["id"]
+    code, answer, stderr = project.run("upgrade", "toy==1.3", *base, "--accept", name, "--reason", "fine")
+    assert (code, answer["findings"][0]["accepted"]) == (0, True), stderr
+    assert project.run("upgrade", "toy==1.3", *base)[0] == 0
 
     code, answer, _ = project.run("upgrade", "toy==1.6", *base)
     assert (code, answer["answer"], answer["breaks"]) == (1, "BREAKS", ["align"])
@@ -111,7 +116,7 @@ def test_upgrade_answers_and_lists_the_packages_that_move(project: Project) -> N
     assert (code, answer["answer"]) == (3, "CANNOT TELL")
     code, answer, _ = project.run("upgrade", "toy==7", *base)
     assert (code, answer["answer"], "toy==7" in answer["reason"]) == (3, "CANNOT TELL", True)
-    for arguments in (("toy=1",), (), ("toy==1.1", "--all")):
+    for arguments in (("toy=1",), (), ("toy==1.1", "--all"), ("toy",), ("toy==1.0",)):
         code, _, stderr = project.run("upgrade", *arguments, "--baseline", "base")
         assert (code, stderr.startswith("error:")) == (2, True), stderr
 
@@ -133,6 +138,6 @@ def test_bounds_are_the_widest_range_that_passes(project: Project) -> None:
     toy = next(entry for entry in answer["ranges"] if entry["package"] == "toy")
     assert (toy["lowest"], toy["highest"], toy["above"]) == ("1.0", "1.3", "1.4")
     assert "planted" in toy["why_above"]
-    assert answer["highest"] == {"pins": {"toy": "1.3", "toydep": "2.0"}, "wrong": ""}
+    assert answer["highest"] == {"pins": {"toy": "1.3", "toydep": "2.0"}, "wrong": "", "works": True}
     code, output, _ = project.run("bounds", "toy", "--baseline", "base", "--no-drift")
     assert '    "toy>=1.0,<1.2",' in output.splitlines()

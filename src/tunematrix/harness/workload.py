@@ -32,10 +32,11 @@ def apply_workload(command: str, config: dict[str, Any]) -> dict[str, Any]:
     if isinstance(login, dict) and isinstance(token := login.get("token"), str) and "${" not in token:
         os.environ[TOKEN_VARIABLE] = token
         workload["huggingface"] = {**login, "token": f"${{{TOKEN_VARIABLE}}}"}
-    return config | {
-        key: {**config.get(key, {}), **value} if isinstance(value, dict) else value
-        for key, value in workload.items()
-    }
+    return config | {key: _updated(config.get(key), value) for key, value in workload.items()}
+
+
+def _updated(section: Any, update: Any) -> Any:
+    return {**section, **update} if isinstance(section, dict) and isinstance(update, dict) else update
 
 
 def read_workload(source: Path) -> dict[str, Any]:

@@ -105,7 +105,18 @@ def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     requirements = [*requested, *(_kept_torch(base) if "torch" not in names else [])]
     torch = next((str(item.specifier) for item in requirements if item.name == "torch"), "")
     unpinned = [name for name in base.direct if name not in names and name != "torch"]
-    text = _compile([*map(str, requirements), *unpinned], base, torch)
+    candidate, text = describe(
+        base, requests, _compile([*map(str, requirements), *unpinned], base, torch), store
+    )
+    path = candidate.matrix.lock_path(candidate.cell)
+    if not path.is_file() or path.read_text() != text:
+        write_atomic(path, text)
+    return candidate
+
+
+def describe(base: Baseline, requests: Sequence[str], text: str, store: Store) -> tuple[Candidate, str]:
+    """The candidate with the lock ``text``, as a resolver wrote it, and the lock with its header."""
+    names = {canonicalize_name(_parse_request(request).name) for request in requests}
     packages = lock.versions(text)
     moved = {
         name: (base.packages.get(name), packages.get(name))
@@ -116,10 +127,7 @@ def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
     cell = Cell(name=_cell_name(base, requests), why=description, pins={})
     matrix = Matrix(folder=_candidates_folder(store), cells=(cell,), python=base.cell.python)
     header = f"# {description}; every other package stays where the resolver allows it.\n"
-    path = matrix.lock_path(cell)
-    if not path.is_file() or path.read_text() != header + text:
-        write_atomic(path, header + text)
-    return Candidate(
+    candidate = Candidate(
         cell=cell,
         matrix=matrix,
         requests=tuple(requests),
@@ -127,6 +135,7 @@ def resolve(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
         moved=moved,
         required_by={name: _dependents(text, name) for name in moved if name not in names},
     )
+    return candidate, header + text
 
 
 def _kept_torch(base: Baseline) -> list[Requirement]:

@@ -14,6 +14,7 @@ from tunematrix.verdict.findings import SEVERITIES, Finding
 
 WIDTH: Final = 100
 HEIGHT: Final = 40
+LONGEST: Final = 60  # characters of a value
 INDENT: Final = 13
 HEADINGS: Final = {
     "broken": "broken",
@@ -130,13 +131,13 @@ def passed_line(before: Record, judgement: Judgement) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value in at most 40 characters; numbers with five digits."""
+    """A value in at most 60 characters; numbers with five digits."""
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, list) and value and all(isinstance(item, float) for item in value):
         return f"[{', '.join(f'{item:.5g}' for item in value[:3])}{', ...' if len(value) > 3 else ''}]"
     text = " ".join(str(value).split()) if value != "" else "(none)"
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def row(label: str, text: str) -> str:

@@ -66,9 +66,12 @@ def _fix(answer: Answer) -> Iterator[str]:
     assert fix is not None
     assert answer.candidate is not None
     more = len(fix.moved.keys() - answer.candidate.moved.keys())
-    left = [finding for finding in fix.judgement.findings if finding.severity in ("broken", "wrong")]
-    still = f"; still {left[0].severity}: {left[0].title}" if left else ""
-    text = f"with {' '.join(fix.requests)}: {fix.judgement.answer}{still}; {more} more packages move"
+    left = fix.judgement.of("broken", "wrong")
+    ids = {finding.id for finding in left}
+    fixed = [one.title for one in answer.judgement.of("broken", "wrong") if one.id not in ids]
+    words = f"fixes it ({'; '.join(fixed)})" if fixed else "does not help"
+    rest = f"; {len(left)} broken or wrong are left" if left else ""
+    text = f"with {' '.join(fix.requests)}: {fix.judgement.answer}; {words}{rest}; {more} more packages move"
     yield from wrapped("tried", text, lines=2)
 
 
@@ -165,8 +168,8 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         "candidate": answer.candidate.cell.name if answer.candidate else None,
         "requests": list(answer.requests),
         "moved": {name: list(pair) for name, pair in moved.items()},
-        "breaks": [finding.title for finding in broken],
-        "silent": [finding.title for finding in wrong],
+        "breaks": [name for finding in broken for name in finding.fields],
+        "silent": [name for finding in wrong for name in finding.fields],
         "edits": answer.edits,
         "advice": list(answer.advice),
         "fix": {"requests": list(fix.requests), "answer": fix.judgement.answer} if fix else None,

@@ -252,5 +252,8 @@ def _evidence(members: list[Atom]) -> Iterator[Evidence]:
 
 
 def _value(atom: Atom, value: Any) -> Any:
-    """A value, or the outcome of a stage with its error."""
-    return f"{value}: {atom.error.one_line}" if atom.error and value not in ("passed", ABSENT) else value
+    """A value, or the outcome of a stage with its error; of a silent one with the difference it found."""
+    if atom.error is None or value in ("passed", ABSENT):
+        return value
+    difference = atom.error.message.partition(": ")[2] if atom.severity == "wrong" else ""
+    return difference or f"{value}: {atom.error.one_line}"

@@ -90,3 +90,20 @@ def test_finish_prints_the_summary_only_if_a_cell_ran(
 def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("--version") == 0
     assert "0.1.0" in capsys.readouterr().out
+
+
+def test_no_message_has_a_secret_or_controls_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("HF_TOKEN", "hf_canary\n")
+
+    for arguments in (
+        ("run", "hf_canary\x1b[31m\n::error::planted"),
+        ("run", "--hf_canary\x1b[31m"),
+        ("show", "http://a:hf_canary@host/x.json"),
+    ):
+        assert exit_code(*arguments) == 2
+        out, err = capsys.readouterr()
+        assert "***" in err
+        assert not any(text in out + err for text in ("canary", "\x1b", "\n::"))
