@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.tool import indexes
@@ -149,7 +150,7 @@ def test_raw_bytes_of_a_server(server: tuple[str, list[bytes]], raw: bytes) -> N
 @given(package=st.text(max_size=30), url=st.none() | st.text(max_size=30) | st.just("http://["))
 def test_names_and_addresses(package: str, url: str | None) -> None:
     def answer(method: str, url: str) -> Answer:
-        index.requests.Request(method, url).prepare()
+        requests.Request(method, url).prepare()
         return Answer(status=404, content_type="")
 
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(InfrastructureError, UsageError):

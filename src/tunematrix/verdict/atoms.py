@@ -147,14 +147,20 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
         )
     if ABSENT in (old, new):
         return "info", "measured-on-one-side"
+    if _has_nan(new) and not _has_nan(old):
+        return "wrong", "nan"
     if tolerances.corrected(name, new, old):
         return "wrong", "relation"
-    if tolerances.corrected(name, old, new):
+    if tolerances.corrected(name, old, new) or (_has_nan(old) and not _has_nan(new)):
         return "info", "works-now"
     moved = change.shift
     if moved and math.isfinite(moved.size) and moved.size < LAST_DIGITS:
         return "info", "last-digits"
     return "training", ""
+
+
+def _has_nan(value: Any) -> bool:
+    return any(math.isnan(number) for number in tolerances.flatten(value))
 
 
 def _default_severity(change: Change, after: Record, *, generation_moved: bool) -> tuple[str, str]:

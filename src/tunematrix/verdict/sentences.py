@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tunematrix.verdict.atoms import Atom
 from tunematrix.verdict.diff import ABSENT, Diff, describe_edit_of
-from tunematrix.verdict.topics import SENTENCES
+from tunematrix.verdict.topics import SENTENCES, Topic
 
 LISTED: Final = 3
 BROKEN: Final = {
@@ -33,8 +33,6 @@ WRONG: Final = {
 RELATIONS: Final = {
     "SFT resume": "a resumed SFT run is not the uninterrupted one",
     "DPO resume": "a resumed DPO run is not the uninterrupted one",
-    "SFT": "gradient accumulation no longer gives the same training",
-    "DPO": "gradient accumulation no longer gives the same training",
     "adapters": "a saved or merged adapter is not the model that was trained",
     "tokenizer": "text does not come back from the tokenizer",
 }
@@ -132,10 +130,16 @@ def _measured_title(members: list[Atom]) -> str:
         errors = sorted({str(atom.after) for atom in members})
         return _with_names(f"{topic.family} raises {', '.join(errors)}", subjects)
     if members[0].severity == "wrong":
-        return _with_names(
-            RELATIONS.get(topic.family, f"{topic.family}: values that must be equal differ"), subjects
-        )
+        return _with_names(_wrong_sentence(members[0], topic), subjects)
     return _with_names(SENTENCES[topic.quantity].format(family=topic.family), subjects)
+
+
+def _wrong_sentence(atom: Atom, topic: Topic) -> str:
+    if atom.group == "nan":
+        return f"{topic.family} gives NaN"
+    if topic.subject == "gradient accumulation":
+        return "gradient accumulation no longer gives the same training"
+    return RELATIONS.get(topic.family, f"{topic.family}: values that must be equal differ")
 
 
 def _with_names(sentence: str, names: list[str]) -> str:

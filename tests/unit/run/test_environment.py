@@ -32,8 +32,8 @@ class FakeUv:
         target = Path(arguments[-1])
         if arguments[0] == "venv":
             shutil.rmtree(target, ignore_errors=True)
-            for folder in ("bin", "lib/python3.11/site-packages/"):
-                (target / folder).mkdir(parents=True, exist_ok=True)
+            for part in ("bin", "lib/python3.11/site-packages/"):
+                (target / part).mkdir(parents=True, exist_ok=True)
             (target / "pyvenv.cfg").write_text("version_info = 3.11.7\n")
             (target / "bin/python").touch()
             return subprocess.CompletedProcess([], 0, "", "")

@@ -60,6 +60,13 @@ CASES = {
     "a measure raises": (numbers(sft__packed__loss=1.0), numbers(sft__packed__error="E"), answer.BREAKS, 1),
     "a relation is lost": (numbers(a__x_difference=0.0), numbers(a__x_difference=0.5), answer.BREAKS, 1),
     "a ratio is lost": (numbers(a__ratio_2=1.0), numbers(a__ratio_2=2.0), answer.BREAKS, 1),
+    "a loss is NaN": (numbers(sft__x__loss=1.0), numbers(sft__x__loss=float("nan")), answer.BREAKS, 1),
+    "a loss is no longer NaN": (
+        numbers(sft__x__loss=float("nan")),
+        numbers(sft__x__loss=1.0),
+        answer.SAFE,
+        0,
+    ),
     "a loss moves": (
         numbers(sft__text__loss=[1.0]),
         numbers(sft__text__loss=[2.0]),
