@@ -25,6 +25,7 @@ from tunematrix.run.options import Options
 from tunematrix.verdict import diff
 from tunematrix.verdict.answer import BEST_FIRST, BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
 from tunematrix.verdict.diff import Diff
+from tunematrix.verdict.edits import describe_edit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ class Answer:
 
     @property
     def edits(self) -> list[str]:
-        return [diff.describe_edit(change) for change in self.diff.of_kind("call_site")]
+        return [describe_edit(change) for change in self.diff.of_kind("call_site")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,9 @@ from tunematrix.report import screen
 from tunematrix.report.escape import inline_code, link, plain_text, shorten
 from tunematrix.report.summary import change_json, finding_json
 from tunematrix.verdict.answer import Judgement
-from tunematrix.verdict.diff import ABSENT, Change, Diff, describe_edit, removed_in
+from tunematrix.verdict.deprecations import removed_in
+from tunematrix.verdict.diff import ABSENT, Change, Diff
+from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.failures import kind_of
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.tolerances import tolerance

@@ -15,6 +15,7 @@ from typing import Any, Final
 from tunematrix.base.record import BROKEN, UNTESTABLE, Record
 from tunematrix.report.rows import INTERRUPTED, UNREADABLE, Row
 from tunematrix.verdict import diff
+from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import Ledger
 
@@ -113,7 +114,7 @@ def change_json(change: diff.Change, compared_with: str | None) -> dict[str, Any
     content = {"kind": change.kind, "name": change.name, "before": change.before, "after": change.after}
     content["since"] = compared_with
     if change.kind == "call_site":
-        content["edit"] = diff.describe_edit(change)
+        content["edit"] = describe_edit(change)
     return content | ({"why": change.why, "link": change.link} if change.why else {})
 
 

@@ -161,21 +161,6 @@ def _spellings(call_sites: Sequence[Mapping[str, str]]) -> dict[tuple[str, str],
     return {(site["call"], site["argument"]): site["use"] for site in call_sites}
 
 
-def describe_edit(change: Change) -> str:
-    """The edit that a call-site change requires in user code."""
-    return describe_edit_of(change.name, change.before, change.after)
-
-
-def describe_edit_of(name: str, before: str, after: str) -> str:
-    call = name.partition("(")[0]
-    if not before:
-        return f"{call}: {after}= is accepted now"
-    old = before if "(" in before else f"{call}({before}=...)"
-    if not after:
-        return f"{old} -> remove it"
-    return f"{old} -> {after if '(' in after else f'{after}='}"
-
-
 DECLARED_SUFFIX: Final = " (declared)"
 BASE_CONFIG: Final = "TrainingArguments"  # the other configurations inherit from it
 
@@ -296,21 +281,6 @@ COMPARISONS: Final[tuple[Callable[[Record, Record], Iterator[Change]], ...]] = (
     _signature_changes,
     _new_warnings,
 )
-REMOVAL_RELEASE: Final = re.compile(
-    r"(?:in|from|of|after|until|before|with)\s+(?:the\s+)?(?:`?(?P<package>[A-Za-z_]+)`?\s+)?"
-    r"(?:version\s+|release\s+)?v?(?P<version>\d+(?:\.\d+)*)",
-    re.IGNORECASE,
-)
-
-
-def removed_in(message: str) -> str | None:
-    """The release in which a deprecation warning announces removal, such as ``0.29.0``; None without one."""
-    for sentence in re.split(r"(?<=[a-z`])\. ", message):
-        if re.search(r"remov|drop|no longer|error", sentence, re.IGNORECASE) and (
-            match := REMOVAL_RELEASE.search(sentence)
-        ):
-            return match["version"]
-    return None
 
 
 def moved_packages(

@@ -6,7 +6,8 @@ import re
 from typing import Any, Final
 
 from tunematrix.verdict.atoms import Atom
-from tunematrix.verdict.diff import ABSENT, Diff, describe_edit_of
+from tunematrix.verdict.diff import ABSENT, Diff
+from tunematrix.verdict.edits import describe_edit_of
 from tunematrix.verdict.topics import SENTENCES, Topic
 
 LISTED: Final = 3

@@ -122,7 +122,7 @@ class Topic:
 def topic(name: str) -> Topic:
     """The topic of a fingerprint field."""
     parts = name.split(".")
-    if parts[0].startswith("tiny-"):
+    if parts[0].startswith("tiny-") and len(parts) > 1:
         parts = parts[1:]
     return Topic(
         family=_longest(FAMILIES, parts) or parts[0],

@@ -10,6 +10,7 @@ import pytest
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.shared.stages import STAGES
+from tunematrix.verdict.deprecations import removed_in
 from tunematrix.verdict.diff import (
     ABSENT,
     SURFACE_PROBE,
@@ -17,9 +18,8 @@ from tunematrix.verdict.diff import (
     Diff,
     check_comparable,
     compare,
-    describe_edit,
-    removed_in,
 )
+from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.tolerances import close
 
 

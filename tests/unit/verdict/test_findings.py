@@ -136,6 +136,7 @@ def test_going_back_undoes_a_change() -> None:
         ("align-resume.new_ids", "DPO", "the resumed DPO stage", "output"),
         ("generate.finetuned.text", "SFT", "the fine-tuning stage", "output"),
         ("something.new.here", "something", "new", "other"),
+        ("tiny-", "tiny-", "tiny-", "other"),
     ],
 )
 def test_fields_have_words(name: str, family: str, subject: str, quantity: str) -> None:
