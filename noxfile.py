@@ -49,7 +49,7 @@ def e2e(session: nox.Session, cell: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the fast tests: about 10 seconds, without the Hugging Face stack."""
+    """Run the fast tests: about half a minute, without the Hugging Face stack."""
     session.install("-e", ".", "--group", "test")
     session.run("pytest", *session.posargs)
 

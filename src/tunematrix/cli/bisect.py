@@ -22,6 +22,7 @@ from tunematrix.shared.stages import STAGES
 @click.option("--by-date", is_flag=True, help="Search dates instead: bisect --by-date GOOD_DATE BAD_DATE.")
 @click.option(
     "--cell",
+    "--baseline",
     "baseline",
     metavar="CELL|FILE",
     help="The cell or lock file to bisect in. Default: the baseline in matrix.toml.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,9 @@ LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
 @MODEL
 @WORKLOAD
 @click.option("--rerun", is_flag=True, help="Run both sides again, also if nothing changed.")
-@click.option("--accept", metavar="ID", help="Accept this finding, with --reason, in accepted.toml.")
+@click.option(
+    "--accept", metavar="ID", multiple=True, help="Accept this finding, with --reason, in accepted.toml."
+)
 @click.option("--reason", metavar="TEXT", help="Why the finding of --accept is fine for you.")
 @click.option("--details", is_flag=True, help="Print every finding in full, not one screen.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
@@ -84,7 +87,9 @@ def upgrade_command(
     return answer.judgement.exit_code
 
 
-def _accept(answer: upgrade.Answer, upgrader: upgrade.Upgrader, name: str, reason: str) -> upgrade.Answer:
+def _accept(
+    answer: upgrade.Answer, upgrader: upgrade.Upgrader, names: Sequence[str], reason: str
+) -> upgrade.Answer:
     """Write the acceptance down, and judge again."""
     moved = answer.candidate.moved if answer.candidate else {}
     pins = [
@@ -93,8 +98,9 @@ def _accept(answer: upgrade.Answer, upgrader: upgrade.Upgrader, name: str, reaso
         if package in upgrader.base.direct and moved[package][1]
     ]
     folder = table.constraints_folder()
-    entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
-    click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
+    for name in names:
+        entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
+        click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
     judgement = judge(answer.before, answer.after, Knowledge.load(folder))
     return dataclasses.replace(answer, judgement=judgement)
 

@@ -64,6 +64,8 @@ def load_baseline(name: str | None, store: Store) -> Baseline:
     """
     if name and reading.is_file(name):
         return _baseline_from_file(Path(name), store)
+    if name and (Path(name).suffix in (".txt", ".toml", ".lock", ".in") or "/" in name):
+        raise UsageError(f"--baseline {name}: no such file")
     matrix = table.load()
     if not (cell_name := name or matrix.baseline):
         raise UsageError(

@@ -111,6 +111,7 @@ class Upgrader:
     def _run_baseline(self) -> Record:
         self.progress(f"baseline {self.base.cell.name}: running, unless its record can be reused")
         before = candidates.run_baseline(self.base, dataclasses.replace(self.options, keep_artifacts=True))
+        self.progress(f"  {'reused' if before.reused else f'ran in {before.seconds:.0f} s'}")
         if before.outcome == "skipped":
             error = before.stage("download").error or before.error
             why = error.message if error else "the run was skipped"
@@ -123,6 +124,7 @@ class Upgrader:
         exchange = kept if artifacts.belong_to(kept, before) else None
         options = dataclasses.replace(self.options, exchange=exchange)
         after = candidates.run(candidate, options, self.store)
+        self.progress(f"  {'reused' if after.reused else f'ran in {after.seconds:.0f} s'}")
         diff.check_comparable(before, after)
         return after
 

@@ -7,7 +7,7 @@ difference is in the ``changes.md`` of the cell's folder.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
 from tunematrix.report.difference import finding_markdown
 from tunematrix.report.escape import inline_code, link, plain_text, table_row
-from tunematrix.report.rows import Row
+from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.report.terminal import label
 from tunematrix.shared.stages import STAGES
@@ -57,8 +57,10 @@ def _attention(summary: Summary) -> Iterator[str]:
     """Failures that nobody expects, cells that say nothing, and where the ledger is wrong."""
     for row in summary.rows:
         for reason in row.reasons:
-            if not reason.issue:
+            if not reason.issue and reason.error.type != NO_RECORD:
                 yield f"- **{plain_text(row.cell)}** {inline_code(reason.line)}"
+    if missing := [row.cell for row in summary.rows if row.state == "unknown"]:
+        yield f"- not run yet, or run with another model: {plain_text(', '.join(missing))}"
     yield from (f"- {plain_text(problem)}" for problem in summary.problems)
 
 
@@ -93,15 +95,16 @@ def _table(rows: list[Row]) -> Iterator[str]:
         yield table_row(map(plain_text, (row.title, *versions, *labels, row.compared_with or "", step)))
 
 
-def _steps(rows: Iterable[Row], folder: str) -> Iterator[str]:
+def _steps(rows: Sequence[Row], folder: str) -> Iterator[str]:
     """The findings of each step along the diagonal in full; of the other cells, how many."""
-    compared = [row for row in rows if row.compared_with and row.record]
+    present = {row.cell for row in rows if row.record}
+    compared = [row for row in rows if row.compared_with in present and row.record]
     for row in compared:
         if row.group == "diagonal":
             step = f"{plain_text(row.compared_with)} -> {plain_text(row.cell)}"
             yield from ("", f"## {step}: {row.judgement.answer}", "", *_findings(row), _details(row, folder))
     others = [row for row in compared if row.group != "diagonal"]
-    yield from _section("The other steps", (_brief(row, folder) for row in others))
+    yield from _section("Other steps", (_brief(row, folder) for row in others))
 
 
 def _details(row: Row, folder: str) -> str:

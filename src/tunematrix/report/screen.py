@@ -24,7 +24,7 @@ HEADINGS: Final = {
     "edit": "edits",
 }
 SHORTEST: Final = 1
-SIZES: Final = {"broken": 3, "wrong": 3, "edit": 1}  # lines, if there is room; others 2
+SIZES: Final = {"broken": 4, "wrong": 4, "edit": 1}  # lines, if there is room; others 2
 # Actions that say nothing which the title does not; the bisect command stands at the end of the screen.
 GENERIC: Final = ("accept it", "edit the calls", "unexplained")
 
@@ -62,7 +62,8 @@ def _rendered(findings: Sequence[Finding], sizes: Sequence[int]) -> list[str]:
 
 def _finding(finding: Finding, label: str, size: int) -> Iterator[str]:
     """The title, the evidence and the action; in at most ``size`` lines, or in as many as it takes (0)."""
-    title = wrapped(label, headline(finding), lines=min(size, 2) or None)
+    name = "" if size else f" [{finding.id}]"
+    title = wrapped(label, f"{headline(finding)}{name}", lines=min(size, 2) or None)
     evidence = "; ".join(
         f"{item.name} {brief(item.before)} -> {brief(item.after)}" for item in finding.evidence
     )
@@ -110,17 +111,23 @@ def why(judgement: Judgement) -> str:
     counts = Counter(
         finding.severity for finding in judgement.findings if finding.loud and not finding.accepted
     )
-    words = {
-        "broken": "{} broken",
-        "wrong": "{} silently wrong",
-        "training": "{} that train otherwise",
-        "default": "{} with other defaults",
-        "edit": "{} that need edits",
-    }
-    parts = [words[severity].format(counts[severity]) for severity in SEVERITIES if counts[severity]]
+    parts = [_counted(severity, counts[severity]) for severity in SEVERITIES if counts[severity]]
+    accepted = sum(bool(finding.accepted) for finding in judgement.findings)
+    parts += [f"{accepted} accepted"] if accepted else []
     if judgement.untested:
         parts.insert(0, "not everything was tested")
     return ", ".join(parts) or "nothing that was measured differs"
+
+
+def _counted(severity: str, number: int) -> str:
+    words = {
+        "broken": "broken",
+        "wrong": "silently wrong",
+        "training": "train otherwise",
+        "default": "changed default" if number == 1 else "changed defaults",
+        "edit": "edit" if number == 1 else "edits",
+    }
+    return f"{number} {words[severity]}"
 
 
 def passed_line(before: Record, judgement: Judgement) -> str:

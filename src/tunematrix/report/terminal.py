@@ -45,10 +45,7 @@ HEADERS: Final = {
     "align-resume": "align\nresume",
     "generate": "gene-\nrate",
 }
-STEP: Final = (
-    "step: over time from the row above, one package apart from the baseline, resolved today from their "
-    "day,\nlatest from the newest above, latest-floor from latest"
-)
+STEP: Final = "step: the answer to the change from the cell that summary.md names beside it"
 WIDTH: Final = 120  # without a terminal: CI logs
 
 

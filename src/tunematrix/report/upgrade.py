@@ -13,7 +13,8 @@ from tunematrix.questions.upgrade import Answer, Plan
 from tunematrix.report import difference, screen
 from tunematrix.report.escape import plain_text
 from tunematrix.report.screen import command, row, wrapped
-from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, Judgement
+from tunematrix.shared.stages import DEFAULT_MODEL
+from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS
 
 NAMED: Final = 6  # packages named in one line
 
@@ -69,7 +70,7 @@ def _fix(answer: Answer) -> Iterator[str]:
     left = fix.judgement.of("broken", "wrong")
     ids = {finding.id for finding in left}
     fixed = [one.title for one in answer.judgement.of("broken", "wrong") if one.id not in ids]
-    words = f"fixes it ({'; '.join(fixed)})" if fixed else "does not help"
+    words = f"fixes {len(fixed)} ({'; '.join(fixed)})" if fixed else "does not help"
     rest = f"; {len(left)} broken or wrong are left" if left else ""
     text = f"with {' '.join(fix.requests)}: {fix.judgement.answer}; {words}{rest}; {more} more packages move"
     yield from wrapped("tried", text, lines=2)
@@ -82,18 +83,14 @@ def _next(answer: Answer) -> Iterator[str]:
         yield row("nearest", f"{release} is {word}")
     elif answer.answer == BREAKS and (search := _search(answer)):
         yield command("nearest", f"unknown; find it: {search}")
-    if answer.fix and _failures(answer.fix.judgement) < _failures(answer.judgement):
+    if answer.fix and answer.fix.judgement.answer != BREAKS:
         requests = " ".join(shlex.quote(text) for text in (*answer.requests, *answer.fix.requests))
-        yield command("next", f"nox -s upgrade -- {requests}")
+        yield command("next", f"tunematrix upgrade {requests}{_options(answer)}")
     elif answer.answer == BEHAVIOUR_CHANGES and (left := answer.judgement.of("training", "default")):
         yield command("next", f'accept what you want: --accept {left[0].id} --reason "..."')
     unexplained = (one for one in answer.judgement.findings if one.action.startswith("unexplained"))
     if first := next(unexplained, None):
         yield command("unexplained", first.action.partition(": ")[2])
-
-
-def _failures(judgement: Judgement) -> int:
-    return len(judgement.of("broken", "wrong"))
 
 
 def _search(answer: Answer) -> str:
@@ -108,7 +105,13 @@ def _search(answer: Answer) -> str:
     if len(moved) != 1:
         return ""
     ((name, (old, new)),) = moved
-    return f"nox -s bisect -- {name} {old} {new}"
+    return f"tunematrix bisect {name} {old} {new}{_options(answer)}"
+
+
+def _options(answer: Answer) -> str:
+    """The model, if a command would not take it by itself."""
+    model = answer.before.model.get("name", DEFAULT_MODEL) if answer.before else DEFAULT_MODEL
+    return f" --model {model}" if model != DEFAULT_MODEL else ""
 
 
 def _age(name: str, record: Record) -> str:
@@ -147,10 +150,10 @@ def _some(names: Sequence[str], most: int | None) -> str:
 def upgrade_markdown(answer: Answer) -> str:
     """The answer as on the terminal, then every difference."""
     lines = [f"# {answer.answer}: {plain_text(answer.baseline)} with {plain_text(_request(answer))}", ""]
-    lines += difference.findings_markdown(answer.judgement)
-    lines += ["", *(f"- {plain_text(line)}" for line in answer.advice)]
+    lines += [f"- {plain_text(line)}" for line in answer.reason.splitlines()]
+    lines += [*(f"- {plain_text(line)}" for line in answer.advice)]
     lines += [f"- also moves: {plain_text(moved)}"] if (moved := _moved(answer, None)) else []
-    lines += [f"> {plain_text(line)}" for line in answer.reason.splitlines()]
+    lines.append("")
     text = "\n".join(lines) + "\n"
     if answer.before and answer.after:
         details = difference.diff_markdown(answer.before, answer.after, answer.judgement)

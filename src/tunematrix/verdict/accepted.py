@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,14 @@ from tunematrix.verdict.ledger import meets_all
 
 FILE: Final = "accepted.toml"
 SCHEMA: Final = 1
-KEYS: Final[Mapping[str, type]] = {"id": str, "when": list, "reason": str, "expires": datetime.date}
+KEYS: Final[Mapping[str, type]] = {
+    "id": str,
+    "when": list,
+    "fields": str,
+    "reason": str,
+    "expires": datetime.date,
+}
+REQUIRED: Final = ("id", "when", "reason", "expires")
 ACCEPTABLE: Final = ("training", "default", "edit")
 NEW_FILE: Final = "# Findings that we accept, and why. docs/upgrade.md explains the keys.\nschema = 1\n"
 TERM: Final = datetime.timedelta(days=180)  # until the day to look again
@@ -27,16 +35,22 @@ TERM: Final = datetime.timedelta(days=180)  # until the day to look again
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """The finding called ``id`` is accepted in stacks that meet all of ``when``, until ``expires``."""
+    """The finding called ``id`` is accepted in stacks that meet all of ``when``, until ``expires``.
+
+    ``fields`` is a hash of the names of its fields: a finding without a known cause is accepted as it was
+    seen, and not another one of the same kind.
+    """
 
     id: str
     when: tuple[Requirement, ...]
     reason: str
     expires: datetime.date
+    fields: str = ""
 
     def covers(self, finding: Finding, packages: Mapping[str, str]) -> bool:
-        acceptable = finding.severity in ACCEPTABLE
-        return acceptable and finding.id == self.id and meets_all(packages, self.when)
+        if finding.severity not in ACCEPTABLE or finding.id != self.id:
+            return False
+        return self.fields in ("", fields_hash(finding)) and meets_all(packages, self.when)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,16 +68,25 @@ class Accepted:
         return tuple(_marked(finding, current, packages) for finding in found)
 
     def problems(
-        self, found: Sequence[Finding], packages: Mapping[str, str], today: datetime.date
+        self,
+        found: Sequence[Finding],
+        before: Mapping[str, str],
+        packages: Mapping[str, str],
+        today: datetime.date,
     ) -> Iterator[str]:
-        """Entries for these packages that have expired, or that no finding needs, a line each."""
+        """Entries for this step that have expired, or that no finding needs, a line each."""
         for entry in self.entries:
-            if not meets_all(packages, entry.when):
+            if not meets_all(packages, entry.when) or meets_all(before, entry.when):
                 continue
             if not any(entry.covers(finding, packages) for finding in found):
                 yield f"{self.path}: {entry.id}: matches no finding here; delete it, or narrow its 'when'"
             elif entry.expires < today:
                 yield f"{self.path}: {entry.id}: expired on {entry.expires}; look again, then move 'expires'"
+
+
+def fields_hash(finding: Finding) -> str:
+    """A short hash of the names of a finding's fields."""
+    return hashlib.sha256("\n".join(sorted(finding.fields)).encode()).hexdigest()[:12]
 
 
 def _marked(finding: Finding, current: Sequence[Entry], packages: Mapping[str, str]) -> Finding:
@@ -87,14 +110,14 @@ def load(folder: Path) -> Accepted:
 
 def _entry(entry: Any, where: str) -> Entry:
     check_keys(KEYS, entry, where)
-    for key in KEYS:
+    for key in REQUIRED:
         if not entry.get(key):
             raise UsageError(f"{where}: needs {key}")
     try:
         when = tuple(Requirement(condition) for condition in entry["when"])
     except (InvalidRequirement, TypeError):
         raise UsageError(f"{where} {entry['id']}: when: not conditions such as 'trl>=0.29'") from None
-    return Entry(id=entry["id"], when=when, reason=entry["reason"], expires=entry["expires"])
+    return Entry(**{**entry, "when": when})
 
 
 def add(folder: Path, name: str, reason: str, found: Sequence[Finding], requests: Sequence[str]) -> Entry:
@@ -108,14 +131,17 @@ def add(folder: Path, name: str, reason: str, found: Sequence[Finding], requests
         raise UsageError(f"--accept {name}: no such finding here{did_you_mean(name, loud)}")
     if finding.severity not in ACCEPTABLE:
         raise UsageError(
-            f"--accept {name}: a finding of severity {finding.severity} cannot be accepted; "
-            f"fix it, or expect it in {folder / 'known-issues.toml'}"
+            f"--accept {name}: it is {finding.severity}, and only findings of severity "
+            f"{', '.join(ACCEPTABLE)} can be accepted; hold the pin, or see its action with --details"
         )
     cause = finding.cause
     when = [f"{cause.package}>={cause.release}"] if cause else list(requests)
     expires = datetime.datetime.now(datetime.UTC).date() + TERM
-    _write(folder / FILE, {"id": name, "when": when, "reason": reason, "expires": expires})
-    return Entry(id=name, when=tuple(map(Requirement, when)), reason=reason, expires=expires)
+    content: dict[str, Any] = {"id": name, "when": when}
+    content |= {} if cause else {"fields": fields_hash(finding)}
+    content |= {"reason": reason, "expires": expires}
+    _write(folder / FILE, content)
+    return Entry(**{**content, "when": tuple(map(Requirement, when))})
 
 
 def _write(path: Path, entry: Mapping[str, Any]) -> None:

@@ -93,7 +93,7 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
         diff=comparison,
         findings=found,
         untested=untested,
-        problems=tuple(knowledge.accepted.problems(found, after.packages, knowledge.today)),
+        problems=tuple(knowledge.accepted.problems(found, before.packages, after.packages, knowledge.today)),
     )
 
 

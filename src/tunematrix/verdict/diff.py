@@ -93,10 +93,15 @@ def _outcome(record: Record | None, name: str) -> str:
 def _probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
     """The probes of ``before``; one that ``after`` does not have did not run there.
 
-    A probe that only ``after`` has comes from a newer test, and is no evidence.
+    A probe that only ``after`` has comes from a newer test, and is no evidence. What a candidate does with
+    its baseline's files is done in candidates alone.
     """
     old, new = ({probe.name: probe for probe in record.probes} for record in (before, after))
-    return {f"probe:{name}": (old[name], new.get(name, Result(name=name, outcome="not_run"))) for name in old}
+    return {
+        f"probe:{name}": (old[name], new.get(name, Result(name=name, outcome="not_run")))
+        for name in old
+        if name in new or not name.startswith("exchange")
+    }
 
 
 def stage_verdict(before: Result, after: Result) -> str:

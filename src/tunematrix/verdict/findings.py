@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tunematrix.base.record import Record
+from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import atoms as atomize
 from tunematrix.verdict import sentences
 from tunematrix.verdict.atoms import Atom
@@ -80,8 +81,15 @@ def find(
     for atom in _follow(explained):
         groups.setdefault(_group(atom), []).append(atom)
     _merge_defaults(groups)
-    found = [_finding(members, diff) for members in groups.values()]
+    options = _options(before)
+    found = [_finding(members, diff, options) for members in groups.values()]
     return tuple(sorted(_unique(found), key=_order))
+
+
+def _options(before: Record) -> str:
+    """The options of a command that goes on from ``before``."""
+    model = before.model.get("name", DEFAULT_MODEL)
+    return f"--cell {before.cell}" + (f" --model {model}" if model != DEFAULT_MODEL else "")
 
 
 def _order(finding: Finding) -> tuple[int, bool, int, str]:
@@ -206,7 +214,7 @@ def _slug(*words: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", "-".join(filter(None, words)).lower()).strip("-")[:60]
 
 
-def _finding(members: list[Atom], diff: Diff) -> Finding:
+def _finding(members: list[Atom], diff: Diff, options: str) -> Finding:
     first = members[0]
     return Finding(
         id=_group(first)[1] if first.kind != "stage" or first.issue else _slug(first.severity, first.name),
@@ -215,7 +223,7 @@ def _finding(members: list[Atom], diff: Diff) -> Finding:
         cause=_cause(first, diff),
         evidence=tuple(_evidence(members)),
         fields=tuple(atom.name for atom in members),
-        action=sentences.action(members, diff),
+        action=sentences.action(members, diff, options),
     )
 
 

@@ -119,8 +119,11 @@ def _known_title(members: list[Atom], diff: Diff) -> str:
     versions = diff.packages[known.package]
     undone = _release(versions[0]) > _release(versions[1])
     sentence = f"undone by going back: {known.cause}" if undone else known.cause
-    errors = sorted({str(atom.after) for atom in members if atom.severity == "broken"})
-    return f"{sentence}; raises {', '.join(errors)}" if errors else sentence
+    if members[0].severity != "broken":
+        return sentence
+    errors = ", ".join(sorted({str(atom.after) for atom in members}))
+    topics = dict.fromkeys(f"{atom.topic.family} on {atom.topic.subject}" for atom in members if atom.topic)
+    return f"{', '.join(topics)} raises {errors}: {sentence}"
 
 
 def _measured_title(members: list[Atom]) -> str:
@@ -149,7 +152,7 @@ def _with_names(sentence: str, names: list[str]) -> str:
     return f"{sentence}: {listed}{more}"
 
 
-def action(members: list[Atom], diff: Diff) -> str:
+def action(members: list[Atom], diff: Diff, options: str) -> str:
     """What to do about it, in one line; empty for what needs nothing."""
     first = members[0]
     if first.severity == "info":
@@ -165,13 +168,13 @@ def action(members: list[Atom], diff: Diff) -> str:
         return f"to keep the old ones: {', '.join(list(old)[:LISTED])}"
     if first.known:
         return f"accept it, or stay on {first.known.package}<{first.known.since}"
-    return _search(first, diff)
+    return _search(first, diff, options)
 
 
-def _search(atom: Atom, diff: Diff) -> str:
+def _search(atom: Atom, diff: Diff, options: str) -> str:
     """The command that finds the release of something unexplained."""
     if atom.group.startswith("fixed-"):
-        return ""
+        return "accept it: it passes now"
     moved = [
         name
         for name in ("trl", "transformers", "peft", "accelerate")
@@ -182,7 +185,7 @@ def _search(atom: Atom, diff: Diff) -> str:
         return ""
     before, after = diff.packages[package]
     aspect = f"--metric {atom.name}" if atom.kind == "fingerprint" else f"--stage {atom.name}"
-    return f"unexplained; find the release: nox -s bisect -- {package} {before} {after} {aspect}"
+    return f"unexplained; find the release: tunematrix bisect {package} {before} {after} {aspect} {options}"
 
 
 def edit(atom: Atom) -> str:

@@ -107,7 +107,7 @@ def test_a_known_fix_is_tried_before_it_is_advised(runs: Callable[..., Upgrader]
     assert (answer.fix.requests, answer.fix.judgement.answer) == (("transformers>=6",), words.SAFE)
     text = "\n".join(report.upgrade_lines(answer))
     assert "tried        with transformers>=6: SAFE" in text
-    assert "next         nox -s upgrade -- trl==2.0 'transformers>=6'" in text
+    assert "next         tunematrix upgrade trl==2.0 'transformers>=6'" in text
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,7 @@ AFTER = replace(
     environment={"packages": {"trl": "2.0"}},
 )
 EXPECTED = """BREAKS: old -> new
-             not everything was tested, 1 broken, 2 that train otherwise, 1 with other defaults, 2
-             that need edits
+             not everything was tested, 1 broken, 2 train otherwise, 1 changed default, 2 edits
 not tested   align-resume: did not run, because something before failed
 broken       unexplained: DPO fails: KeyError: 'x' (trl/x.py:1)
              align passed -> failed: KeyError: 'x' (trl/x.py:1)
@@ -145,7 +144,10 @@ def test_json_has_the_documented_format(cells: Path, capsys: pytest.CaptureFixtu
         "cause": None,
         "evidence": [{"name": "align", "before": "passed", "after": "failed: KeyError: 'x' (trl/x.py:1)"}],
         "fields": ["align"],
-        "action": "unexplained; find the release: nox -s bisect -- trl 1.0 2.0 --stage align",
+        "action": (
+            "unexplained; find the release: tunematrix bisect trl 1.0 2.0 --stage align "
+            "--cell old --model tiny-gpt2"
+        ),
         "accepted": False,
     }
     assert content["stages"]["align"] == {"before": "passed", "after": "failed", "verdict": "regressed"}

@@ -178,13 +178,29 @@ def test_an_entry_that_matches_nothing_says_so(tmp_path: Path) -> None:
     before, after, knowledge = changed()
     accepted.add(tmp_path, "loss-moves", "fine", judge(before, after, knowledge).findings, ["trl==2.0"])
 
-    gate = judge(after, after, replace(knowledge, accepted=accepted.load(tmp_path)))
+    unmoved = replace(before, fingerprint=after.fingerprint)
+    gate = judge(unmoved, after, replace(knowledge, accepted=accepted.load(tmp_path)))
 
     assert "matches no finding" in gate.problems[0]
+    other = judge(after, after, replace(knowledge, accepted=accepted.load(tmp_path)))
+    assert other.problems == ()  # a step that the entry is not about
+
+
+def test_a_finding_without_a_cause_is_accepted_as_it_was_seen(tmp_path: Path) -> None:
+    before, after, _ = changed()
+    found = judge(before, after, NOTHING).findings
+    accepted.add(tmp_path, found[0].id, "fine", found, ["trl==2.0"])
+    knowledge = replace(NOTHING, accepted=accepted.load(tmp_path))
+
+    assert judge(before, after, knowledge).exit_code == 0
+    more = {"sft.text.loss": [1.0], "sft.chat.loss": [1.0]}
+    wider = replace(after, fingerprint={name: [2.0] for name in more})
+    assert judge(replace(before, fingerprint=more), wider, knowledge).exit_code == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("loss-move", "did you mean 'loss-moves'"), ("broken-align", "cannot be accepted")]
+    ("name", "message"),
+    [("loss-move", "did you mean 'loss-moves'"), ("broken-align", "can be accepted; hold the pin")],
 )
 def test_only_a_finding_that_is_there_and_harmless_can_be_accepted(
     tmp_path: Path, name: str, message: str

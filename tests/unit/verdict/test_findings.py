@@ -71,7 +71,7 @@ def test_unexplained_numbers_are_grouped_by_what_was_measured() -> None:
     assert findings["sft-loss"].title == "SFT has a different loss on the same tokens: chats, text"
     assert findings["dpo-tokens"].title == "DPO sees different tokens: text pairs"
     assert findings["sft-loss"].action.startswith(
-        "unexplained; find the release: nox -s bisect -- trl 1.0 2.0"
+        "unexplained; find the release: tunematrix bisect trl 1.0 2.0"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_known_issue_gives_a_failure_its_cause_and_fix(tmp_path: Path) -> None
     assert (finding.id, finding.severity) == ("lost", "wrong")
     assert finding.title == "a resumed DPO run is not the uninterrupted one"
     assert finding.cause is not None
-    assert (finding.cause.package, finding.cause.release) == ("trl", "1.5")
+    assert (finding.cause.package, finding.cause.release) == ("trl", "1.5.0")
     assert finding.action == "the adapter is lost; fixed by transformers>=6"
 
 
