@@ -30,6 +30,8 @@ def write_atomic(path: Path, text: str, *, masked: bool = True) -> None:
     ``masked`` leaves out secrets; only a file that a person wrote keeps all its text.
     """
     text = mask(text) if masked else text
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is no regular file, and is not replaced; name another")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -170,6 +170,9 @@ def from_dict(content: Any) -> Record:
         raise ValueError(f"its schema is {content['schema']!r:.20}; this release reads {SCHEMA}")
     if error := next(_validator().iter_errors(content), None):
         raise ValueError(_describe(error))
+    names = [stage["name"] for stage in content.get("stages", [])]
+    if len(names) != len(set(names)):
+        raise ValueError("stages: one of them stands twice")
     record = _from_known_keys(Record, content)
     return dataclasses.replace(
         record,

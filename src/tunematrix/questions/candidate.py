@@ -172,6 +172,8 @@ def _parse_request(text: str) -> Requirement:
         requirement = None
     if requirement is None or requirement.url:
         raise UsageError(f"{text[:200]!r} is not a request such as 'trl==1.16.0' or 'transformers>=5.20'")
+    if requirement.marker or requirement.url:
+        raise UsageError(f"{text!r}: a request has no marker and no URL; write it as 'trl==1.16.0'")
     if not requirement.specifier:
         requirement.specifier &= ">=0"
     return requirement

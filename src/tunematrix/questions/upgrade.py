@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UnresolvableError, UsageError
+from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
@@ -112,10 +113,7 @@ class Upgrader:
         self.progress(f"baseline {self.base.cell.name}: running, unless its record can be reused")
         before = candidates.run_baseline(self.base, dataclasses.replace(self.options, keep_artifacts=True))
         self.progress(f"  {'reused' if before.reused else f'ran in {before.seconds:.0f} s'}")
-        if before.outcome == "skipped":
-            error = before.stage("download").error or before.error
-            why = error.message if error else "the run was skipped"
-            raise UsageError(f"--model {self.options.model} cannot be had: {why}")
+        _check_model(before, self.options.model)
         return before
 
     def _run_candidate(self, candidate: Candidate, before: Record) -> Record:
@@ -158,6 +156,21 @@ class Upgrader:
                 answer = judge(before, record, self.knowledge).answer
                 best = (version, answer) if answer not in (BREAKS, CANNOT_TELL) else best
         return (f"{package} {best[0]}", best[1]) if best else None
+
+
+# What a Hub says of a model that is not there, or that the token does not open.
+NO_MODEL: Final = re.compile(r"\b40[134]\b|not found|no such|does not exist|gated|private", re.IGNORECASE)
+
+
+def _check_model(before: Record, model: str) -> None:
+    """Raise ``UsageError`` for a model that no Hub has, ``InfrastructureError`` if the Hub is silent."""
+    if any(stage.outcome == "passed" and stage.name != "import" for stage in before.stages):
+        return
+    download = before.stage("download")
+    error = download.error or before.error
+    if before.outcome == "skipped" and error:
+        kind = UsageError if NO_MODEL.search(error.message) else InfrastructureError
+        raise kind(f"--model {model} cannot be had: {error.message}")
 
 
 def check_moved(candidate: Candidate, base: Baseline) -> None:

@@ -13,6 +13,9 @@ from tunematrix.base.errors import UsageError
 CONFIGURATIONS: Final = ("download.yaml", "finetune.yaml", "align.yaml", "generate.yaml")
 TESTS: Final = "test_*.py"
 PATH: Final = re.compile(r"[\w.~-]*(?:/[\w.-]+)+|[\w-]+\.\w+")  # anything in a text that may name a file
+IMPORT: Final = re.compile(r"^\s*(?:from|import)\s+([\w.]+)", re.MULTILINE)
+CODE: Final = (".py", ".sh", ".yaml", ".yml", ".toml", ".json")  # files that may name others
+MAX_FILES: Final = 1000
 SMALL: Final = 1_000_000  # bytes: larger files are data, and name no others
 
 
@@ -33,7 +36,7 @@ def digest(folder: Path) -> str:
     """
     own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     result = hashlib.sha256()
-    for file in (*own, *sorted(set(_named_files(folder, own)) - {path.resolve() for path in own})):
+    for file in (*own, *sorted(_reached(folder, own) - {path.resolve() for path in own})):
         name = file.relative_to(folder) if file.is_relative_to(folder) else file.name
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -41,13 +44,27 @@ def digest(folder: Path) -> str:
     return result.hexdigest()
 
 
-def _named_files(folder: Path, own: list[Path]) -> Iterator[Path]:
-    """The existing files whose names stand in a text of the workload, relative to it, its parent or here."""
-    for file in own:
-        if file.stat().st_size > SMALL:
-            continue
-        for name in set(PATH.findall(file.read_text(encoding="utf-8", errors="replace"))):
-            for base in (folder, folder.parent, Path.cwd()):
-                path = base / name
-                if len(name) < 255 and path.is_file():
-                    yield path.resolve()
+def _reached(folder: Path, own: list[Path]) -> set[Path]:
+    """The files that the workload's files name or import, and what those name and import in turn."""
+    reached: set[Path] = set()
+    left = list(own)
+    while left and len(reached) < MAX_FILES:
+        file = left.pop()
+        found = set(_named_files(file, (file.parent, folder, folder.parent, Path.cwd()))) - reached
+        reached |= found
+        left += [path for path in found if path.suffix in CODE]
+    return reached
+
+
+def _named_files(file: Path, bases: tuple[Path, ...]) -> Iterator[Path]:
+    """The existing files whose names, or whose module names, stand in the text of ``file``."""
+    if file.stat().st_size > SMALL:
+        return
+    text = file.read_text(encoding="utf-8", errors="replace")
+    modules = [name.replace(".", "/") for name in IMPORT.findall(text)] if file.suffix == ".py" else []
+    names = {*PATH.findall(text), *(f"{name}{end}" for name in modules for end in (".py", "/__init__.py"))}
+    for name in names:
+        for base in bases:
+            path = base / name
+            if len(name) < 255 and path.is_file():
+                yield path.resolve()

@@ -49,7 +49,7 @@ def clean_stream(stream: TextIO) -> TextIO:
     return io.TextIOWrapper(
         cast("BinaryIO", _CleanBuffer(stream)),
         encoding=stream.encoding or "utf-8",
-        errors=stream.errors,
+        errors="backslashreplace",  # a character that the terminal does not have must not end the program
         line_buffering=getattr(stream, "line_buffering", False),
         write_through=True,
     )

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import tomlkit
+import tomlkit.items
 from packaging.requirements import InvalidRequirement, Requirement
 
 from tunematrix.base.errors import UsageError, did_you_mean
 from tunematrix.base.files import write_atomic
 from tunematrix.base.toml import check_keys, check_schema, read
+from tunematrix.shared.secrets import mask
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import meets_all
 
@@ -37,8 +39,8 @@ TERM: Final = datetime.timedelta(days=180)  # until the day to look again
 class Entry:
     """The finding called ``id`` is accepted in stacks that meet all of ``when``, until ``expires``.
 
-    ``fields`` is a hash of the names of its fields: a finding without a known cause is accepted as it was
-    seen, and not another one of the same kind.
+    ``fields`` is a hash of its fields and their evidence: a finding without a known cause is accepted as it
+    was seen, and not another one of the same kind.
     """
 
     id: str
@@ -85,8 +87,9 @@ class Accepted:
 
 
 def fields_hash(finding: Finding) -> str:
-    """A short hash of the names of a finding's fields."""
-    return hashlib.sha256("\n".join(sorted(finding.fields)).encode()).hexdigest()[:12]
+    """A short hash of the names of a finding's fields and of its evidence."""
+    evidence = [(item.name, item.before, item.after) for item in finding.evidence]
+    return hashlib.sha256(repr((sorted(finding.fields), evidence)).encode()).hexdigest()[:12]
 
 
 def _marked(finding: Finding, current: Sequence[Entry], packages: Mapping[str, str]) -> Finding:
@@ -116,7 +119,11 @@ def _entry(entry: Any, where: str) -> Entry:
     try:
         when = tuple(Requirement(condition) for condition in entry["when"])
     except (InvalidRequirement, TypeError):
-        raise UsageError(f"{where} {entry['id']}: when: not conditions such as 'trl>=0.29'") from None
+        when = ()
+    if not when or any(not condition.specifier or condition.url for condition in when):
+        raise UsageError(f"{where} {entry['id']}: when: not conditions such as 'trl>=0.29'")
+    if not entry["reason"].strip():
+        raise UsageError(f"{where} {entry['id']}: needs a reason")
     return Entry(**{**entry, "when": when})
 
 
@@ -139,21 +146,24 @@ def add(folder: Path, name: str, reason: str, found: Sequence[Finding], requests
     expires = datetime.datetime.now(datetime.UTC).date() + TERM
     content: dict[str, Any] = {"id": name, "when": when}
     content |= {} if cause else {"fields": fields_hash(finding)}
-    content |= {"reason": reason, "expires": expires}
+    content |= {"reason": mask(reason), "expires": expires}
     _write(folder / FILE, content)
     return Entry(**{**content, "when": tuple(map(Requirement, when))})
 
 
 def _write(path: Path, entry: Mapping[str, Any]) -> None:
-    """Add ``entry`` to the file, in place of an older one with its id; everything else stays as it is."""
+    """Add ``entry`` to the file, in place of one with its id and conditions; everything else stays."""
     text = (
         path.read_text(encoding="utf-8")
         if path.is_file()
         else "# Findings that we accept, and why.\nschema = 1\n"
     )
     document = tomlkit.parse(text)
+    if not isinstance(document.get("accepted", tomlkit.aot()), tomlkit.items.AoT):
+        raise UsageError(f"{path}: accepted: write each entry as [[accepted]]")
     rows: Any = document.setdefault("accepted", tomlkit.aot())
-    for place in [place for place, row in enumerate(rows) if row["id"] == entry["id"]]:
+    same = [row["id"] == entry["id"] and list(row["when"]) == list(entry["when"]) for row in rows]
+    for place in reversed([place for place, found in enumerate(same) if found]):
         del rows[place]
     table = tomlkit.table()
     for key, value in entry.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tunematrix.base.record import Record
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import accepted, causes, diff, findings, ledger
 from tunematrix.verdict.accepted import Accepted
 from tunematrix.verdict.causes import KnownChange
@@ -22,6 +23,7 @@ BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
 BREAKS: Final = "BREAKS"
 CANNOT_TELL: Final = "CANNOT TELL"
 BEST_FIRST: Final = (SAFE, SAFE_WITH_EDITS, BEHAVIOUR_CHANGES, CANNOT_TELL, BREAKS)
+FINGERPRINT: Final = "fingerprint:"
 SHORT: Final = {
     SAFE: "safe",
     SAFE_WITH_EDITS: "edits",
@@ -87,7 +89,9 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
         return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
     found = findings.find(before, after, comparison, knowledge.known, knowledge.ledger)
     found = knowledge.accepted.mark(found, after.packages, knowledge.today)
-    untested = tuple(not_tested(before, after, comparison))
+    untested = tuple(not_tested(before, after, comparison)) or tuple(
+        _unexplained_outcome(before, after, found)
+    )
     return Judgement(
         answer=_answer(found, untested),
         diff=comparison,
@@ -109,14 +113,25 @@ def _answer(found: tuple[Finding, ...], untested: tuple[str, ...]) -> str:
     return SAFE_WITH_EDITS if "edit" in severities else SAFE
 
 
+def _unexplained_outcome(before: Record, after: Record, found: tuple[Finding, ...]) -> Iterator[str]:
+    """An outcome that no stage, probe or finding accounts for."""
+    if not any(
+        finding.severity in ("broken", "wrong") or finding.id.startswith("training-") for finding in found
+    ):
+        for record in (before, after):
+            if record.outcome != "passed":
+                yield f"{record.cell}: its run {record.outcome}, and no stage says why"
+
+
 def not_tested(before: Record, after: Record, comparison: Diff) -> Iterator[str]:
-    """What did not pass on both sides and is no finding, a line each: failures before what did not run."""
+    """What did not pass on both sides and is no finding, a line each: failures first."""
     for record in (before, after):
         if record.error:
             yield f"{record.cell}: {record.outcome}: {record.error.one_line}"
     not_run = []
     for name, (old, new, verdict) in comparison.stages.items():
-        if verdict in ("regressed", "fixed") or old == new == "passed" or old == new == "unavailable":
+        absent = old == new == "unavailable" and name not in STAGES
+        if verdict in ("regressed", "fixed") or old == new == "passed" or absent:
             continue
         part = name.removeprefix("probe:")
         if "not_run" in (old, new) and "failed" not in (old, new):
@@ -124,7 +139,28 @@ def not_tested(before: Record, after: Record, comparison: Diff) -> Iterator[str]
         else:
             yield f"{part}: {_outcomes(old, new)}{_reason(before, after, part)}"
     if not_run:
-        yield f"{', '.join(not_run)}: did not run, because something before failed"
+        yield f"{', '.join(not_run)}: did not run on both sides"
+    yield from _not_measured(before, after, comparison)
+
+
+def _not_measured(before: Record, after: Record, comparison: Diff) -> Iterator[str]:
+    """What one side has no evidence of, though nothing failed: absence must not look like equality."""
+    for record in (before, after):
+        if not record.packages and not record.error:
+            yield f"{record.cell}: its record names no packages"
+    new = [probe.name for probe in after.probes if probe.name.startswith(FINGERPRINT)]
+    if missing := [name for name in new if f"probe:{name}" not in comparison.stages]:
+        yield f"{', '.join(missing)}: measured on one side only"
+    passed = {name for name, (old, now, _) in comparison.stages.items() if old == now == "passed"}
+    if all(f"probe:{name}" in passed for name in new) and (lost := _lost_measures(before, after)):
+        yield f"{len(lost)} measures have no result in {after.cell}, such as {lost[0]}"
+
+
+def _lost_measures(before: Record, after: Record) -> list[str]:
+    """The measures of ``before`` of which ``after`` has no number; those of stages are the stages' matter."""
+    kept = {name.rpartition(".")[0] for name in after.fingerprint}
+    lost = {name.rpartition(".")[0] for name in before.fingerprint} - kept
+    return sorted(name for name in lost if name.partition(".")[0] not in STAGES)
 
 
 def _outcomes(old: str, new: str) -> str:

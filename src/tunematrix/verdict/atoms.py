@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tunematrix.base.record import Failure, Record
+from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
 from tunematrix.verdict import tolerances
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, DECLARED_SUFFIX, Change, Diff
@@ -69,8 +69,9 @@ def _stage_atoms(before: Record, after: Record, diff: Diff) -> Iterator[Atom]:
     main = [name for name in lost if not name.startswith(FINGERPRINT_PROBE)] or lost
     for name in main:
         yield _broken(name, diff, _error(after, name))
+    # What only the candidate does, with its baseline's files, and tests that only leave a trace if they fail.
     for probe in after.probes:
-        if probe.name.startswith("exchange:") and probe.outcome == "failed":
+        if f"probe:{probe.name}" not in diff.stages and probe.outcome in FAILED_OUTCOMES:
             yield _broken(probe.name, diff, probe.error)
     for name, (was, now, verdict) in diff.stages.items():
         error = _error(before, name)

@@ -98,6 +98,8 @@ def _known_change(entry: Any, where: str) -> KnownChange:
             f"{where}: severity: {entry['severity']!r}{did_you_mean(entry['severity'], SEVERITIES)}"
         )
     fields = tuple(str(pattern) for pattern in entry["fields"])
+    if entry.get("severity") == "info" and any(not pattern.strip("*?.") for pattern in fields):
+        raise UsageError(f"{where}: severity info would hide every change; name the fields that it is about")
     package = canonicalize_name(entry["package"])
     name = entry.get("id") or _identifier(package, entry)
     return KnownChange(**{**entry, "id": name, "fields": fields, "package": package, "since": since})

@@ -56,7 +56,7 @@ def check_comparable(before: Record, after: Record) -> None:
     """Raise ``UsageError`` for records of different models or options: their numbers are not comparable."""
     for key in ("name", "revision"):
         old, new = before.model.get(key), after.model.get(key)
-        if old and new and old != new:
+        if (old or new) and old != new and (key == "name" or (old and new)):
             raise UsageError(
                 f"{before.cell} ran with model {key} {old}, {after.cell} with {new}; "
                 f"run one again with the model of the other: nox -s 'e2e({before.cell})' -- --model ..."
@@ -96,12 +96,18 @@ def _probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
     A probe that only ``after`` has comes from a newer test, and is no evidence. What a candidate does with
     its baseline's files is done in candidates alone.
     """
-    old, new = ({probe.name: probe for probe in record.probes} for record in (before, after))
+    old, new = (_worst_probes(record) for record in (before, after))
     return {
         f"probe:{name}": (old[name], new.get(name, Result(name=name, outcome="not_run")))
         for name in old
         if name in new or not name.startswith("exchange")
     }
+
+
+def _worst_probes(record: Record) -> dict[str, Result]:
+    """The probes by name; of several with one name, such as tests in two files, one that did not pass."""
+    passed_first = sorted(record.probes, key=lambda probe: probe.outcome != "passed")
+    return {probe.name: probe for probe in passed_first}
 
 
 def stage_verdict(before: Result, after: Result) -> str:

@@ -139,8 +139,8 @@ def _explain(atom: Atom, knowledge: _Knowledge) -> Atom:
 
 
 def _severity(atom: Atom, known: KnownChange | None) -> str:
-    """What the known change says, where it is about results; an error or an edit stays what it is."""
-    if known and known.severity and atom.severity in ("wrong", "training", "default"):
+    """What the known change says; what is broken, wrong or an edit stays that."""
+    if known and known.severity and atom.severity in ("training", "default"):
         return known.severity
     return atom.severity
 

@@ -114,7 +114,10 @@ def flatten(value: Any) -> Iterator[float]:
 def _relative_difference(before: float, after: float) -> float:
     if before == after or (math.isnan(before) and math.isnan(after)):
         return 0.0
-    return (after - before) / abs(before) if before and math.isfinite(before) else math.inf
+    # NaN compares as neither more nor less, so it must not reach a maximum or a mean.
+    if math.isnan(after) or not math.isfinite(before) or not before:
+        return math.inf
+    return (after - before) / abs(before)
 
 
 def _shape(value: Any) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from packaging.version import Version
 
 from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
-from tunematrix.base.errors import UnresolvableError, UsageError
-from tunematrix.base.record import Record
+from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
+from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
 from tunematrix.locks import releases
 from tunematrix.locks.releases import Release
@@ -134,12 +134,19 @@ def test_a_request_that_asks_for_nothing_new_is_an_error(base: Baseline) -> None
 
 
 def test_a_model_that_cannot_be_had_is_an_error(runs: Callable[..., Upgrader]) -> None:
+    names = ("import", "finetune", "finetune-resume", "align", "align-resume", "generate")
+    stages = [Result(name=name, outcome="not_run") for name in names]
+    error = Failure(type="Skipped", message="no such repository")
     skipped = replace(
-        failed("download", "Skipped", outcome="skipped", message="no such repository"), outcome="skipped"
+        GOOD, outcome="skipped", stages=(*stages, Result(name="download", outcome="skipped", error=error))
     )
 
     with pytest.raises(UsageError, match=r"cannot be had: no such repository"):
         runs(skipped, {}).evaluate(["trl==2.0"])
+    silent = replace(error, message="the Hub does not answer")
+    unreachable = replace(skipped, stages=(*stages, Result(name="download", outcome="skipped", error=silent)))
+    with pytest.raises(InfrastructureError):
+        runs(unreachable, {}).evaluate(["trl==2.0"])
 
 
 def test_what_failed_on_both_sides_comes_first(runs: Callable[..., Upgrader]) -> None:

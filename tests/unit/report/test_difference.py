@@ -59,7 +59,7 @@ AFTER = replace(
 )
 EXPECTED = """BREAKS: old -> new
              not everything was tested, 1 broken, 2 train otherwise, 1 changed default, 2 edits
-not tested   align-resume: did not run, because something before failed
+not tested   align-resume: did not run on both sides
 broken       unexplained: DPO fails: KeyError: 'x' (trl/x.py:1)
              align passed -> failed: KeyError: 'x' (trl/x.py:1)
 training     unexplained: SFT has a different loss on the same tokens: the fine-tuning stage

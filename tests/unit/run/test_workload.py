@@ -65,6 +65,17 @@ def test_a_file_outside_that_the_workload_names_counts(
     assert workload.digest(folder) != before
 
 
+def test_what_a_named_script_imports_counts(folder: Path) -> None:
+    (folder / "test_script.py").write_text('run("../train.py")')
+    (folder.parent / "train.py").write_text("from lib import common\nimport helper\n")
+    (folder.parent / "helper.py").write_text("one")
+    before = workload.digest(folder)
+
+    (folder.parent / "helper.py").write_text("two")
+
+    assert workload.digest(folder) != before
+
+
 def test_what_nothing_names_does_not_count(folder: Path) -> None:
     before = workload.digest(folder)
     (folder.parent / "other.py").write_text("x")

@@ -52,6 +52,11 @@ SIGNED = replace(GOOD, signatures={"trl.X": ["a", "b"]})
 EXCHANGE = Result(name="exchange:load", outcome="failed", error=Failure(type="UnpicklingError", message="x"))
 PROBED = replace(GOOD, probes=(*GOOD.probes, Result(name="merge", outcome="passed")))
 
+NAN = float("nan")
+TRAINS = Result(name="train", outcome="passed")
+FAILS = Result(name="train", outcome="failed", error=Failure(type="ValueError", message="x"))
+UNTRIED = replace(GOOD, stages=tuple(Result(name=name, outcome="unavailable") for name in STAGES))
+
 CASES = {
     "nothing": (GOOD, GOOD, answer.SAFE, 0),
     "a stage fails": (GOOD, failed("align"), answer.BREAKS, 1),
@@ -96,6 +101,29 @@ CASES = {
         3,
     ),
     "not installed": (GOOD, replace(GOOD, outcome="uninstallable", stages=()), answer.CANNOT_TELL, 3),
+    "NaN after a number": (
+        numbers(a__loss=[1.0, 2.0]),
+        numbers(a__loss=[1.0, float("nan")]),
+        answer.BREAKS,
+        1,
+    ),
+    "a test of one name in two files": (
+        replace(GOOD, probes=(*GOOD.probes, TRAINS, TRAINS)),
+        replace(GOOD, probes=(*GOOD.probes, FAILS, TRAINS)),
+        answer.BREAKS,
+        1,
+    ),
+    "a test leaves a trace only if it fails": (
+        GOOD,
+        replace(GOOD, outcome="failed", probes=(*GOOD.probes, FAILS)),
+        answer.BREAKS,
+        1,
+    ),
+    "no numbers at all": (numbers(a__b__loss=1.0), GOOD, answer.CANNOT_TELL, 3),
+    "no fingerprint before": (replace(GOOD, probes=()), GOOD, answer.CANNOT_TELL, 3),
+    "no packages": (GOOD, replace(GOOD, environment={}), answer.CANNOT_TELL, 3),
+    "an outcome without a reason": (GOOD, replace(GOOD, outcome="crashed"), answer.CANNOT_TELL, 3),
+    "no stage was tried": (UNTRIED, UNTRIED, answer.CANNOT_TELL, 3),
     "a probe did not run": (PROBED, GOOD, answer.CANNOT_TELL, 3),
     "what failed passes now": (failed("align"), GOOD, answer.BEHAVIOUR_CHANGES, 1),
 }
@@ -211,6 +239,56 @@ def test_only_a_finding_that_is_there_and_harmless_can_be_accepted(
     with pytest.raises(UsageError, match=message):
         accepted.add(tmp_path, name, "fine", found, ["trl==2.0"])
     assert not (tmp_path / accepted.FILE).exists()
+
+
+ROWS = """schema = 1
+[[accepted]]
+id = "loss-moves"
+when = ["trl>=2.0"]
+reason = "old"
+expires = 2030-01-01
+[[accepted]]
+id = "loss-moves"
+when = ["trl==1.5"]
+reason = "another stack"
+expires = 2030-01-01
+[[accepted]]
+id = "unrelated"
+when = ["trl>=2.0"]
+reason = "stays"
+expires = 2030-01-01
+"""
+
+
+def test_accepting_touches_no_other_entry(tmp_path: Path) -> None:
+    before, after, knowledge = changed()
+    (tmp_path / accepted.FILE).write_text(ROWS)
+    found = judge(before, after, knowledge).findings
+    accepted.add(tmp_path, "loss-moves", "new hf_AbcdefghijklmnopQrstuvwxyz01234567", found, ["trl==2.0"])
+
+    reasons = [entry.reason for entry in accepted.load(tmp_path).entries]
+    assert reasons[:2] == ["another stack", "stays"]
+    assert "hf_Abcdefg" not in (tmp_path / accepted.FILE).read_text()
+
+
+@pytest.mark.parametrize("text", ["schema = 1\naccepted = []\n", "schema = 1\naccepted = [{id = 'x'}]\n"])
+def test_a_file_that_cannot_be_added_to_stays_as_it_is(tmp_path: Path, text: str) -> None:
+    before, after, knowledge = changed()
+    (tmp_path / accepted.FILE).write_text(text)
+
+    with pytest.raises(UsageError, match=r"as \[\[accepted\]\]"):
+        accepted.add(tmp_path, "loss-moves", "x", judge(before, after, knowledge).findings, ["trl==2.0"])
+    assert (tmp_path / accepted.FILE).read_text() == text
+
+
+@pytest.mark.parametrize("line", ['when = ["trl"]', 'when = ["trl @ https://x/y"]', 'reason = " "'])
+def test_an_entry_that_says_too_little_is_an_error(tmp_path: Path, line: str) -> None:
+    key = line.partition(" ")[0]
+    lines = [row for row in ROWS.splitlines()[:6] if not row.startswith(key)]
+    (tmp_path / accepted.FILE).write_text("\n".join([*lines, line]))
+
+    with pytest.raises(UsageError, match=r"not conditions|needs a reason"):
+        accepted.load(tmp_path)
 
 
 def test_accepting_again_replaces_the_entry_and_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
