@@ -121,8 +121,8 @@ def check_writable(path: Path | None) -> None:
     """Raise ``UsageError`` before anything runs if ``path`` cannot be written afterwards."""
     if not path:
         return
-    if len(os.fsencode(path.name)) > LONGEST_NAME or path.is_dir():
-        raise UsageError(f"--markdown {path}: is a folder, or its name is too long; name a file")
+    if len(os.fsencode(path.name)) > LONGEST_NAME or (path.exists() and not path.is_file()):
+        raise UsageError(f"--markdown {path}: is no regular file, or its name is too long; name a file")
     if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
         raise UsageError(f"--markdown {path}: the folder {path.parent} is not there or not writable")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.files import check_inside
+from tunematrix.base.files import check_inside, write_atomic
 
 
 @pytest.fixture(name="folder")
@@ -33,3 +34,14 @@ def test_a_path_inside_is_returned(folder: Path, name: str) -> None:
 def test_a_path_that_leads_out_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(UsageError, match="leads out of"):
         check_inside(folder / name, folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    before = path.stat().st_mode
+
+    with pytest.raises(UsageError, match="no regular file"):
+        write_atomic(path, "x")
+    assert path.stat().st_mode == before

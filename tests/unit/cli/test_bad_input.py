@@ -43,8 +43,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["run", "a", "-k", "((("], "-k '(((': not an expression"),
         (["upgrade", "trl==2.0", "--markdown", "/nope/x.md"], "the folder /nope is not there"),
-        (["upgrade", "trl==2.0", "--markdown", "/tmp"], "is a folder, or its name is too long"),
-        (["upgrade", "trl==2.0", "--markdown", "x" * 300], "is a folder, or its name is too long"),
+        (["upgrade", "trl==2.0", "--markdown", "/tmp"], "is no regular file, or its name is too long"),
+        (["upgrade", "trl==2.0", "--markdown", "x" * 300], "is no regular file, or its name is too long"),
         (["upgrade", "--against", "plain"], "this cell pins nothing that can be requested"),
         (["upgrade", "trl==2.0", "--baseline", "x" * 300], "no cell 'xxx"),
         (["lock", "--from", "x" * 300, "--name", "b"], "too long"),
