@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.shared import reading
 from tunematrix.shared.reading import UnreadableError
+from tunematrix.shared.suggest import did_you_mean
 
 TYPE_NAMES: Final[Mapping[type, str]] = {
     int: "a whole number",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.cli.questions import JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.questions import bisect, candidate
@@ -15,6 +15,7 @@ from tunematrix.report import answers
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
 from tunematrix.shared.stages import STAGES
+from tunematrix.shared.suggest import did_you_mean
 
 
 @click.command("bisect")

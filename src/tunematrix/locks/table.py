@@ -13,10 +13,11 @@ from typing import Any, Final
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.base.store import CANDIDATES, OTHER_FILES
 from tunematrix.base.toml import check_keys, check_schema, read, unreadable_is_usage_error
 from tunematrix.shared import reading
+from tunematrix.shared.suggest import did_you_mean
 
 SCHEMA: Final = 1
 CELL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,79}")

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar
 
 from tunematrix.pipeline.config import DownloadConfig, DownloadEntry
-from tunematrix.pipeline.errors import ConfigError, HubError, did_you_mean
+from tunematrix.pipeline.errors import ConfigError, HubError
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.suggest import did_you_mean
 
 STAGING: Final = ".tunematrix-incoming"  # so that it is nobody else's folder
 CHUNK: Final = 1024 * 1024

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 
 class PipelineError(Exception):
     """A message for people, and the exit code of the command that raised it."""
@@ -22,11 +19,3 @@ class HubError(PipelineError):
     """The Hub did not deliver: unreachable, refused, missing, or damaged."""
 
     exit_code = 3
-
-
-def did_you_mean(name: str, valid_names: Iterable[str]) -> str:
-    """A message suffix: ``; did you mean ...`` or, if no valid name is similar, ``; valid: ...``."""
-    names = list(valid_names)
-    if matches := difflib.get_close_matches(name, names, n=1):
-        return f"; did you mean '{matches[0]}'?"
-    return f"; valid: {', '.join(names)}" if names else ""

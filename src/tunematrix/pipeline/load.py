@@ -14,9 +14,10 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 from tunematrix.pipeline.combinations import check_combinations
 from tunematrix.pipeline.config import AlignConfig, DownloadConfig, FinetuneConfig, GenerateConfig
-from tunematrix.pipeline.errors import ConfigError, did_you_mean
+from tunematrix.pipeline.errors import ConfigError
 from tunematrix.shared import secrets
 from tunematrix.shared.reading import UnreadableError, expand_path, parse_yaml, read_text
+from tunematrix.shared.suggest import did_you_mean
 
 TOKEN: Final = "huggingface.token"  # noqa: S105  # the only key with a secret
 VARIABLE: Final = re.compile(r"\$\{(\w+)\}")

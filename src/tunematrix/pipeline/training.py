@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from tunematrix.pipeline import generate
 from tunematrix.pipeline.config import Device, PreferenceDataset, Sample, Schedule, TextDataset
-from tunematrix.pipeline.errors import ConfigError, did_you_mean
+from tunematrix.pipeline.errors import ConfigError
 from tunematrix.pipeline.models import resolve_device
 from tunematrix.pipeline.trace import Trace, watch_batches
+from tunematrix.shared.suggest import did_you_mean
 
 # Names that only the trainer knows: how its error begins, and the key with the name.
 WRONG_NAMES: Final = {"Unknown loss type": "alignment.loss_type", "Target modules": "lora.targets"}

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tunematrix.base.errors import InfrastructureError, UsageError, did_you_mean
+from tunematrix.base.errors import InfrastructureError, UsageError
 from tunematrix.hub.models import MODELS, prepare, tiny_folders
 from tunematrix.hub.server import serving
 from tunematrix.shared.repos import RULE, is_repo_id
 from tunematrix.shared.secrets import clean_token, mask
+from tunematrix.shared.suggest import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

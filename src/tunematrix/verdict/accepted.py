@@ -13,10 +13,11 @@ import tomlkit
 import tomlkit.items
 from packaging.requirements import InvalidRequirement, Requirement
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.toml import check_keys, check_schema, read
 from tunematrix.shared.secrets import mask
+from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import meets_all
 

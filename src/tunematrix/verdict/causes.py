@@ -13,9 +13,10 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.base.toml import check_keys, check_schema, read
 from tunematrix.base.versions import parse_version
+from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict.diff import Change, Diff
 
 FILE: Final = "known-changes.toml"

@@ -14,11 +14,12 @@ import re2
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tunematrix.base.errors import UsageError, did_you_mean
+from tunematrix.base.errors import UsageError
 from tunematrix.base.record import UNTESTABLE, Failure, Record, Result
 from tunematrix.base.toml import check_keys, check_schema, read_with_text
 from tunematrix.base.versions import parse_requirement, parse_version
 from tunematrix.shared.stages import STAGES
+from tunematrix.shared.suggest import did_you_mean
 
 FILE: Final = "known-issues.toml"
 SCHEMA: Final = 1
