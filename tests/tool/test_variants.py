@@ -25,6 +25,6 @@ def test_every_option_works_in(cell: str, tmp_path: Path) -> None:
     process = subprocess.run(command, cwd=ROOT, env=variables, check=False, capture_output=True, text=True)
 
     assert process.returncode == 0, process.stdout + process.stderr
-    record = json.loads((tmp_path / cell / "partial.json").read_text())
+    record = json.loads((tmp_path / "tiny-llama" / cell / "partial.json").read_text())
     assert len(record["probes"]) == 15
     assert {probe["outcome"] for probe in record["probes"]} == {"passed"}
