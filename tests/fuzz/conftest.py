@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "fuzz",
-    max_examples=int(os.environ.get("TUNEMATRIX_FUZZ", "25")),
+    max_examples=int(os.environ.get("TUNEMATRIX_FUZZ", "10")),
     deadline=None,  # speed is measured in benchmarks
     database=None,
     suppress_health_check=list(HealthCheck),
