@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
+from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record, from_dict
 from tunematrix.base.store import Store
 from tunematrix.locks import lock, table
+from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate
 from tunematrix.questions.candidate import Baseline, Candidate
-from tunematrix.questions.upgrade import Answer, Fix, advise
+from tunematrix.questions.upgrade import Answer, Fix, Upgrader, advise, check_moved
 from tunematrix.report import upgrade as report
+from tunematrix.run.options import Options
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, SAFE_WITH_EDITS, Knowledge, judge
 
 ROOT = Path(__file__).parents[3]
@@ -112,6 +115,34 @@ def test_the_tried_fix_repairs_the_resume() -> None:
 
     assert fixed is not None
     assert "dpo-resume-loses-adapter" not in {one.id for one in fixed.judgement.findings}
+
+
+def test_a_release_that_the_baseline_has_already_is_no_upgrade() -> None:
+    """``upgrade accelerate==1.15.0`` once answered SAFE, and moved nothing."""
+    matrix = table.load(ROOT / "constraints")
+    packages = lock.read_versions(matrix.lock_path(matrix.cell("trl-0.26")))
+    base = Baseline(cell=matrix.cell("trl-0.26"), matrix=matrix, store=Store(Path("x")), packages=packages)
+    same = "".join(f"{name}=={version}\n" for name, version in packages.items())
+    made, _ = candidate.describe(base, ["accelerate==1.15.0"], same, base.store)
+
+    with pytest.raises(UsageError) as caught:
+        check_moved(made, base)
+    assert str(caught.value) == (
+        "accelerate==1.15.0 asks for nothing new: trl-0.26 has accelerate 1.15.0 already; "
+        "name another release, such as 'accelerate==...'"
+    )
+
+
+def test_causes_and_fixes_hold_for_a_baseline_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in the constraints folder, not beside the scratch lock of somebody's file."""
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(ROOT / "constraints"))
+    base = Baseline(cell=Cell(name="ours"), matrix=Matrix(folder=tmp_path, cells=()), store=Store(tmp_path))
+    upgrader = Upgrader(base=base, options=Options(), store=base.store, progress=lambda _: None)
+
+    assert upgrader.knowledge.known
+    assert upgrader.knowledge.ledger.issues
 
 
 if __name__ == "__main__":
