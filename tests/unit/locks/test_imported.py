@@ -323,7 +323,7 @@ def test_a_wheel_that_something_refuses_gives_way(tmp_path: Path, fake_uv: FakeU
 def test_without_the_index_of_cpu_builds_torch_comes_from_the_package_index(
     tmp_path: Path, fake_uv: FakeUv
 ) -> None:
-    unreachable = (1, "", "error: Failed to fetch: `https://torch.example/whl/cpu/torch/`")
+    unreachable = (1, "", "error: Failed to fetch: `https://wheels.pytorch.org/whl/cpu/torch/`")
 
     calls = imported_with(tmp_path, fake_uv, "torch==2.9.0\n", unreachable, RESULT)
 
