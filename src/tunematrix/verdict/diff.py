@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import Record, Result
+from tunematrix.base.record import Record
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import tolerances
+from tunematrix.verdict.outcomes import compared_probes, stage_verdict
 
 VERDICTS: Final = ("regressed", "unknown", "fixed", "changed", "same")  # the worst first
 ABSENT: Final = "<absent>"
@@ -73,7 +74,8 @@ def compare(before: Record | None, after: Record | None) -> Diff:
     if before is None or after is None:
         stages = {name: (_outcome(before, name), _outcome(after, name), "unknown") for name in STAGES}
         return Diff(verdict="unknown", stages=stages)
-    pairs = {name: (before.stage(name), after.stage(name)) for name in STAGES} | _probes(before, after)
+    pairs = {name: (before.stage(name), after.stage(name)) for name in STAGES}
+    pairs |= compared_probes(before, after)
     stages = {name: (old.outcome, new.outcome, stage_verdict(old, new)) for name, (old, new) in pairs.items()}
     changes = tuple(change for find_changes in COMPARISONS for change in find_changes(before, after))
     verdicts = {verdict for _, _, verdict in stages.values()}
@@ -88,45 +90,6 @@ def compare(before: Record | None, after: Record | None) -> Diff:
 
 def _outcome(record: Record | None, name: str) -> str:
     return record.stage(name).outcome if record else "unknown"
-
-
-def _probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
-    """The probes of ``before``; one that ``after`` does not have did not run there.
-
-    A probe that only ``after`` has comes from a newer test, and is no evidence. What a candidate does with
-    its baseline's files is done in candidates alone.
-    """
-    old, new = (_worst_probes(record) for record in (before, after))
-    return {
-        f"probe:{name}": (old[name], new.get(name, Result(name=name, outcome="not_run")))
-        for name in old
-        if name in new or not name.startswith("exchange")
-    }
-
-
-def _worst_probes(record: Record) -> dict[str, Result]:
-    """The probes by name; of several with one name, such as tests in two files, one that did not pass."""
-    passed_first = sorted(record.probes, key=lambda probe: probe.outcome != "passed")
-    return {probe.name: probe for probe in passed_first}
-
-
-def stage_verdict(before: Result, after: Result) -> str:
-    """``regressed``, ``fixed``, ``changed``, ``same``, or ``unknown`` if either says nothing.
-
-    It did not run, or the machine ended it.
-    """
-    states = [
-        "passed" if result.outcome == "passed" else "failed" if result.failed else ""
-        for result in (before, after)
-    ]
-    if "" in states:
-        return "same" if before.outcome == after.outcome == "unavailable" else "unknown"
-    if states == ["passed", "failed"]:
-        return "regressed"
-    if states == ["failed", "passed"]:
-        return "fixed"
-    failures = [(result.outcome, result.error.type if result.error else "") for result in (before, after)]
-    return "same" if failures[0] == failures[1] else "changed"
 
 
 def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:

@@ -15,6 +15,7 @@ from tunematrix.base.versions import parse_version
 from tunematrix.verdict import diff, tolerances
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.ledger import Issue, Ledger
+from tunematrix.verdict.outcomes import stage_verdict
 
 
 @pytest.mark.parametrize(
@@ -67,5 +68,5 @@ def test_what_the_machine_ended_is_unknown_and_no_regression(outcome: str) -> No
     passed = Result(name="align", outcome="passed")
     killed = Result(name="align", outcome=outcome, error=Failure(type="SIGKILL", message="killed"))
 
-    assert diff.stage_verdict(passed, killed) == "unknown"
-    assert diff.stage_verdict(killed, passed) == "unknown"
+    assert stage_verdict(passed, killed) == "unknown"
+    assert stage_verdict(killed, passed) == "unknown"
