@@ -110,6 +110,11 @@ def test_the_gate_and_the_finding_that_matters(name: str) -> None:
     assert len(fields) == len(set(fields)), "a difference belongs to two findings"
 
 
+@pytest.mark.parametrize(("page", "name"), [("README.md", "trl-1.16.0"), ("docs/upgrade.md", "trl-0.29.1")])
+def test_the_pages_show_what_a_run_prints(page: str, name: str) -> None:
+    assert text(name) in (ROOT / page).read_text(encoding="utf-8")
+
+
 def test_the_tried_fix_repairs_the_resume() -> None:
     fixed = answer("trl-1.16.0").fix
 
