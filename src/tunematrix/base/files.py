@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tunematrix.base.errors import UsageError
@@ -22,6 +23,11 @@ def check_inside(path: Path, folder: Path) -> Path:
     if not inside:
         raise UsageError(f"{str(path)!r:.200}: refused, because it leads out of {folder}")
     return path
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below ``folder``, without byte code."""
+    yield from (file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
 
 
 def write_atomic(path: Path, text: str, *, masked: bool = True) -> None:

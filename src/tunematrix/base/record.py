@@ -129,6 +129,11 @@ class Record:
         matches = (stage for stage in self.stages if stage.name == name)
         return next(matches, Result(name=name, outcome="not_run"))
 
+    def error_of(self, name: str) -> Failure | None:
+        """The error of a stage or a probe, which may also be called ``probe:NAME``."""
+        errors = {part.name: part.error for part in (*self.stages, *self.probes)}
+        return errors.get(name.removeprefix("probe:"))
+
 
 def _machine_error(error: Failure | None) -> Failure | None:
     return error if error and is_infrastructure(error.type, error.message) else None

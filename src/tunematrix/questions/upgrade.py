@@ -76,6 +76,7 @@ class Upgrader:
     store: Store
     progress: Progress
     knowledge: Knowledge = field(default_factory=lambda: Knowledge.load(table.constraints_folder()))
+    baselines: list[Record] = field(default_factory=list)  # its record, once it has run
 
     def evaluate(self, requests: Sequence[str], *, with_fix: bool = True) -> Answer:
         """Run baseline and candidate, load the baseline's checkpoints in the candidate, and judge.
@@ -110,10 +111,14 @@ class Upgrader:
         )
 
     def _run_baseline(self) -> Record:
+        """The record of the baseline; runs it once for all requests, also with ``rerun``."""
+        if self.baselines:
+            return self.baselines[0]
         self.progress(f"baseline {self.base.cell.name}: running, unless its record can be reused")
         before = candidates.run_baseline(self.base, dataclasses.replace(self.options, keep_artifacts=True))
-        self.progress(f"  {'reused' if before.reused else f'ran in {before.seconds:.0f} s'}")
+        self.progress(_how(before))
         _check_model(before, self.options.model)
+        self.baselines.append(before)
         return before
 
     def _run_candidate(self, candidate: Candidate, before: Record) -> Record:
@@ -122,7 +127,7 @@ class Upgrader:
         exchange = kept if artifacts.belong_to(kept, before) else None
         options = dataclasses.replace(self.options, exchange=exchange)
         after = candidates.run(candidate, options, self.store)
-        self.progress(f"  {'reused' if after.reused else f'ran in {after.seconds:.0f} s'}")
+        self.progress(_how(after))
         diff.check_comparable(before, after)
         return after
 
@@ -156,6 +161,10 @@ class Upgrader:
                 answer = judge(before, record, self.knowledge).answer
                 best = (version, answer) if answer not in (BREAKS, CANNOT_TELL) else best
         return (f"{package} {best[0]}", best[1]) if best else None
+
+
+def _how(record: Record) -> str:
+    return "  reused" if record.reused else f"  ran in {record.seconds:.0f} s"
 
 
 # What a Hub says of a model that is not there, or that the token does not open.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tunematrix.base.record import Failure, Record
+from tunematrix.base.record import Record
 from tunematrix.report import screen
 from tunematrix.report.escape import inline_code, link, plain_text, shorten
 from tunematrix.report.summary import change_json, finding_json
@@ -68,14 +68,9 @@ def _stages(record: Record, diff: Diff, verdict: str) -> Iterator[Entry]:
     """The stages and probes with ``verdict``, with the error of ``record``."""
     for name, (before, after, stage_verdict) in diff.stages.items():
         if stage_verdict == verdict and not (verdict == "unknown" and before == after):
-            error = _error(record, name)
+            error = record.error_of(name)
             suffix = f" [{kind_of((name,), error)}] {error.one_line}" if error else ""
             yield Entry(f"{name}: {before} -> {after}{suffix}")
-
-
-def _error(record: Record, name: str) -> Failure | None:
-    results = [*record.stages, *record.probes]
-    return next((result.error for result in results if result.name == name.removeprefix("probe:")), None)
 
 
 def _number(change: Change) -> Entry:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import tunematrix
+from tunematrix.base.files import files_below
 from tunematrix.base.record import Record
 from tunematrix.run import workload
 from tunematrix.run.options import Options
@@ -52,13 +52,6 @@ def suite_folder() -> Path:
 def hash_tree(path: Path) -> str:
     """A hash over the names and contents of all files in the folder ``path``, or of the file ``path``."""
     digest = hashlib.sha256()
-    for file in sorted(_files(path)):
+    for file in sorted([path] if path.is_file() else files_below(path)):
         digest.update(f"{file.relative_to(path.parent).as_posix()}\0".encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    else:
-        yield from (file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

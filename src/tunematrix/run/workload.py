@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tunematrix.base.errors import UsageError
+from tunematrix.base.files import files_below
 
 CONFIGURATIONS: Final = ("download.yaml", "finetune.yaml", "align.yaml", "generate.yaml")
 TESTS: Final = "test_*.py"
@@ -34,7 +35,7 @@ def digest(folder: Path) -> str:
 
     A script that a test starts, or data beside the folder, decides the result as well.
     """
-    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    own = sorted(files_below(folder))
     result = hashlib.sha256()
     for file in (*own, *sorted(_reached(folder, own) - {path.resolve() for path in own})):
         name = file.relative_to(folder) if file.is_relative_to(folder) else file.name

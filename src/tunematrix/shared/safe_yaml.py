@@ -51,7 +51,7 @@ class Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         alias = self.check_event(yaml.AliasEvent)
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's stubs
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise ConstructorError(None, None, f"nested more than {MAX_DEPTH} levels deep", mark)

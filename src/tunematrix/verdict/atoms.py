@@ -68,13 +68,13 @@ def _stage_atoms(before: Record, after: Record, diff: Diff) -> Iterator[Atom]:
     # A fingerprint that fails along with a stage has the same cause.
     main = [name for name in lost if not name.startswith(FINGERPRINT_PROBE)] or lost
     for name in main:
-        yield _broken(name, diff, _error(after, name))
+        yield _broken(name, diff, after.error_of(name))
     # What only the candidate does, with its baseline's files, and tests that only leave a trace if they fail.
     for probe in after.probes:
         if f"probe:{probe.name}" not in diff.stages and probe.outcome in FAILED_OUTCOMES:
             yield _broken(probe.name, diff, probe.error)
     for name, (was, now, verdict) in diff.stages.items():
-        error = _error(before, name)
+        error = before.error_of(name)
         if verdict == "fixed":
             yield Atom(
                 name=name,
@@ -184,11 +184,6 @@ def _is_generation(change: Change) -> bool:
         return False
     found = topic(change.name)
     return found.family == "generation" and found.quantity == "output"
-
-
-def _error(record: Record, name: str) -> Failure | None:
-    parts = {part.name: part.error for part in (*record.stages, *record.probes)}
-    return parts.get(name.removeprefix("probe:"))
 
 
 def _still_works(name: str, after: Record) -> bool:

@@ -335,3 +335,20 @@ def test_bounds_are_shown_as_a_fragment_of_pyproject_toml() -> None:
         "\nhighest together: trl 0.26.2, peft 0.21.2: works; narrowed, since the ends together: align: x\n"
     ) in text
     assert text.endswith(answer.upstream[0])
+
+
+def test_the_baseline_runs_once_for_all_requests(
+    runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrader = runs(GOOD, {"trl==2.0": GOOD, "trl==3.0": GOOD})
+    baselines: list[Record] = []
+
+    def run_baseline(*_: object) -> Record:
+        baselines.append(GOOD)
+        return GOOD
+
+    monkeypatch.setattr(candidate, "run_baseline", run_baseline)
+    for request in ("trl==2.0", "trl==3.0"):
+        upgrader.evaluate([request])
+
+    assert len(baselines) == 1
