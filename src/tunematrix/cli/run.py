@@ -18,7 +18,7 @@ from tunematrix.report import summary as view
 from tunematrix.report import terminal, write
 from tunematrix.report.rows import Row, day, reasons
 from tunematrix.run import cell as cells
-from tunematrix.run.options import Options
+from tunematrix.run.options import DEPTHS, FULL, Options
 from tunematrix.shared.output import print_lines
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import ledger
@@ -38,6 +38,13 @@ PATH = click.Path(path_type=Path)
     "-k", "select", metavar="EXPR", help="Run only the tests that match; leave the record as it is."
 )
 @click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data and tests.")
+@click.option(
+    "--depth",
+    type=click.Choice(DEPTHS),
+    default=FULL,
+    show_default=True,
+    help="quick leaves out what the fingerprint measures by method: every option, relations, returns.",
+)
 def run(name: str, **arguments: Any) -> int:
     """Run one cell and update the summary."""
     matrix, options = table.load(), Options(**arguments)

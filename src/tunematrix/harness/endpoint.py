@@ -56,7 +56,8 @@ def _start_embedded_hub() -> Iterator[None]:
     with server.serving(root) as hub:
         local = {"HF_ENDPOINT": hub.url, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
         tiny = os.pathsep.join(str(path) for path in models.tiny_folders())
-        os.environ.update({**local, "TUNEMATRIX_REPO": model.repo, "TUNEMATRIX_TINY": tiny})
+        folders = {"TUNEMATRIX_TINY": tiny, "TUNEMATRIX_FORMATS": str(models.formats_folder())}
+        os.environ.update({**local, **folders, "TUNEMATRIX_REPO": model.repo})
         yield
 
 

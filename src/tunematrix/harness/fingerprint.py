@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from tunematrix.harness import measures, names, surface
-from tunematrix.harness.isolate import Work, run_parallel
+from tunematrix.harness.isolate import Work, run_isolated, run_parallel
+from tunematrix.harness.measures.lab import Lab
 from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
@@ -28,7 +32,10 @@ def measure(folder: Path) -> None:
     download = flow.download(reported=False)
     chosen = flow.model if download.outcome == "passed" and flow.model.name not in tiny_models else None
     works: dict[str, Work] = {"surface": survey}
-    for group in measures.plan(tiny_models, chosen):
+    full = os.environ.get("TUNEMATRIX_DEPTH", "full") == "full"
+    if tiny_models:
+        import_what_training_imports(next(iter(tiny_models.values())), folder / "warm-up")
+    for group in measures.plan(tiny_models, chosen, full=full):
         works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
     group_names = list(works)
     failures = []
@@ -41,6 +48,24 @@ def measure(folder: Path) -> None:
     assert not failures, "\n".join(failures)
     if not tiny_models:
         pytest.skip("TUNEMATRIX_TINY names no tiny models; 'nox -s e2e' makes them")
+
+
+def import_what_training_imports(model: Path, folder: Path) -> None:
+    """Import here, once, what a first training imports while it runs, so that not every child does.
+
+    Old releases import ``torch._dynamo`` in the first forward pass of a Llama: 4 s of each child. What fails
+    to import here fails where it is needed.
+    """
+
+    def train(trace: Trace) -> None:
+        before = set(sys.modules)
+        lab = Lab(model=model, tokenizer=model, folder=folder, trace=trace, prefix="", name="warm_up")
+        lab.train(lab.trainer("SFT", [{"text": "The sky"}], dataset_text_field="text", max_length=8))
+        trace.numbers = {"modules": sorted(set(sys.modules) - before)}
+
+    for name in run_isolated(train, time_limit()).numbers.get("modules", ()):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def survey(trace: Trace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,20 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def lora_config(lora: Lora, method: str) -> Any:
-    """peft's configuration for ``lora``, ``dora`` or ``rslora``; None for ``full``."""
+    """peft's configuration for ``lora``, ``dora`` or ``rslora``; None for ``full``.
+
+    Arguments that old releases do not have are passed only to ask for what they do. Raises ``ConfigError`` if
+    the release does not have what is asked for.
+    """
     if method == "full":
         return None
     from peft import LoraConfig
 
+    variant = {"dora": "use_dora", "rslora": "use_rslora"}.get(method)
+    if variant and variant not in compat.accepted_arguments(LoraConfig):
+        raise ConfigError(
+            f"training.method: peft {version('peft')} has no {method}; use 'lora', or a newer peft"
+        )
     targets = list(lora.targets) if isinstance(lora.targets, tuple) else lora.targets
     return LoraConfig(
         r=lora.rank,
@@ -85,6 +95,5 @@ def lora_config(lora: Lora, method: str) -> Any:
         lora_dropout=lora.dropout,
         target_modules=targets,
         task_type="CAUSAL_LM",
-        use_dora=method == "dora",
-        use_rslora=method == "rslora",
+        **({variant: True} if variant else {}),
     )

@@ -18,7 +18,7 @@ from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import artifacts, environment, evidence, models, process, revision, workload
 from tunematrix.run.keys import is_reusable, key
-from tunematrix.run.options import Options
+from tunematrix.run.options import FULL, Options
 from tunematrix.shared import secrets
 
 ATTEMPTS: Final = 3
@@ -111,13 +111,20 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
                 "packages": packages,
             },
             model={"name": choice.name, "revision": hub_revision, "hub": choice.hub},
-            options={"workload": workload.digest(options.workload)} if options.workload else {},
+            options=_recorded_options(options),
         )
         record = dataclasses.replace(record, key=key(record, options))
         if earlier := _reusable_record(record, options, store):
             return earlier
         environment.sync(venv, lock_path, cell)
         return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
+
+
+def _recorded_options(options: Options) -> dict[str, str]:
+    """The options that records must share to be comparable, as far as they are not the defaults."""
+    digest = workload.digest(options.workload) if options.workload else ""
+    depth = "" if options.depth == FULL else options.depth
+    return {name: value for name, value in (("workload", digest), ("depth", depth)) if value}
 
 
 def _reusable_record(record: Record, options: Options, store: Store) -> Record | None:
@@ -162,7 +169,7 @@ def _run_tests(
     variables = environment.variables(
         venv, run_folder, hub.variables, real_hub=record.model["hub"] != "embedded"
     )
-    variables |= {"TUNEMATRIX_CELL": record.cell, **_folder_variables(options)}
+    variables |= {"TUNEMATRIX_CELL": record.cell, **_option_variables(options)}
     command = process.command(venv, options, run_folder, report_log)
     if options.workload:
         secrets.add_files(options.workload)
@@ -179,9 +186,11 @@ def _run_tests(
     return completed
 
 
-def _folder_variables(options: Options) -> dict[str, str]:
+def _option_variables(options: Options) -> dict[str, str]:
     folders = {"TUNEMATRIX_WORKLOAD": options.workload, "TUNEMATRIX_ARTIFACTS": options.exchange}
-    return {name: str(folder.resolve()) for name, folder in folders.items() if folder}
+    return {"TUNEMATRIX_DEPTH": options.depth} | {
+        name: str(folder.resolve()) for name, folder in folders.items() if folder
+    }
 
 
 def _completed(record: Record, collected: evidence.Evidence) -> Record:

@@ -29,6 +29,7 @@ def key(record: Record, options: Options) -> str:
         "select": options.select,
         "sources": [hash_tree(folder) for folder in source_folders()],
         "workload": workload.digest(options.workload) if options.workload else "",
+        "depth": options.depth,
         **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from tunematrix.base.errors import InfrastructureError, UsageError
-from tunematrix.hub.models import MODELS, prepare, tiny_folders
+from tunematrix.hub.models import MODELS, formats_folder, prepare, tiny_folders
 from tunematrix.hub.server import serving
 from tunematrix.shared.repos import RULE, is_repo_id
 from tunematrix.shared.secrets import clean_token, mask
@@ -102,6 +102,7 @@ def hub_for(choice: Choice, cell: str) -> Iterator[HubAccess]:
     """
     common = {"TUNEMATRIX_MODEL": choice.name, "TUNEMATRIX_REPO": choice.repo, "TUNEMATRIX_HUB": choice.hub}
     common["TUNEMATRIX_TINY"] = os.pathsep.join(str(path) for path in tiny_folders())
+    common["TUNEMATRIX_FORMATS"] = str(formats_folder())
     if not choice.embedded:
         endpoint = {"HF_ENDPOINT": choice.url} if choice.url else {}
         yield HubAccess(variables={**common, **endpoint, **_token_variables()}, revision="main")

@@ -11,6 +11,9 @@ from typing import Final
 from tunematrix.base.errors import UsageError
 from tunematrix.shared.stages import DEFAULT_MODEL
 
+# The general measures take 20 s of one core; without them, a cell is done in half the time.
+FULL: Final = "full"
+DEPTHS: Final = ("quick", FULL)
 MAX_SECONDS: Final = 10_000_000.0  # four months; what waits for a process cannot wait for ever longer
 MAX_DEPTH: Final = 50  # of parentheses; pytest fails at some hundred
 WORD: Final = re.compile(r"[()]|[^() \t]+")
@@ -26,6 +29,7 @@ class Options:
     keep: bool = False
     select: str | None = None
     workload: Path | None = None
+    depth: str = FULL
     venv: Path | None = None
     keep_artifacts: bool = False  # keep the checkpoints for another cell to load
     exchange: Path | None = None  # kept checkpoints of another cell, to load and resume in this one

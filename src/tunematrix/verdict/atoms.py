@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
-from tunematrix.verdict import tolerances
+from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, DECLARED_SUFFIX, Change, Diff
 from tunematrix.verdict.ledger import Issue
@@ -20,6 +20,14 @@ SILENT_ERRORS: Final = ("Mismatch",)
 # of a first step is 5.8e-5.
 LAST_DIGITS: Final = 2e-5
 READABLE: Final = 80  # characters of two values that people take in at once
+# What happened to an option: severity and group.
+OF_OPTIONS: Final = {
+    "stopped": ("wrong", "no-effect"),
+    "other": ("training", ""),
+    "raises": ("edit", "options"),
+    "works": ("info", "works-now"),
+    "details": ("info", "details"),
+}
 FINGERPRINT_PROBE: Final = "probe:fingerprint"
 GENERATION: Final = "GenerationConfig"
 
@@ -142,12 +150,16 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     name, old, new = change.name, change.before, change.after
     if not tolerances.measures_behaviour(name):
         return "info", "details"
-    if name.endswith(".error"):
+    if name.endswith((".error", "_error")):
         return (
             ("broken", "raises") if old == ABSENT else ("info", "works-now" if new == ABSENT else "details")
         )
-    if ABSENT in (old, new):
+    if ABSENT in (old, new) or name.endswith(".unavailable"):
         return "info", "measured-on-one-side"
+    if effects.is_option(name):
+        return OF_OPTIONS[effects.transition(old, new)]
+    if is_call(name):
+        return _call_severity(old, new)
     if _has_nan(new) and not _has_nan(old):
         return "wrong", "nan"
     if tolerances.corrected(name, new, old):
@@ -158,6 +170,19 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     if moved and math.isfinite(moved.size) and moved.size < LAST_DIGITS:
         return "info", "last-digits"
     return "training", ""
+
+
+def _call_severity(old: Any, new: Any) -> tuple[str, str]:
+    """A call that returns something else, or raises, is an edit; of a wrong use, the error is a detail."""
+    raised = [isinstance(value, dict) and "raises" in value for value in (old, new)]
+    if raised == [True, False]:
+        return "info", "works-now"
+    return ("info", "details") if all(raised) else ("edit", "raises" if raised[1] else "returns")
+
+
+def is_call(name: str) -> bool:
+    """Whether the fingerprint field ``name`` describes what a call returns."""
+    return ".call." in name
 
 
 def _has_nan(value: Any) -> bool:

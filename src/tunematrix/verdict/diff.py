@@ -10,7 +10,7 @@ from typing import Any, Final
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict import tolerances
+from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.outcomes import compared_probes, stage_verdict
 
 VERDICTS: Final = ("regressed", "unknown", "fixed", "changed", "same")  # the worst first
@@ -62,6 +62,11 @@ def check_comparable(before: Record, after: Record) -> None:
                 f"{before.cell} ran with model {key} {old}, {after.cell} with {new}; "
                 f"run one again with the model of the other: nox -s 'e2e({before.cell})' -- --model ..."
             )
+    if before.options.get("depth") != after.options.get("depth"):
+        quick = before.cell if before.options.get("depth") else after.cell
+        raise UsageError(
+            f"{quick} ran with --depth quick, the other did not: nox -s 'e2e({quick})' runs it in full"
+        )
     if before.options != after.options:
         raise UsageError(
             f"{before.cell} and {after.cell} ran with different workloads; "
@@ -100,16 +105,31 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
     """
     fingerprints = before.fingerprint, after.fingerprint
     measures = [{_measure(name) for name in fingerprint} for fingerprint in fingerprints]
+    moved_bases = _moved_bases(*fingerprints)
     for name in sorted(fingerprints[0].keys() | fingerprints[1].keys()):
         old, new = (fingerprint.get(name, ABSENT) for fingerprint in fingerprints)
         if old is not ABSENT and new is not ABSENT:
-            if not tolerances.close(old, new, name):
+            if effects.is_option(name):
+                old, new = effects.differences(old, new, moved_bases.get(effects.base_of(name), frozenset()))
+                if new:
+                    yield Change(kind="fingerprint", name=name, before=old, after=new)
+            elif not tolerances.close(old, new, name):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
         elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
             without_name = fingerprints[0] if old is ABSENT else fingerprints[1]
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
+
+
+def _moved_bases(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """The fields in which the base runs of the sweep differ, by their prefix."""
+    moved: dict[str, set[str]] = {}
+    for name in before.keys() & after.keys():
+        prefix, dot, field_name = name.partition(f".{effects.BASE}.")
+        if dot and ".sweep." in prefix and not tolerances.close(before[name], after[name], name):
+            moved.setdefault(prefix + dot, set()).add(field_name)
+    return {prefix: frozenset(names) for prefix, names in moved.items()}
 
 
 def _measure(name: str) -> str:

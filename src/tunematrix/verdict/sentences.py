@@ -36,6 +36,9 @@ RELATIONS: Final = {
     "DPO resume": "a resumed DPO run is not the uninterrupted one",
     "adapters": "a saved or merged adapter is not the model that was trained",
     "tokenizer": "text does not come back from the tokenizer",
+    "relations": "results that must be equal differ",
+    "trainers": "a trainer beyond SFT and DPO does not do what it should",
+    "model formats": "models of another generation are not read as they were written",
 }
 # One of them, and several.
 INFO: Final = {
@@ -58,6 +61,9 @@ EDITS: Final = {
     "fields": ("configuration field", "gone"),
     "arguments": ("argument", "gone"),
     "names": ("name", "gone"),
+    "options": ("option", "that raises now"),
+    "raises": ("call", "that raises now"),
+    "returns": ("call", "that returns something else"),
 }
 
 
@@ -143,6 +149,8 @@ def _wrong_sentence(atom: Atom, topic: Topic) -> str:
         return f"{topic.family} gives NaN"
     if topic.subject == "gradient accumulation":
         return "gradient accumulation no longer gives the same training"
+    if atom.group == "no-effect":
+        return f"options of {topic.family} are accepted and have no effect any more"
     return RELATIONS.get(topic.family, f"{topic.family}: values that must be equal differ")
 
 
@@ -195,6 +203,8 @@ def edit(atom: Atom) -> str:
     if atom.kind == "default":
         owner, _, argument = atom.name.partition(".")
         return f"{owner}({argument}=)"
+    if atom.kind == "fingerprint":
+        return atom.topic.subject if atom.topic else atom.name
     call, _, argument = atom.name.partition("(")
     name = f"{call}({argument.rstrip(')')}=)" if argument else call
     if atom.after == ABSENT:

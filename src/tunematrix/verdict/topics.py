@@ -12,7 +12,17 @@ from typing import Final
 
 # In the order of cause and effect within one run: other tokens give another loss, and so on.
 QUANTITIES: Final = {
-    "tokens": ("*input_ids", "*labels", "*_mask", "rows", "position_ids", "batches", "ids", "chat"),
+    "tokens": (
+        "*input_ids",
+        "*labels",
+        "*_mask",
+        "rows",
+        "position_ids",
+        "batches",
+        "ids",
+        "chat",
+        "content",
+    ),
     "loss": ("*loss", "*losses", "loss_ratio_*"),
     "gradient": ("grad_norm*",),
     "log-probabilities": ("logps_*", "rewards_*", "entropy", "num_tokens"),
@@ -20,7 +30,8 @@ QUANTITIES: Final = {
     "learning rate": ("learning_rate",),
 }
 OTHER: Final = "other"
-RANKS: Final = (*QUANTITIES, OTHER)
+OPTION: Final = "option"
+RANKS: Final = (*QUANTITIES, OTHER, OPTION)
 FAMILIES: Final = {
     "finetune": "SFT",
     "finetune-resume": "SFT",
@@ -36,6 +47,14 @@ FAMILIES: Final = {
     "tokenizer": "tokenizer",
     "load": "loading",
     "adapter": "adapters",
+    "sweep.TrainingArguments.base": "Trainer",
+    "sweep.LoraConfig.base": "LoRA",
+    "sweep.SFTConfig.base": "SFT",
+    "sweep.DPOConfig.base": "DPO",
+    "call": "calls",
+    "relation": "relations",
+    "trainer": "trainers",
+    "format": "model formats",
 }
 SUBJECTS: Final = {
     "finetune": "the fine-tuning stage",
@@ -71,6 +90,10 @@ SUBJECTS: Final = {
     "adapter.tied": "a trained head on tied embeddings",
     "load.dtype": "dtype without one requested",
     "generate": "greedy generation",
+    "sweep.TrainingArguments.base": "a plain Trainer",
+    "sweep.LoraConfig.base": "a plain Trainer with LoRA",
+    "sweep.SFTConfig.base": "text",
+    "sweep.DPOConfig.base": "text pairs",
 }
 # Runs that start where another one ends, or repeat it: what changes there changes here too.
 FOLLOWS: Final = {
@@ -97,6 +120,7 @@ SENTENCES: Final = {
     "log-probabilities": "{family} logs different rewards or log-probabilities",
     "output": "{family} gives different output",
     OTHER: "{family} gives a different result",
+    OPTION: "options of {family} have another effect",
 }
 
 
@@ -124,6 +148,8 @@ def topic(name: str) -> Topic:
     parts = name.split(".")
     if parts[0].startswith("tiny-") and len(parts) > 1:
         parts = parts[1:]
+    if parts[0] == "sweep" and len(parts) == 3:  # sweep.CLASS.OPTION
+        return Topic(family=parts[1], subject=parts[2], quantity=OPTION)
     return Topic(
         family=_longest(FAMILIES, parts) or parts[0],
         subject=_longest(SUBJECTS, _with_epoch(parts)) or " ".join(parts[1:-1]) or parts[0],

@@ -15,6 +15,7 @@ CANARY = "hf_canary"
 @pytest.fixture(autouse=True)
 def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "tiny_folders", list[Path])
+    monkeypatch.setattr(models, "formats_folder", Path)
     monkeypatch.delenv("HF_TOKEN", raising=False)
 
 

@@ -1,7 +1,7 @@
 """The measures of the fingerprint: what a stack does with small, fixed inputs, as comparable numbers.
 
 Each group of measures runs in one child process. A measure that raises records the type of its error
-instead of its numbers, because that can be compared too.
+instead of its numbers, because that can be compared too; one that this stack has no feature for, the reason.
 """
 
 from __future__ import annotations
@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tunematrix.harness.measures import basics, preferences, resumes, texts
-from tunematrix.harness.measures.lab import Lab
+from tunematrix.harness.isolate import Unavailable
+from tunematrix.harness.measures import (
+    adapters,
+    basics,
+    calls,
+    formats,
+    preferences,
+    relations,
+    resumes,
+    texts,
+    trainers,
+)
+from tunematrix.harness.measures.lab import Lab, skip_hashing
+from tunematrix.harness.measures.sweep import runs as sweep
 from tunematrix.pipeline.trace import Trace
 
 Measure = Callable[[Lab], None]
@@ -33,6 +45,18 @@ TINY_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
         ),
     },
 }
+# What is measured by method, and not for a case that somebody met; ``--depth quick`` leaves it out. GPT-2 has
+# its own attention and loss, so what rests on those is held on both.
+GENERAL_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
+    "tiny-llama": {
+        **{measure.__name__.replace("_", " "): (measure,) for measure in sweep.ALL},
+        "relations": relations.ALL,
+        "trainers": trainers.ALL,
+        "calls": calls.ALL,
+        "adapters and formats": (*adapters.ALL, *formats.ALL),
+    },
+    "tiny-gpt2": {"relations": relations.OF_ARCHITECTURES},
+}
 # The chosen model may be of real size, so only cheap measures; the stages record its losses.
 CHOSEN_MEASURES: Final = basics.CHEAP
 
@@ -48,15 +72,16 @@ class Group:
     measures: tuple[Measure, ...]
 
 
-def plan(tiny: Mapping[str, Path], chosen: Path | None) -> list[Group]:
-    """The groups to measure; the chosen model's numbers have no prefix.
+def plan(tiny: Mapping[str, Path], chosen: Path | None, *, full: bool = True) -> list[Group]:
+    """The groups to measure, all or without the general ones; the chosen model's numbers have no prefix.
 
     The batches made from data depend only on the tokenizer, so the chosen one is measured with a tiny model.
     """
     groups = [
         Group(name=f"{name} {group}", prefix=name, model=path, tokenizer=path, measures=measures)
+        for table in ((GENERAL_GROUPS, TINY_GROUPS) if full else (TINY_GROUPS,))
         for name, path in tiny.items()
-        for group, measures in TINY_GROUPS.get(name, {}).items()
+        for group, measures in table.get(name, {}).items()
     ]
     if chosen:
         groups.append(
@@ -76,6 +101,7 @@ def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
 
     def work(trace: Trace) -> None:
         folder.mkdir(parents=True)
+        skip_hashing()
         for measure in group.measures:
             lab = Lab(
                 model=group.model,
@@ -87,6 +113,8 @@ def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
             )
             try:
                 measure(lab)
+            except Unavailable as reason:
+                lab.add_number("unavailable", str(reason))
             except Exception as error:
                 lab.add_number("error", type(error).__name__)
 

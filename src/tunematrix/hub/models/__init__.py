@@ -59,6 +59,9 @@ MODELS: Final = {
     )
 }
 
+# Folders in the file formats of several releases; no model that a run can choose.
+FORMATS: Final = Model(name="formats", make=_lazy("formats", "make"), version=1)
+
 
 def cache_root() -> Path:
     """The folder of the model cache: ``TUNEMATRIX_CACHE`` or the user's cache folder."""
@@ -90,3 +93,8 @@ def prepare(model: Model, cache: Path | None = None) -> Path:
 def tiny_folders() -> list[Path]:
     """The folders of all tiny models, which every fingerprint measures; makes those not in the cache."""
     return [prepare(model) / model.repo for model in MODELS.values() if model.name.startswith("tiny-")]
+
+
+def formats_folder() -> Path:
+    """The folder with one folder for each file format, which every fingerprint reads; made if necessary."""
+    return prepare(FORMATS) / FORMATS.repo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+ZIP_HEADER: Final = 30  # bytes of a local file header before its name
 DTYPES: Final = {"float32": ("F32", 4), "bfloat16": ("BF16", 2)}
 
 
@@ -44,6 +46,66 @@ def write_safetensors(path: Path, tensors: Mapping[str, Array], dtype: str) -> N
         stream.write(struct.pack("<Q", len(content)) + content)
         for _, value in sorted(tensors.items()):
             stream.write((bfloat16(value) if code == "BF16" else value.astype("<f4")).tobytes())
+
+
+def write_torch(path: Path, tensors: Mapping[str, Array], aliases: Mapping[str, str]) -> None:
+    """Write float32 ``tensors`` as ``torch.save`` does; each of ``aliases`` is a name for another's storage.
+
+    The pickle is written opcode by opcode, because its globals name classes of torch, which is not installed
+    here: ``torch._utils._rebuild_tensor_v2((storage), 0, shape, strides, False, OrderedDict())`` a tensor.
+    """
+    storages = {name: str(index) for index, name in enumerate(tensors)}
+    entries = b"".join(
+        _text(name) + _rebuilt(tensors[target], storages[target])
+        for name, target in [*zip(tensors, tensors, strict=True), *aliases.items()]
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        _store(archive, f"{path.stem}/data.pkl", b"\x80\x02}(" + entries + b"u.")
+        _store(archive, f"{path.stem}/byteorder", b"little")
+        for name, value in tensors.items():
+            _store(archive, f"{path.stem}/data/{storages[name]}", value.astype("<f4").tobytes())
+        _store(archive, f"{path.stem}/version", b"3\n")
+
+
+def _text(text: str) -> bytes:
+    content = text.encode()
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def _integer(value: int) -> bytes:
+    return b"J" + struct.pack("<i", value)
+
+
+def _tuple(*items: bytes) -> bytes:
+    return b"(" + b"".join(items) + b"t"
+
+
+def _rebuilt(value: Array, storage: str) -> bytes:
+    """The opcodes of a contiguous tensor: a global called with a tuple, whose storage is a persistent id."""
+    strides = [stride // value.itemsize for stride in value.strides]
+    persistent_id = _tuple(
+        _text("storage"), b"ctorch\nFloatStorage\n", _text(storage), _text("cpu"), _integer(value.size)
+    )
+    hooks = b"ccollections\nOrderedDict\n)R"
+    arguments = _tuple(
+        persistent_id + b"Q",
+        _integer(0),
+        _tuple(*map(_integer, value.shape)),
+        _tuple(*map(_integer, strides)),
+        b"\x89",
+        hooks,
+    )
+    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
+
+
+def _store(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Add a file whose data starts at a multiple of 64, as torch pads them, which allows mapping it."""
+    information = zipfile.ZipInfo(name)  # dated 1980, as torch dates them
+    information.create_system = 3  # else the byte for it depends on the platform
+    header = archive.fp.tell() + ZIP_HEADER + len(name) + 4 if archive.fp else 0
+    padding = -header % 64
+    information.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
+    archive.writestr(information, content)
 
 
 def write_tokenizer(

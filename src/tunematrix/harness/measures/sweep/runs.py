@@ -1,0 +1,274 @@
+"""The sweep: every option of a configuration class at another value, beside a base run of the same stack.
+
+Nobody lists the options: they are read from the stack, so one that a later release adds is tried at once.
+Each run is short, and a base run follows many of them, because options leak: in transformers 4 one run in
+bf16 makes every later one of its process run in bf16.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tunematrix.harness.isolate import Unavailable, WorkResult, run_isolated
+from tunematrix.harness.measures.lab import OPTIONS, SEED, Lab
+from tunematrix.harness.measures.preferences import PAIRS
+from tunematrix.harness.measures.sweep import domains, effects, values
+from tunematrix.harness.measures.sweep.effects import Observation
+from tunematrix.harness.measures.texts import CHATS, LONG, QUESTIONS, TEXTS
+from tunematrix.harness.surface import resolve
+from tunematrix.pipeline import compat
+from tunematrix.pipeline.trace import Trace
+
+BASE: Final[Mapping[str, Any]] = {
+    **OPTIONS,
+    "max_steps": 2,
+    "per_device_train_batch_size": 2,
+    "per_device_eval_batch_size": 2,
+}
+# With all that some options need and most do not: evaluation, and a checkpoint.
+FULL_BASE: Final[Mapping[str, Any]] = {"evaluated": True, "save_strategy": "steps", "save_steps": 2}
+BLOCK: Final = 24  # trials in one process
+MAX_SECONDS: Final = 60.0  # for one block; it takes 2
+ROWS: Final[Mapping[str, list[dict[str, Any]]]] = {
+    "text": [*map(dict, TEXTS), {"text": LONG[:100]}],
+    "prompts": [{"prompt": prompt, "completion": completion} for prompt, completion in QUESTIONS * 2],
+    "chats": [dict(row) for row in CHATS * 2],
+    "pairs": [dict(row) for row in PAIRS * 2],
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One value of one option, and the circumstances in which it does something."""
+
+    option: str
+    value: Any
+    beside: Mapping[str, Any]
+    rows: str
+
+    @property
+    def circumstances(self) -> str:
+        return json.dumps([self.rows, sorted(self.beside.items())])
+
+
+@dataclass(kw_only=True, slots=True)
+class Bench:
+    """What the runs of one configuration class share: a model and a tokenizer, loaded once."""
+
+    lab: Lab
+    build: Callable[[Bench, Mapping[str, Any], str], Any]
+    rows: str
+    model: Any = None
+    tokenizer: Any = None
+
+    def observe(self, options: Mapping[str, Any], rows: str) -> Observation:
+        from transformers import set_seed
+
+        set_seed(SEED)
+        folder = tempfile.mkdtemp(dir=self.lab.folder)
+        try:
+            return effects.observe(self.build(self, {"output_dir": folder, **options}, rows))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def copy_model(self) -> Any:
+        return copy.deepcopy(self.model)
+
+
+def sweep(lab: Lab, path: str, bench: Bench) -> None:
+    """Record the effect of each option of the class at ``path``, and the base run itself."""
+    cls = resolve(path)
+    if cls is None:
+        raise Unavailable(f"no {path}")
+    bench.model, bench.tokenizer = lab.load(), lab.load_tokenizer()
+    base = bench.observe(FULL_BASE, bench.rows)
+    facts = {"learning_rate": base.learning_rates, "content": base.content, "logged": base.logged}
+    for name, value in {**base.numbers, **base.facts, **base.batch, **facts}.items():
+        lab.add_number(f"base.{name}", value)
+    options = list(domains.options(_instance(cls, lab), inherited=_inherited(path)))
+    trials = [trial for option in options for trial in _trials(option, bench.rows)]
+    found, leaking = _run(bench, sorted(trials, key=lambda trial: trial.circumstances))
+    for option in options:
+        results = {domains.label(value): found[option.name, domains.label(value)] for value in option.values}
+        lab.add_number(option.name, results or f"not tried: {option.reason}")
+    lab.add_number("base.leaking_options", leaking)
+
+
+def _trials(option: domains.Option, rows: str) -> Iterator[Trial]:
+    beside = {
+        name: value for words, name, value in values.NEEDED if any(word in option.name for word in words)
+    }
+    beside |= values.BESIDE.get(option.name, {})
+    rows = values.ROWS.get(option.name, rows) if rows == "text" else rows
+    for value in option.values:
+        yield Trial(option=option.name, value=value, beside=beside, rows=rows)
+
+
+Found = dict[tuple[str, str], Any]
+
+
+def _run(bench: Bench, trials: list[Trial]) -> tuple[Found, list[str]]:
+    """The effect of each trial by option and value, and the options that change later runs of their process.
+
+    Many trials share a process, which is forked after the model is loaded. If the base run at the end of it
+    is not that of its beginning, or if it crashes, each of its trials runs again in a process of its own.
+    """
+    found: Found = {}
+    leaking = []
+    for start in range(0, len(trials), BLOCK):
+        block = trials[start : start + BLOCK]
+        result = _run_block(bench, block)
+        if result.outcome == "passed" and result.numbers["again"] == effects.NO_EFFECT:
+            found |= result.numbers["found"]
+            continue
+        for trial in block:
+            result = _run_block(bench, [trial])
+            key = trial.option, domains.label(trial.value)
+            found |= result.numbers.get("found", {key: f"raises {_why(result)}"})
+            if result.numbers.get("again", effects.NO_EFFECT) != effects.NO_EFFECT:
+                leaking.append("=".join(key))
+    return found, sorted(leaking)
+
+
+def _run_block(bench: Bench, trials: list[Trial]) -> WorkResult:
+    def work(trace: Trace) -> None:
+        first = bench.observe({}, bench.rows)
+        bases: dict[str, Any] = {}
+        found = {}
+        for trial in trials:
+            if trial.circumstances not in bases:
+                bases[trial.circumstances] = _observe(bench, trial.beside, trial.rows)
+            found[trial.option, domains.label(trial.value)] = _try(bench, trial, bases[trial.circumstances])
+        trace.numbers = {"found": found, "again": effects.effect(first, bench.observe({}, bench.rows))}
+
+    return run_isolated(work, MAX_SECONDS)
+
+
+def _why(result: WorkResult) -> str:
+    return str((result.error or {}).get("type", result.outcome))
+
+
+def _try(bench: Bench, trial: Trial, base: Observation | str) -> Any:
+    """The effect of one value beside its base run, which may itself have failed."""
+    if isinstance(base, str):
+        return f"not tried: beside {dict(trial.beside)}, {base.removeprefix('not tried: ')}"
+    result = _observe(bench, {**trial.beside, trial.option: trial.value}, trial.rows)
+    return result if isinstance(result, str) else effects.effect(base, result)
+
+
+def _observe(bench: Bench, options: Mapping[str, Any], rows: str) -> Observation | str:
+    """A run, or in words why there is none."""
+    try:
+        return bench.observe(options, rows)
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) or "cannot import name" not in str(error)
+        return "not tried: needs a package that is not here" if missing else "raises ImportError"
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+
+
+def _inherited(path: str) -> dict[str, Any]:
+    """The fields, with their defaults, that a configuration of trl has from ``TrainingArguments``."""
+    import transformers
+
+    if not path.startswith("trl."):
+        return {}
+    return {field.name: field.default for field in dataclasses.fields(transformers.TrainingArguments)}
+
+
+def _instance(cls: Any, lab: Lab) -> Any:
+    """The configuration of the base run, as far as the class takes its options."""
+    options = {**BASE, "output_dir": str(lab.folder / "instance")}
+    return cls(**compat.adapt_arguments(cls, cls.__name__, options, Trace()))
+
+
+def _plain(bench: Bench, options: Mapping[str, Any], _: str, model: Any = None) -> Any:
+    """A ``Trainer`` on tokenized rows with labels."""
+    import datasets
+    import transformers
+
+    options = dict(options)
+    evaluated = options.pop("evaluated", False)
+    ids = [bench.tokenizer(row["text"])["input_ids"] for row in ROWS["text"]]
+    rows = datasets.Dataset.from_list([{"input_ids": row, "labels": row} for row in ids])
+    config = transformers.TrainingArguments
+    args = config(**compat.adapt_arguments(config, "", {**BASE, **options}, Trace()))
+    collator = transformers.DataCollatorForSeq2Seq(bench.tokenizer)
+    model = model or bench.copy_model()
+    return transformers.Trainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        eval_dataset=rows.select([0, 1]) if evaluated else None,
+        data_collator=collator,
+        compute_metrics=_count_given,
+    )
+
+
+def _count_given(prediction: Any, compute_result: bool = True) -> dict[str, float]:  # noqa: ARG001, FBT001, FBT002  # as the trainer calls it
+    """A metric that tells how many kinds of things an evaluation hands over."""
+    names = ("predictions", "label_ids", "inputs", "losses")
+    return {"given": sum(getattr(prediction, name, None) is not None for name in names)}
+
+
+def _lora(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+    """The same on a LoRA model; ``options`` are those of its configuration."""
+    from peft import LoraConfig, get_peft_model
+
+    lora = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "task_type": "CAUSAL_LM", **options}
+    others = {name: lora.pop(name) for name in ("output_dir", *FULL_BASE) if name in lora}
+    return _plain(bench, others, rows, get_peft_model(bench.copy_model(), LoraConfig(**lora)))
+
+
+def _sft(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+    options = {**BASE, "dataset_text_field": "text", "max_length": 64, **options}
+    held_out = ROWS[rows][:2] if options.pop("evaluated", False) else None
+    model = bench.copy_model()
+    return bench.lab.trainer("SFT", ROWS[rows], model=model, lora=None, eval_rows=held_out, **options)
+
+
+def _dpo(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+    """DPO with a reference that differs from the policy; equal ones hide most options in the first step."""
+    import torch
+
+    policy = bench.copy_model()
+    with torch.no_grad():
+        for value in policy.parameters():
+            value.mul_(1.1)
+    options = {**BASE, "beta": 0.5, "max_length": 64, **options}
+    held_out = ROWS[rows][:2] if options.pop("evaluated", False) else None
+    return bench.lab.trainer(
+        "DPO",
+        ROWS[rows],
+        model=policy,
+        ref_model=bench.copy_model(),
+        lora=None,
+        eval_rows=held_out,
+        **options,
+    )
+
+
+def sweep_TrainingArguments(lab: Lab) -> None:  # noqa: N802  # named as the class
+    sweep(lab, "transformers.TrainingArguments", Bench(lab=lab, build=_plain, rows="text"))
+
+
+def sweep_LoraConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
+    sweep(lab, "peft.LoraConfig", Bench(lab=lab, build=_lora, rows="text"))
+
+
+def sweep_SFTConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
+    sweep(lab, "trl.SFTConfig", Bench(lab=lab, build=_sft, rows="text"))
+
+
+def sweep_DPOConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
+    sweep(lab, "trl.DPOConfig", Bench(lab=lab, build=_dpo, rows="pairs"))
+
+
+ALL: Final = (sweep_TrainingArguments, sweep_LoraConfig, sweep_SFTConfig, sweep_DPOConfig)

@@ -1,0 +1,71 @@
+"""Which values of an option the sweep tries, read from the configuration class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from tunematrix.harness.measures.sweep import domains
+
+
+class Kind(Enum):
+    LINEAR = "linear"
+    COSINE = "cosine"
+
+
+def described(default: Any, text: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"help": text, **metadata})
+
+
+@dataclass
+class Config:
+    flag: bool = False
+    either: bool | None = None
+    count: int = 3
+    share: float | None = None
+    kind: Kind = Kind.LINEAR
+    mode: Literal["a", "b"] = "a"
+    listed: str = described("x", "Possible values are: `'x'`, `'y'` and `'z'`. See `count`.")
+    prose: str = described("x", "Replaces `'y'` in the text.")
+    chosen: str = described("x", "", choices=["x", "y"])
+    unknown: dict[str, Any] | None = None
+    learning_rate: float = 0.01
+    hub_token: str = ""
+    _internal: int = 1
+
+
+def tried(**inherited: Any) -> dict[str, Any]:
+    found = domains.options(Config(), inherited)
+    return {option.name: option.values or option.reason for option in found}
+
+
+def test_values_come_from_types_choices_and_help() -> None:
+    assert tried() == {
+        "flag": (True,),
+        "either": (True, False),
+        "count": (6,),
+        "share": (0.5,),
+        "kind": ("cosine",),
+        "mode": ("b",),
+        "listed": ("y", "z"),
+        "prose": "no other value is known for its type",
+        "chosen": ("y",),
+        "unknown": "no other value is known for its type",
+        "learning_rate": (0.02,),
+        "hub_token": "uploads to a Hub",
+    }
+
+
+def test_an_inherited_option_is_tried_again_only_with_another_default() -> None:
+    assert "count" not in tried(count=3)
+    assert tried(count=4)["count"] == (6,)
+
+
+def test_a_boolean_is_not_the_number_that_it_equals() -> None:
+    @dataclass
+    class Number:
+        save_total_limit: int | bool = True
+
+    [option] = domains.options(Number(), {})
+    assert option.values == (1,)
