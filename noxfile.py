@@ -84,12 +84,19 @@ def cases(session: nox.Session) -> None:
     session.run(sys.executable, "tests/cases/run.py", *session.posargs)
 
 
+@nox.session(venv_backend="none")
+def planted(session: nox.Session) -> None:
+    """Check that faults planted into the newest stack become the right findings: nox -s planted -- [ID ...]."""
+    session.run(sys.executable, "tests/cases/planted.py", *session.posargs)
+
+
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run what takes hours: 100,000 fuzzed inputs, and every known breakage and silent change."""
+    """Run what takes hours: 100,000 fuzzed inputs, every known breakage and silent change, planted faults."""
     session.install("-e", ".", "--group", "test")
     session.run("pytest", "tests/fuzz", env={"TUNEMATRIX_FUZZ": "2500"})  # for each of its 41 tests
     session.run(sys.executable, "tests/cases/run.py", "--all", *session.posargs, external=True)
+    session.run(sys.executable, "tests/cases/planted.py", external=True)
 
 
 @nox.session

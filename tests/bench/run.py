@@ -1,7 +1,8 @@
-"""``nox -s bench``: the time of a cell, with and without fingerprint, compared with a bare script.
+"""``nox -s bench``: the time of a cell, without, with the quick and with the full fingerprint.
 
-The script makes the same calls as the cell. All three run alternately, so that a busy machine slows all of
-them; the medians are compared.
+The time of a cell without fingerprint is compared with that of a bare script that makes the same calls. All
+run alternately, so that a busy machine slows all of them; the medians are compared. Then comes a table of
+where the fingerprint's time goes: the seconds of each of its children, which run side by side.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tunematrix.base.store import Store
 from tunematrix.run import environment, models
 
 CELL: Final = "latest"
 MODEL: Final = "tiny-gpt2"
 MAX_RATIO: Final = 1.25  # of a cell's time to the script's
-MAX_FINGERPRINT: Final = 6.0  # seconds that the fingerprint may add to a cell
+MAX_QUICK: Final = 6.0  # seconds that the fingerprint of --depth quick may add to a cell
+MAX_GENERAL: Final = 20.0  # seconds of one core for what --depth quick leaves out
 HERE: Final = Path(__file__).parent
 
 
@@ -33,7 +36,7 @@ def run_timed(command: list[str], variables: dict[str, str]) -> float:
 
 
 def main(venv: Path, rounds: int) -> int:
-    times: dict[str, list[float]] = {"bare": [], "cell": [], "with fingerprint": []}
+    times: dict[str, list[float]] = {"bare": [], "cell": [], "quick": [], "full": []}
     with tempfile.TemporaryDirectory() as scratch, models.hub_for(models.choose(MODEL), CELL) as hub:
         work = Path(scratch)
         cell = [
@@ -51,6 +54,7 @@ def main(venv: Path, rounds: int) -> int:
         outer = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results")}
         inner = environment.variables(venv, work, hub.variables, real_hub=False)
         run_timed(cell, outer)  # installs packages and compiles byte code
+        quick = full = children(work / "results")
         for number in range(rounds):
             bare = [
                 str(environment.interpreter(venv)),
@@ -60,16 +64,31 @@ def main(venv: Path, rounds: int) -> int:
             ]
             times["bare"].append(run_timed(bare, inner))
             times["cell"].append(run_timed([*cell, "-k", "not fingerprint"], outer))
-            times["with fingerprint"].append(run_timed(cell, outer))
+            times["quick"].append(run_timed([*cell, "--depth", "quick"], outer))
+            quick = children(work / "results")
+            times["full"].append(run_timed(cell, outer))
+            full = children(work / "results")
             print(", ".join(f"{name} {seconds[-1]:.1f} s" for name, seconds in times.items()), flush=True)
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     ratio = medians["cell"] / medians["bare"]
-    added = medians["with fingerprint"] - medians["cell"]
+    added = medians["quick"] - medians["cell"]
+    general = {name: seconds for name, seconds in full.items() if name not in quick}
+    for name, seconds in sorted(full.items(), key=lambda item: -item[1]):
+        print(f"{seconds:6.1f} s  {name}{'' if name in general else '  (quick)'}")
     print(
-        f"medians: cell / bare {ratio:.2f}, at most {MAX_RATIO}; "
-        f"the fingerprint adds {added:.1f} s, at most {MAX_FINGERPRINT:g} s"
+        f"medians: cell / bare {ratio:.2f}, at most {MAX_RATIO}; the quick fingerprint adds {added:.1f} s, "
+        f"at most {MAX_QUICK:g} s; the general measures take {sum(general.values()):.1f} s of one core, "
+        f"at most {MAX_GENERAL:g} s"
     )
-    return ratio > MAX_RATIO or added > MAX_FINGERPRINT
+    return ratio > MAX_RATIO or added > MAX_QUICK or sum(general.values()) > MAX_GENERAL
+
+
+def children(results: Path) -> dict[str, float]:
+    """The seconds of each child of the fingerprint, by its name."""
+    record = Store(results, MODEL).load(CELL)
+    assert record is not None
+    probes = [probe for probe in record.probes if probe.name.startswith("fingerprint:")]
+    return {probe.name.removeprefix("fingerprint:"): probe.seconds for probe in probes}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ CONFIGS: Final = {
     "peft.LoraConfig": (),
     "transformers.GenerationConfig": (),
 }
+# Those of further trainers; one that cannot be constructed is left out.
+FURTHER_CONFIGS: Final = ("trl.RewardConfig", "trl.KTOConfig", "trl.GRPOConfig", "trl.RLOOConfig")
 # The functions and classes that fine-tuning code calls, apart from the configurations.
 CALLS: Final = (
     "trl.SFTTrainer",
@@ -66,11 +68,18 @@ def defaults() -> dict[str, dict[str, Any]]:
     """
     values = {"output_dir": "out", "use_cpu": True}
     defaults_by_class = {}
-    for path, arguments in CONFIGS.items():
+    for path, arguments in {**CONFIGS, **dict.fromkeys(FURTHER_CONFIGS, tuple(values))}.items():
         if (cls := resolve(path)) is None:
             continue
         name = path.rpartition(".")[2]
-        config = cls(**{key: values[key] for key in arguments if key in inspect.signature(cls).parameters})
+        try:
+            config = cls(
+                **{key: values[key] for key in arguments if key in inspect.signature(cls).parameters}
+            )
+        except Exception:
+            if path in FURTHER_CONFIGS:
+                continue
+            raise
         if dataclasses.is_dataclass(cls):
             fields = [field for field in dataclasses.fields(cls) if _is_compared(field.name)]
             defaults_by_class[name] = {

@@ -20,7 +20,7 @@ from tunematrix.verdict.atoms import Atom
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.ledger import Issue, Ledger
-from tunematrix.verdict.topics import FOLLOWS, STAGES_OF, Topic
+from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, STAGES_OF, Topic
 
 # Worst first.
 SEVERITIES: Final = ("broken", "wrong", "training", "default", "edit", "info")
@@ -185,7 +185,11 @@ def _failed_stage(atom: Atom, stages: Mapping[str, Atom]) -> Atom | None:
 def _leader(topic: Topic, leaders: dict[tuple[str, str], Atom]) -> Atom:
     """The first effect that ``topic`` follows: in its run if the tokens differ, else in an earlier one."""
     own = leaders[topic.run]
-    while (earlier := FOLLOWS.get(topic.run)) and own.topic and own.topic.quantity != "tokens":
+    while (
+        (earlier := FOLLOWS.get(topic.run) or FOLLOWS_FAMILY.get(topic.family))
+        and own.topic
+        and own.topic.quantity != "tokens"
+    ):
         if earlier not in leaders:
             break
         own = leaders[earlier]

@@ -34,11 +34,11 @@ WRONG: Final = {
 RELATIONS: Final = {
     "SFT resume": "a resumed SFT run is not the uninterrupted one",
     "DPO resume": "a resumed DPO run is not the uninterrupted one",
-    "adapters": "a saved or merged adapter is not the model that was trained",
+    "an adapter": "a saved or merged adapter is not the model that was trained",
     "tokenizer": "text does not come back from the tokenizer",
-    "relations": "results that must be equal differ",
-    "trainers": "a trainer beyond SFT and DPO does not do what it should",
-    "model formats": "models of another generation are not read as they were written",
+    "a relation": "results that must be equal differ",
+    "another trainer": "a trainer beyond SFT and DPO does not do what it should",
+    "a model of another release": "models of another release are not read as they were written",
 }
 # One of them, and several.
 INFO: Final = {
@@ -61,9 +61,9 @@ EDITS: Final = {
     "fields": ("configuration field", "gone"),
     "arguments": ("argument", "gone"),
     "names": ("name", "gone"),
-    "options": ("option", "that raises now"),
-    "raises": ("call", "that raises now"),
-    "returns": ("call", "that returns something else"),
+    "options": ("option", "now raising"),
+    "raises": ("call", "now raising"),
+    "returns": ("call", "with another result"),
 }
 
 

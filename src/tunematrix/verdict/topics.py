@@ -46,15 +46,15 @@ FAMILIES: Final = {
     "generate": "generation",
     "tokenizer": "tokenizer",
     "load": "loading",
-    "adapter": "adapters",
+    "adapter": "an adapter",
     "sweep.TrainingArguments.base": "Trainer",
     "sweep.LoraConfig.base": "LoRA",
     "sweep.SFTConfig.base": "SFT",
     "sweep.DPOConfig.base": "DPO",
-    "call": "calls",
-    "relation": "relations",
-    "trainer": "trainers",
-    "format": "model formats",
+    "call": "a call",
+    "relation": "a relation",
+    "trainer": "another trainer",
+    "format": "a model of another release",
 }
 SUBJECTS: Final = {
     "finetune": "the fine-tuning stage",
@@ -104,6 +104,8 @@ FOLLOWS: Final = {
     ("SFT resume", "in a later epoch"): ("SFT", "text"),
     ("DPO resume", "in the first epoch"): ("DPO", "text pairs"),
 }
+# What the transformers library does alone, trl and peft do on top of it.
+FOLLOWS_FAMILY: Final = dict.fromkeys(("SFT", "LoRA"), ("Trainer", "a plain Trainer"))
 # The stages that may fail for the same reason as a measure.
 STAGES_OF: Final = {
     "SFT": ("finetune",),
@@ -148,6 +150,8 @@ def topic(name: str) -> Topic:
     parts = name.split(".")
     if parts[0].startswith("tiny-") and len(parts) > 1:
         parts = parts[1:]
+    if parts[0] == "call":
+        return Topic(family=FAMILIES["call"], subject=".".join(parts[1:]), quantity=OTHER)
     if parts[0] == "sweep" and len(parts) == 3:  # sweep.CLASS.OPTION
         return Topic(family=parts[1], subject=parts[2], quantity=OPTION)
     return Topic(

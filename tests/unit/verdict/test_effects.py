@@ -93,5 +93,5 @@ def test_options_become_findings_of_their_severity() -> None:
             "options of SFTConfig are accepted and have no effect any more: packing",
         ),
         "sftconfig-option": ("training", "options of SFTConfig have another effect: max_length"),
-        "sftconfig-options": ("edit", "1 option that raises now: padding_free"),
+        "sftconfig-options": ("edit", "1 option now raising: padding_free"),
     }

@@ -16,6 +16,7 @@ from typing import Any, Final
 from tunematrix.harness.isolate import Unavailable
 from tunematrix.harness.measures.lab import LORA, OPTIONS, SEED, Lab, Row
 from tunematrix.pipeline import compat, models
+from tunematrix.pipeline.trace import Trace
 
 LENGTHS: Final = {"max_length": 64, "max_prompt_length": 32, "max_completion_length": 32}
 BATCH: Final = {"per_device_train_batch_size": 2}
@@ -69,11 +70,12 @@ def build(lab: Lab, found: Found, options: Mapping[str, Any], **arguments: Any) 
         for name in list(options)
         if name in names and not compat.matching_name(accepted, name)
     }
+    unused = Trace()  # these calls are not the pipeline's, so nobody has to edit them
     args = found.config(
-        **compat.adapt_arguments(found.config, f"trl.{found.config.__name__}", options, lab.trace)
+        **compat.adapt_arguments(found.config, f"trl.{found.config.__name__}", options, unused)
     )
     arguments = {"train_dataset": dataset(rows), "processing_class": lab.load_tokenizer(), **arguments}
-    adapted = compat.adapt_arguments(signature, f"trl.{found.trainer.__name__}", arguments, lab.trace)
+    adapted = compat.adapt_arguments(signature, f"trl.{found.trainer.__name__}", arguments, unused)
     return found.trainer(**{"config" if "config" in names else "args": args}, **moved, **adapted)
 
 

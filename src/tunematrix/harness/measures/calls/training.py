@@ -17,6 +17,7 @@ from tunematrix.harness.measures.lab import OPTIONS, Lab
 from tunematrix.harness.measures.preferences import PAIRS
 from tunematrix.harness.measures.texts import CHATS, TEXTS
 from tunematrix.pipeline import compat
+from tunematrix.pipeline.trace import Trace
 
 TEXT_OPTIONS: Final = {"dataset_text_field": "text", "max_length": 64}
 
@@ -54,7 +55,7 @@ class _Trainers:
             **given,
         }
         name = "transformers.Trainer"
-        adapted = compat.adapt_arguments(transformers.Trainer, name, arguments, self.lab.trace)
+        adapted = compat.adapt_arguments(transformers.Trainer, name, arguments, Trace())
         return transformers.Trainer(**adapted)
 
 
