@@ -43,7 +43,7 @@ PATH = click.Path(path_type=Path)
     type=click.Choice(DEPTHS),
     default=FULL,
     show_default=True,
-    help="quick leaves out what the fingerprint measures by method: every option, relations, returns.",
+    help="quick leaves out what the fingerprint measures by method; deep adds options of further trainers.",
 )
 def run(name: str, **arguments: Any) -> int:
     """Run one cell and update the summary."""

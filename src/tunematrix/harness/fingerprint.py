@@ -32,10 +32,9 @@ def measure(folder: Path) -> None:
     download = flow.download(reported=False)
     chosen = flow.model if download.outcome == "passed" and flow.model.name not in tiny_models else None
     works: dict[str, Work] = {"surface": survey}
-    full = os.environ.get("TUNEMATRIX_DEPTH", "full") == "full"
     if tiny_models:
         import_what_training_imports(next(iter(tiny_models.values())), folder / "warm-up")
-    for group in measures.plan(tiny_models, chosen, full=full):
+    for group in measures.plan(tiny_models, chosen, os.environ.get("TUNEMATRIX_DEPTH", "full")):
         works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
     group_names = list(works)
     failures = []

@@ -62,10 +62,11 @@ def check_comparable(before: Record, after: Record) -> None:
                 f"{before.cell} ran with model {key} {old}, {after.cell} with {new}; "
                 f"run one again with the model of the other: nox -s 'e2e({before.cell})' -- --model ..."
             )
-    if before.options.get("depth") != after.options.get("depth"):
-        quick = before.cell if before.options.get("depth") else after.cell
+    depths = [record.options.get("depth", "full") for record in (before, after)]
+    if depths[0] != depths[1]:
         raise UsageError(
-            f"{quick} ran with --depth quick, the other did not: nox -s 'e2e({quick})' runs it in full"
+            f"{before.cell} ran with --depth {depths[0]}, {after.cell} with --depth {depths[1]}; "
+            f"run one again: nox -s 'e2e({after.cell})' -- --depth {depths[0]}"
         )
     if before.options != after.options:
         raise UsageError(

@@ -24,6 +24,7 @@ from tunematrix.harness.measures import (
     trainers,
 )
 from tunematrix.harness.measures.lab import Lab, skip_hashing
+from tunematrix.harness.measures.sweep import further
 from tunematrix.harness.measures.sweep import runs as sweep
 from tunematrix.pipeline.trace import Trace
 
@@ -57,6 +58,14 @@ GENERAL_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
     },
     "tiny-gpt2": {"relations": relations.OF_ARCHITECTURES},
 }
+DEEP_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
+    "tiny-llama": {measure.__name__.replace("_", " "): (measure,) for measure in further.ALL}
+}
+GROUPS_BY_DEPTH: Final = {
+    "quick": (TINY_GROUPS,),
+    "full": (GENERAL_GROUPS, TINY_GROUPS),
+    "deep": (DEEP_GROUPS, GENERAL_GROUPS, TINY_GROUPS),
+}
 # The chosen model may be of real size, so only cheap measures; the stages record its losses.
 CHOSEN_MEASURES: Final = basics.CHEAP
 
@@ -72,14 +81,16 @@ class Group:
     measures: tuple[Measure, ...]
 
 
-def plan(tiny: Mapping[str, Path], chosen: Path | None, *, full: bool = True) -> list[Group]:
-    """The groups to measure, all or without the general ones; the chosen model's numbers have no prefix.
+def plan(tiny: Mapping[str, Path], chosen: Path | None, depth: str) -> list[Group]:
+    """The groups to measure; ``depth`` is one of ``GROUPS_BY_DEPTH``.
+
+    The chosen model's numbers have no prefix.
 
     The batches made from data depend only on the tokenizer, so the chosen one is measured with a tiny model.
     """
     groups = [
         Group(name=f"{name} {group}", prefix=name, model=path, tokenizer=path, measures=measures)
-        for table in ((GENERAL_GROUPS, TINY_GROUPS) if full else (TINY_GROUPS,))
+        for table in GROUPS_BY_DEPTH[depth]
         for name, path in tiny.items()
         for group, measures in table.get(name, {}).items()
     ]
@@ -100,7 +111,7 @@ def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
     """All measures of ``group``, as work for one child."""
 
     def work(trace: Trace) -> None:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         skip_hashing()
         for measure in group.measures:
             lab = Lab(

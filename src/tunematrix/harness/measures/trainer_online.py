@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tunematrix.harness.isolate import Unavailable
 from tunematrix.harness.measures.lab import SEED, Lab
 from tunematrix.harness.measures.preferences import PAIRS
 from tunematrix.harness.measures.trainer_lab import (
@@ -46,6 +47,14 @@ ONLINE: Final[Mapping[str, Any]] = {
     "use_vllm": False,
     "shuffle_dataset": False,
 }
+GRPO: Final[Mapping[str, Any]] = {
+    "learning_rate": 0.5,  # else the second step hardly differs from the first
+    "loss_type": "grpo",
+    "scale_rewards": True,
+    "importance_sampling_level": "token",
+    "use_bias_correction_kl": False,
+}
+RLOO: Final[Mapping[str, Any]] = {"normalize_advantages": False}
 # RLOO up to trl 0.21. The early ones step a linear schedule to its end before the only step of training.
 ONLINE_BEFORE: Final[Mapping[str, Any]] = {
     **STEPS,
@@ -100,19 +109,30 @@ class Rollouts:
         return rewards
 
 
-def _online(lab: Lab, algorithm: str, **options: Any) -> None:
-    """Two steps on the same completions: in the first, the loss itself is zero whatever the gradient."""
-    found = find_trainer(algorithm)
-    lab.add_number("module", found.module)
-    if "reward_funcs" not in compat.accepted_arguments(signature_of(found.trainer)):
-        _online_before(lab, found)
-        return
-    options = {**ONLINE, **options}
-    rollouts = Rollouts()
+def make_online(lab: Lab, found: Found, options: Mapping[str, Any], rollouts: Rollouts) -> Any:
+    """A trainer for two steps on the same completions; raises ``Unavailable`` for RLOO up to trl 0.21."""
+    if not takes_reward_functions(found):
+        raise Unavailable(f"{found.trainer.__name__} takes no reward function")
     model = with_adapter(lab.load())
     rollouts.watch(model.get_base_model())
     rows = [{"prompt": pair["prompt"]} for pair in PAIRS]
-    trainer = build(lab, found, options, model=model, reward_funcs=rollouts.reward, rows=rows)
+    options = {**ONLINE, **options}
+    return build(lab, found, options, model=model, reward_funcs=rollouts.reward, rows=rows)
+
+
+def takes_reward_functions(found: Found) -> bool:
+    return "reward_funcs" in compat.accepted_arguments(signature_of(found.trainer))
+
+
+def _online(lab: Lab, algorithm: str, options: Mapping[str, Any]) -> None:
+    """In the first step, the loss itself is zero whatever the gradient."""
+    found = find_trainer(algorithm)
+    lab.add_number("module", found.module)
+    if not takes_reward_functions(found):
+        _online_before(lab, found)
+        return
+    rollouts = Rollouts()
+    trainer = make_online(lab, found, options, rollouts)
     entry = add_step(lab, trainer)
     decoded = [lab.load_tokenizer().decode(ids, skip_special_tokens=True) for ids in rollouts.generated]
     lab.add_number("completions", rollouts.completions)
@@ -128,19 +148,11 @@ def _online(lab: Lab, algorithm: str, **options: Any) -> None:
 
 
 def trainer_grpo(lab: Lab) -> None:
-    _online(
-        lab,
-        "GRPO",
-        learning_rate=0.5,
-        loss_type="grpo",
-        scale_rewards=True,
-        importance_sampling_level="token",
-        use_bias_correction_kl=False,
-    )
+    _online(lab, "GRPO", GRPO)
 
 
 def trainer_rloo(lab: Lab) -> None:
-    _online(lab, "RLOO", normalize_advantages=False)
+    _online(lab, "RLOO", RLOO)
 
 
 def _online_before(lab: Lab, found: Found) -> None:

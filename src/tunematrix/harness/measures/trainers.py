@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tunematrix.harness.measures import trainer_dpo, trainer_online
@@ -24,19 +25,30 @@ from tunematrix.harness.measures.trainer_lab import (
 from tunematrix.pipeline import compat
 
 EQUAL: Final = 1e-5
+EMPTY: Final[Mapping[str, Any]] = {}
+Make = Callable[..., Any]
 
 
-def trainer_reward(lab: Lab) -> None:
+def make_reward(lab: Lab, found: Found, options: Mapping[str, Any] = EMPTY) -> Any:
     """A classifier with one label and an adapter; releases that do not tokenize get token ids."""
-    found = find_trainer("Reward")
-    lab.add_number("module", found.module)
     rows: list[Row] = [
         {name: pair["prompt"] + pair[name] for name in ("chosen", "rejected")} for pair in PAIRS
     ]
     if "dataset_num_proc" not in compat.accepted_arguments(found.config):
         rows = [_tokenized(lab.load_tokenizer(), row) for row in rows]
     model = with_adapter(classifier(lab, 1), "SEQ_CLS")
-    add_step(lab, build(lab, found, {**BATCH, "max_length": 64}, model=model, rows=rows))
+    return build(lab, found, {**BATCH, "max_length": 64, **options}, model=model, rows=rows)
+
+
+def trainer_reward(lab: Lab) -> None:
+    _measure(lab, "Reward", make_reward)
+
+
+def _measure(lab: Lab, algorithm: str, make: Make) -> None:
+    """One step of a trainer, and where the stack has it."""
+    found = find_trainer(algorithm)
+    lab.add_number("module", found.module)
+    add_step(lab, make(lab, found))
 
 
 def _tokenized(tokenizer: Any, row: Row) -> Row:
@@ -48,10 +60,8 @@ def _tokenized(tokenizer: Any, row: Row) -> Row:
     }
 
 
-def trainer_kto(lab: Lab) -> None:
+def make_kto(lab: Lab, found: Found, options: Mapping[str, Any] = EMPTY) -> Any:
     """Two good and two bad answers; the reference is less sure than the model, so that there is a KL term."""
-    found = find_trainer("KTO")
-    lab.add_number("module", found.module)
     rows = [
         {"prompt": pair["prompt"], "completion": pair[name], "label": name == "chosen"}
         for pair in PAIRS
@@ -65,25 +75,32 @@ def trainer_kto(lab: Lab) -> None:
         "desirable_weight": 1.0,
         "undesirable_weight": 1.0,
         "precompute_ref_log_probs": False,
+        **options,
     }
     model = frozen_embeddings(lab)
-    add_step(lab, build(lab, found, options, model=model, ref_model=perturbed(model), rows=rows))
+    return build(lab, found, options, model=model, ref_model=perturbed(model), rows=rows)
 
 
-def _pairs_without_reference(lab: Lab, algorithm: str, **options: Any) -> None:
-    found = find_trainer(algorithm)
-    lab.add_number("module", found.module)
+def trainer_kto(lab: Lab) -> None:
+    _measure(lab, "KTO", make_kto)
+
+
+def make_orpo(lab: Lab, found: Found, options: Mapping[str, Any] = EMPTY) -> Any:
     options = {**BATCH, **LENGTHS, "beta": 0.5, **options}
-    add_step(lab, build(lab, found, options, model=with_adapter(lab.load()), rows=PAIRS))
+    return build(lab, found, options, model=with_adapter(lab.load()), rows=PAIRS)
 
 
 def trainer_orpo(lab: Lab) -> None:
-    _pairs_without_reference(lab, "ORPO")
+    _measure(lab, "ORPO", make_orpo)
+
+
+def make_cpo(lab: Lab, found: Found, options: Mapping[str, Any] = EMPTY) -> Any:
+    own = {"loss_type": "sigmoid", "cpo_alpha": 1.0, "label_smoothing": 0.0, "alpha": 0.0}
+    return make_orpo(lab, found, {**own, **options})
 
 
 def trainer_cpo(lab: Lab) -> None:
-    options = {"loss_type": "sigmoid", "cpo_alpha": 1.0, "label_smoothing": 0.0, "alpha": 0.0}
-    _pairs_without_reference(lab, "CPO", **options)
+    _measure(lab, "CPO", make_cpo)
 
 
 def plain(lab: Lab, model: Any, rows: list[Row], **arguments: Any) -> Any:

@@ -259,10 +259,12 @@ def relation_schedule(lab: Lab) -> None:
     import transformers
 
     used: list[float] = []
+    given: list[bool] = []
 
     class Watch(transformers.TrainerCallback):  # type: ignore[misc]  # not installed where mypy runs
         def on_step_begin(self, *_: Any, optimizer: Any, **__: Any) -> None:
-            used.append(float(optimizer.param_groups[0]["lr"]))
+            given.append(optimizer is not None)
+            used.append(float(trainer.optimizer.param_groups[0]["lr"]))
 
     model, rows = lab.load(), token_rows(2)
     half = math.pi / 2
@@ -273,11 +275,12 @@ def relation_schedule(lab: Lab) -> None:
     }
     for name, factors in formulas.items():
         options = {"lr_scheduler_type": name, "warmup_steps": 2, "max_steps": 6, "learning_rate": 0.1}
-        result = run(make_trainer(lab, model, rows, callbacks=[Watch()], **options))
+        trainer = make_trainer(lab, model, rows, callbacks=[Watch()], **options)
+        logged = [entry["learning_rate"] for entry in run(trainer).log if "learning_rate" in entry]
         lab.add_number(f"{name}_equal", equal(used, [0.1 * factor for factor in factors]))
-        logged = [entry["learning_rate"] for entry in result.log if "learning_rate" in entry]
         lab.add_number(f"{name}_logged_equal", equal(used, logged))
         used.clear()
+    lab.add_number("callback_gets_optimizer", all(given))
 
 
 ALL: Final = (

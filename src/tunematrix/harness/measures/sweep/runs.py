@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable, WorkResult, run_isolated
@@ -65,6 +66,7 @@ class Bench:
     lab: Lab
     build: Callable[[Bench, Mapping[str, Any], str], Any]
     rows: str
+    options: Mapping[str, Any] = field(default_factory=dict)  # without which the class refuses itself
     model: Any = None
     tokenizer: Any = None
 
@@ -92,7 +94,7 @@ def sweep(lab: Lab, path: str, bench: Bench) -> None:
     facts = {"learning_rate": base.learning_rates, "content": base.content, "logged": base.logged}
     for name, value in {**base.numbers, **base.facts, **base.batch, **facts}.items():
         lab.add_number(f"base.{name}", value)
-    options = list(domains.options(_instance(cls, lab), inherited=_inherited(path)))
+    options = list(domains.options(_instance(cls, bench), inherited=_inherited(path)))
     trials = [trial for option in options for trial in _trials(option, bench.rows)]
     found, leaking = _run(bench, sorted(trials, key=lambda trial: trial.circumstances))
     for option in options:
@@ -117,38 +119,60 @@ Found = dict[tuple[str, str], Any]
 def _run(bench: Bench, trials: list[Trial]) -> tuple[Found, list[str]]:
     """The effect of each trial by option and value, and the options that change later runs of their process.
 
-    Many trials share a process, which is forked after the model is loaded. If the base run at the end of it
-    is not that of its beginning, or if it crashes, each of its trials runs again in a process of its own.
+    Many trials share a process, which is forked after the model is loaded and ends at the first leak. If
+    it crashes, or if the base run at its end is not that of its beginning for no visible reason, each of its
+    trials runs again in a process of its own.
     """
     found: Found = {}
     leaking = []
-    for start in range(0, len(trials), BLOCK):
-        block = trials[start : start + BLOCK]
-        result = _run_block(bench, block)
-        if result.outcome == "passed" and result.numbers["again"] == effects.NO_EFFECT:
+    while trials:
+        result = _run_block(bench, trials[:BLOCK])
+        if result.outcome == "passed" and result.numbers["clean"]:
             found |= result.numbers["found"]
+            leaking += result.numbers["leaking"]
+            trials = trials[len(result.numbers["found"]) :]
             continue
-        for trial in block:
+        for trial in trials[:BLOCK]:
             result = _run_block(bench, [trial])
             key = trial.option, domains.label(trial.value)
             found |= result.numbers.get("found", {key: f"raises {_why(result)}"})
-            if result.numbers.get("again", effects.NO_EFFECT) != effects.NO_EFFECT:
-                leaking.append("=".join(key))
-    return found, sorted(leaking)
+            leaking += [] if result.numbers.get("clean", True) else ["=".join(key)]
+            leaking += result.numbers.get("leaking", [])
+        trials = trials[BLOCK:]
+    return found, sorted(set(leaking))
 
 
 def _run_block(bench: Bench, trials: list[Trial]) -> WorkResult:
+    """Run trials in one process, up to the first that leaks visibly."""
+
     def work(trace: Trace) -> None:
         first = bench.observe({}, bench.rows)
         bases: dict[str, Any] = {}
-        found = {}
+        found: Found = {}
+        trace.numbers = {"found": found, "leaking": [], "clean": True}
+
+        def differs() -> bool:
+            return effects.effect(first, bench.observe({}, bench.rows)) != effects.NO_EFFECT
+
         for trial in trials:
             if trial.circumstances not in bases:
                 bases[trial.circumstances] = _observe(bench, trial.beside, trial.rows)
-            found[trial.option, domains.label(trial.value)] = _try(bench, trial, bases[trial.circumstances])
-        trace.numbers = {"found": found, "again": effects.effect(first, bench.observe({}, bench.rows))}
+            key, state = (trial.option, domains.label(trial.value)), _state()
+            found[key] = _try(bench, trial, bases[trial.circumstances])
+            if _state() != state and differs():
+                trace.numbers["leaking"] = ["=".join(key)]
+                return
+        trace.numbers["clean"] = not differs()
 
     return run_isolated(work, MAX_SECONDS)
+
+
+def _state() -> tuple[Any, ...]:
+    """What a run may change for later ones of its process, as far as it is cheap to see."""
+    import torch
+
+    flags = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled()
+    return dict(os.environ), flags
 
 
 def _why(result: WorkResult) -> str:
@@ -183,9 +207,9 @@ def _inherited(path: str) -> dict[str, Any]:
     return {field.name: field.default for field in dataclasses.fields(transformers.TrainingArguments)}
 
 
-def _instance(cls: Any, lab: Lab) -> Any:
+def _instance(cls: Any, bench: Bench) -> Any:
     """The configuration of the base run, as far as the class takes its options."""
-    options = {**BASE, "output_dir": str(lab.folder / "instance")}
+    options = {**BASE, **bench.options, "output_dir": str(bench.lab.folder / "instance")}
     return cls(**compat.adapt_arguments(cls, cls.__name__, options, Trace()))
 
 
