@@ -49,6 +49,17 @@ def test_the_same_lock_twice_gives_the_same_fingerprint(tmp_path: Path) -> None:
 
 
 EXPECTED_NUMBERS = (
+    "tiny-gpt2.relation.padding.right_logits_equal",
+    "tiny-llama.adapter.dora.loss",
+    "tiny-llama.call.chat_template.default",
+    "tiny-llama.format.rope_parameters.logits_equal",
+    "tiny-llama.relation.resume.plain_later_epoch_weights_difference",
+    "tiny-llama.sweep.TrainingArguments.weight_decay",
+    "tiny-llama.sweep.LoraConfig.use_dora",
+    "tiny-llama.sweep.SFTConfig.packing",
+    "tiny-llama.sweep.DPOConfig.base.loss",
+    "tiny-llama.sweep.DPOConfig.base.leaking_options",
+    "tiny-llama.trainer.kto.loss",
     "finetune.loss",
     "align.loss",
     "tiny-gpt2.tokenizer.round_trip",

@@ -41,8 +41,9 @@ def is_reusable(record: Record, current_key: str) -> bool:
 
 
 def source_folders() -> list[Path]:
-    """The folders with all code of this package that runs inside a cell."""
-    return [PACKAGE / "pipeline", PACKAGE / "harness", PACKAGE / "shared", suite_folder()]
+    """The folders with all code that runs inside a cell, and that of the models which are measured there."""
+    inside = (PACKAGE / name for name in ("pipeline", "harness", "shared"))
+    return [*inside, PACKAGE / "hub" / "models", suite_folder()]
 
 
 def suite_folder() -> Path:

@@ -163,7 +163,7 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     if _has_nan(new) and not _has_nan(old):
         return "wrong", "nan"
     if tolerances.corrected(name, new, old):
-        return "wrong", "relation"
+        return "wrong", "leak" if name.endswith(".leaking_options") else "relation"
     if tolerances.corrected(name, old, new) or (_has_nan(old) and not _has_nan(new)):
         return "info", "works-now"
     moved = change.shift
@@ -174,6 +174,8 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
 
 def _call_severity(old: Any, new: Any) -> tuple[str, str]:
     """A call that returns something else, or raises, is an edit; of a wrong use, the error is a detail."""
+    if any(isinstance(value, dict) and "unavailable" in value for value in (old, new)):
+        return "info", "measured-on-one-side"
     raised = [isinstance(value, dict) and "raises" in value for value in (old, new)]
     if raised == [True, False]:
         return "info", "works-now"

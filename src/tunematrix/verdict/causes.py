@@ -18,6 +18,7 @@ from tunematrix.base.toml import check_keys, check_schema, read
 from tunematrix.base.versions import parse_version
 from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict.diff import Change, Diff
+from tunematrix.verdict.effects import is_option
 
 FILE: Final = "known-changes.toml"
 SCHEMA: Final = 1
@@ -67,7 +68,14 @@ class KnownChange:
         return max((len(pattern.replace("*", "")) for pattern in self._matches(name)), default=0)
 
     def _matches(self, name: str) -> list[str]:
-        return [pattern for pattern in self.fields if fnmatchcase(name, pattern)]
+        """The patterns that match ``name``; an option's effect only those that say "sweep".
+
+        ``*.bf16`` is about the default, not about what bf16 does.
+        """
+        patterns = self.fields
+        if is_option(name):
+            patterns = tuple(pattern for pattern in patterns if "sweep." in pattern)
+        return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
 
     @property
     def explanation(self) -> str:

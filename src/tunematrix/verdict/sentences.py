@@ -149,6 +149,8 @@ def _wrong_sentence(atom: Atom, topic: Topic) -> str:
         return f"{topic.family} gives NaN"
     if topic.subject == "gradient accumulation":
         return "gradient accumulation no longer gives the same training"
+    if atom.group == "leak":
+        return "an option changes later runs of the same process"
     if atom.group == "no-effect":
         return f"options of {topic.family} are accepted and have no effect any more"
     return RELATIONS.get(topic.family, f"{topic.family}: values that must be equal differ")

@@ -19,7 +19,7 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.run import cell as cells
 from tunematrix.run import revision as revisions
-from tunematrix.run.options import Options
+from tunematrix.run.options import DEPTHS, Options
 
 RECORD = Record(
     cell="a",
@@ -51,6 +51,17 @@ def test_key_changes_with_everything_a_result_depends_on(project: Path) -> None:
     assert len({first, *(keys.key(record, Options()) for record in changed.values())}) == 5
     (project / "suite/test_real_e2e.py").write_text("two")
     assert keys.key(RECORD, Options()) != first
+
+
+def test_key_includes_the_depth_and_the_models_that_are_measured() -> None:
+    assert len({keys.key(RECORD, Options(depth=depth)) for depth in DEPTHS}) == len(DEPTHS)
+    assert keys.PACKAGE / "hub/models" in keys.source_folders()
+
+
+def test_a_record_says_its_depth_only_if_it_is_not_the_default() -> None:
+    recorded = [cells._recorded_options(Options(depth=depth)) for depth in DEPTHS]
+    assert recorded == [{"depth": "quick"}, {}, {"depth": "deep"}]
+    assert cells._option_variables(Options(depth="quick"))["TUNEMATRIX_DEPTH"] == "quick"
 
 
 def test_key_includes_the_workload(project: Path) -> None:

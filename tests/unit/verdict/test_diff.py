@@ -283,6 +283,13 @@ def test_removed_in_reads_the_release_from_the_message(message: str, expected: s
     assert removed_in(message) == expected
 
 
+def test_records_of_different_depths_are_refused_with_what_to_type() -> None:
+    quick = replace(record(), options={"depth": "quick"})
+    check_comparable(quick, quick)
+    with pytest.raises(UsageError, match=r"with --depth full.* with --depth quick; .* -- --depth full"):
+        check_comparable(record(), quick)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.verdict.test_answer import GOOD
-from tests.unit.verdict.test_findings import NEWER, found
+from tests.unit.verdict.test_findings import NEWER, found, known
 from tunematrix.verdict import diff, effects
 
 OPTION = "tiny-llama.sweep.SFTConfig.packing"
@@ -95,3 +95,52 @@ def test_options_become_findings_of_their_severity() -> None:
         "sftconfig-option": ("training", "options of SFTConfig have another effect: max_length"),
         "sftconfig-options": ("edit", "1 option now raising: padding_free"),
     }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("list[2] int", "tuple[2] int", ("edit", "1 call with another result: adapters.size")),
+        ("list[2] int", {"raises": "TypeError"}, ("edit", "1 call now raising: adapters.size")),
+        ({"raises": "TypeError"}, "list[2] int", ("info", "1 thing that was wrong works now")),
+        ({"raises": "TypeError"}, {"raises": "ValueError"}, ("info", "1 detail of files, logs or names")),
+        ({"unavailable": "no"}, "list[2] int", ("info", "1 number is measured on one side")),
+    ],
+)
+def test_a_call_with_another_result_is_an_edit(old: Any, new: Any, expected: tuple[str, str]) -> None:
+    name = "tiny-llama.call.adapters.size"
+    [finding] = found(
+        replace(GOOD, fingerprint={name: old}), replace(NEWER, fingerprint={name: new})
+    ).values()
+    assert (finding.severity, finding.title) == expected
+
+
+def test_an_option_that_leaks_now_is_wrong_and_one_that_no_longer_does_is_right() -> None:
+    name = f"{BASE}leaking_options"
+    records = [replace(GOOD, fingerprint={name: leaking}) for leaking in ([], ["bf16=True"])]
+    records[1] = replace(NEWER, fingerprint=records[1].fingerprint)
+    [finding] = found(records[0], records[1]).values()
+    assert (finding.severity, finding.title) == (
+        "wrong",
+        "an option changes later runs of the same process: text",
+    )
+    [finding] = found(records[1], records[0]).values()
+    assert finding.severity == "info"
+
+
+def test_a_relation_that_does_not_hold_any_more_is_wrong() -> None:
+    name = "tiny-llama.relation.padding.logits_equal"
+    sides = [replace(base, fingerprint={name: value}) for base, value in ((GOOD, True), (NEWER, False))]
+    [finding] = found(sides[0], sides[1]).values()
+    assert (finding.severity, finding.title) == ("wrong", "results that must be equal differ: padding")
+
+
+def test_a_cause_counts_for_an_option_only_if_it_is_about_options() -> None:
+    sides = [
+        replace(base, fingerprint={f"{OPTION}": {"True": effect}})
+        for base, effect in ((GOOD, PACKED), (NEWER, {"loss": 0.5, "batch_length": 10}))
+    ]
+    [finding] = found(sides[0], sides[1], known("default", "*.packing")).values()
+    assert finding.cause is None
+    [finding] = found(sides[0], sides[1], known("effect", "*.sweep.SFTConfig.packing")).values()
+    assert finding.id == "effect"
