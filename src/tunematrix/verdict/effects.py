@@ -17,7 +17,7 @@ RAISES: Final = "raises "
 NOT_TRIED: Final = "not tried"
 # An effect is a ratio of two short runs; the last digits of both count in it.
 TOLERANCE: Final = 1e-3
-FLOOR: Final = 2e-5  # twice the noise that the sweep itself leaves out
+FLOOR: Final = 1e-4  # of the smallest effects, only rounding is left
 COARSE: Final = 2e-3  # an effect smaller than this may come and go with a base run that moved
 NUMBERS: Final = ("loss", "grad_norm", "eval_loss", "weights", "trainable")
 # What makes the effects of options worth comparing: the numbers and the batch of the base run.

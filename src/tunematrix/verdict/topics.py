@@ -49,8 +49,8 @@ FAMILIES: Final = {
     "adapter": "an adapter",
     "sweep.TrainingArguments.base": "Trainer",
     "sweep.LoraConfig.base": "LoRA",
-    "sweep.SFTConfig.base": "SFT",
-    "sweep.DPOConfig.base": "DPO",
+    "sweep.SFTConfig": "SFT",
+    "sweep.DPOConfig": "DPO",
     "call": "a call",
     "relation": "a relation",
     "trainer": "another trainer",
@@ -93,7 +93,14 @@ SUBJECTS: Final = {
     "sweep.TrainingArguments.base": "a plain Trainer",
     "sweep.LoraConfig.base": "a plain Trainer with LoRA",
     "sweep.SFTConfig.base": "text",
+    "sweep.SFTConfig.prompts": "prompts and completions",
+    "sweep.SFTConfig.chats": "chats",
+    "sweep.SFTConfig.prompt_chats": "chat prompts and completions",
+    "sweep.SFTConfig.text_and_chats": "rows with a text and a chat",
+    "sweep.SFTConfig.tokenized": "tokenized data",
     "sweep.DPOConfig.base": "text pairs",
+    "sweep.DPOConfig.chat_pairs": "chat pairs",
+    "sweep.DPOConfig.implicit_pairs": "pairs that hold their prompt",
 }
 # Runs that start where another one ends, or repeat it: what changes there changes here too.
 FOLLOWS: Final = {

@@ -112,9 +112,13 @@ def test_more_trials_than_a_process_takes() -> None:
 
 
 def test_circumstances_come_from_words_and_from_the_table() -> None:
-    [trial] = runs._trials(domains.Option(name="eval_steps", values=(1,)), "text")
+    [trial] = runs._trials(domains.Option(name="eval_steps", values=(1,)), ("text",))
     assert (trial.beside, trial.rows) == ({"evaluated": True, "eval_strategy": "steps"}, "text")
-    [trial] = runs._trials(domains.Option(name="completion_only_loss", values=(True,)), "text")
-    assert trial.rows == "prompts"
-    [trial] = runs._trials(domains.Option(name="completion_only_loss", values=(True,)), "pairs")
-    assert trial.rows == "pairs"
+
+
+def test_an_option_is_tried_on_the_kinds_of_rows_that_it_concerns() -> None:
+    option = domains.Option(name="packing", values=(True,))
+    keys = [trial.key for trial in runs._trials(option, ("text", "prompts", "tokenized"))]
+    assert keys == [("packing", "True"), ("packing", "True on prompts")]
+    [trial] = runs._trials(option, ("pairs",))
+    assert (trial.key, trial.rows) == (("packing", "True"), "pairs")

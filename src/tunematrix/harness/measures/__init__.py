@@ -23,7 +23,7 @@ from tunematrix.harness.measures import (
     texts,
     trainers,
 )
-from tunematrix.harness.measures.lab import Lab, skip_hashing
+from tunematrix.harness.measures.lab import Lab, skip_repeated_work
 from tunematrix.harness.measures.sweep import further
 from tunematrix.harness.measures.sweep import runs as sweep
 from tunematrix.pipeline.trace import Trace
@@ -112,7 +112,7 @@ def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
 
     def work(trace: Trace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        skip_hashing()
+        skip_repeated_work()
         for measure in group.measures:
             lab = Lab(
                 model=group.model,

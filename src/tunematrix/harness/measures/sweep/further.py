@@ -40,7 +40,7 @@ def _sweep_of(algorithm: str) -> Callable[[Lab], None]:
             return MAKERS[algorithm](lab, found, {"max_steps": 2, **kept})
 
         online = trainer_online.ONLINE if algorithm in ("GRPO", "RLOO") else {}
-        bench = Bench(lab=lab, build=build, rows="own", options=online)
+        bench = Bench(lab=lab, build=build, kinds=("own",), options=online)
         sweep(lab, f"{found.module}.{found.config.__name__}", bench)
 
     measure.__name__ = f"sweep_{algorithm}Config"

@@ -19,10 +19,8 @@ from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable, WorkResult, run_isolated
 from tunematrix.harness.measures.lab import OPTIONS, SEED, Lab
-from tunematrix.harness.measures.preferences import PAIRS
-from tunematrix.harness.measures.sweep import domains, effects, values
+from tunematrix.harness.measures.sweep import domains, effects, rows, values
 from tunematrix.harness.measures.sweep.effects import Observation
-from tunematrix.harness.measures.texts import CHATS, LONG, QUESTIONS, TEXTS
 from tunematrix.harness.surface import resolve
 from tunematrix.pipeline import compat
 from tunematrix.pipeline.trace import Trace
@@ -35,14 +33,8 @@ BASE: Final[Mapping[str, Any]] = {
 }
 # With all that some options need and most do not: evaluation, and a checkpoint.
 FULL_BASE: Final[Mapping[str, Any]] = {"evaluated": True, "save_strategy": "steps", "save_steps": 2}
-BLOCK: Final = 24  # trials in one process
-MAX_SECONDS: Final = 60.0  # for one block; it takes 2
-ROWS: Final[Mapping[str, list[dict[str, Any]]]] = {
-    "text": [*map(dict, TEXTS), {"text": LONG[:100]}],
-    "prompts": [{"prompt": prompt, "completion": completion} for prompt, completion in QUESTIONS * 2],
-    "chats": [dict(row) for row in CHATS * 2],
-    "pairs": [dict(row) for row in PAIRS * 2],
-}
+BLOCK: Final = 48  # trials in one process
+MAX_SECONDS: Final = 60.0  # for one block; it takes 2 to 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +45,13 @@ class Trial:
     value: Any
     beside: Mapping[str, Any]
     rows: str
+    other_rows: bool = False  # than those of the base run
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The option, and its value as a key of the record."""
+        suffix = f" on {self.rows}" if self.other_rows else ""
+        return self.option, domains.label(self.value) + suffix
 
     @property
     def circumstances(self) -> str:
@@ -65,10 +64,15 @@ class Bench:
 
     lab: Lab
     build: Callable[[Bench, Mapping[str, Any], str], Any]
-    rows: str
+    kinds: tuple[str, ...]  # of rows; those of the base run first
     options: Mapping[str, Any] = field(default_factory=dict)  # without which the class refuses itself
     model: Any = None
     tokenizer: Any = None
+    data: Any = None
+
+    @property
+    def rows(self) -> str:
+        return self.kinds[0]
 
     def observe(self, options: Mapping[str, Any], rows: str) -> Observation:
         from transformers import set_seed
@@ -90,27 +94,42 @@ def sweep(lab: Lab, path: str, bench: Bench) -> None:
     if cls is None:
         raise Unavailable(f"no {path}")
     bench.model, bench.tokenizer = lab.load(), lab.load_tokenizer()
-    base = bench.observe(FULL_BASE, bench.rows)
-    facts = {"learning_rate": base.learning_rates, "content": base.content, "logged": base.logged}
-    for name, value in {**base.numbers, **base.facts, **base.batch, **facts}.items():
-        lab.add_number(f"base.{name}", value)
+    _add_base_runs(bench)
     options = list(domains.options(_instance(cls, bench), inherited=_inherited(path)))
-    trials = [trial for option in options for trial in _trials(option, bench.rows)]
+    trials = [trial for option in options for trial in _trials(option, bench.kinds)]
     found, leaking = _run(bench, sorted(trials, key=lambda trial: trial.circumstances))
     for option in options:
-        results = {domains.label(value): found[option.name, domains.label(value)] for value in option.values}
+        results = {value: effect for (name, value), effect in found.items() if name == option.name}
         lab.add_number(option.name, results or f"not tried: {option.reason}")
     lab.add_number("base.leaking_options", leaking)
 
 
-def _trials(option: domains.Option, rows: str) -> Iterator[Trial]:
+def _add_base_runs(bench: Bench) -> None:
+    """Record the base run in full, and what runs on other kinds of rows do with them."""
+    base = bench.observe(FULL_BASE, bench.rows)
+    facts = {"learning_rate": base.learning_rates, "content": base.content, "logged": base.logged}
+    for name, value in {**base.numbers, **base.facts, **base.batch, **facts}.items():
+        bench.lab.add_number(f"base.{name}", value)
+    for kind in bench.kinds[1:]:
+        other = _observe(bench, {}, kind)
+        if isinstance(other, str):
+            bench.lab.add_number(f"{kind}.error", other.removeprefix("raises "))
+            continue
+        for name, value in {**other.numbers, **other.batch, "content": other.content}.items():
+            bench.lab.add_number(f"{kind}.{name}", value)
+
+
+def _trials(option: domains.Option, kinds: tuple[str, ...]) -> Iterator[Trial]:
     beside = {
         name: value for words, name, value in values.NEEDED if any(word in option.name for word in words)
     }
     beside |= values.BESIDE.get(option.name, {})
-    rows = values.ROWS.get(option.name, rows) if rows == "text" else rows
-    for value in option.values:
-        yield Trial(option=option.name, value=value, beside=beside, rows=rows)
+    wanted = [kind for kind in values.KINDS.get(option.name, kinds[:1]) if kind in kinds]
+    for kind in wanted or kinds[:1]:
+        other = kind != kinds[0]
+        # One value tells whether an option reaches a kind of rows.
+        for value in option.values[:1] if other and kinds[0] in wanted else option.values:
+            yield Trial(option=option.name, value=value, beside=beside, rows=kind, other_rows=other)
 
 
 Found = dict[tuple[str, str], Any]
@@ -134,7 +153,7 @@ def _run(bench: Bench, trials: list[Trial]) -> tuple[Found, list[str]]:
             continue
         for trial in trials[:BLOCK]:
             result = _run_block(bench, [trial])
-            key = trial.option, domains.label(trial.value)
+            key = trial.key
             found |= result.numbers.get("found", {key: f"raises {_why(result)}"})
             leaking += [] if result.numbers.get("clean", True) else ["=".join(key)]
             leaking += result.numbers.get("leaking", [])
@@ -157,7 +176,7 @@ def _run_block(bench: Bench, trials: list[Trial]) -> WorkResult:
         for trial in trials:
             if trial.circumstances not in bases:
                 bases[trial.circumstances] = _observe(bench, trial.beside, trial.rows)
-            key, state = (trial.option, domains.label(trial.value)), _state()
+            key, state = trial.key, _state()
             found[key] = _try(bench, trial, bases[trial.circumstances])
             if _state() != state and differs():
                 trace.numbers["leaking"] = ["=".join(key)]
@@ -183,6 +202,8 @@ def _try(bench: Bench, trial: Trial, base: Observation | str) -> Any:
     """The effect of one value beside its base run, which may itself have failed."""
     if isinstance(base, str):
         return f"not tried: beside {dict(trial.beside)}, {base.removeprefix('not tried: ')}"
+    if any(word in str(trial.value) for word in values.OF_PACKAGES.get(trial.option, ())):
+        return "not tried: needs a package that is not here"
     result = _observe(bench, {**trial.beside, trial.option: trial.value}, trial.rows)
     return result if isinstance(result, str) else effects.effect(base, result)
 
@@ -220,8 +241,10 @@ def _plain(bench: Bench, options: Mapping[str, Any], _: str, model: Any = None) 
 
     options = dict(options)
     evaluated = options.pop("evaluated", False)
-    ids = [bench.tokenizer(row["text"])["input_ids"] for row in ROWS["text"]]
-    rows = datasets.Dataset.from_list([{"input_ids": row, "labels": row} for row in ids])
+    if bench.data is None:
+        ids = [row["input_ids"] for row in rows.of("tokenized", bench.tokenizer)]
+        bench.data = datasets.Dataset.from_list([{"input_ids": row, "labels": row} for row in ids])
+    data = bench.data
     config = transformers.TrainingArguments
     args = config(**compat.adapt_arguments(config, "", {**BASE, **options}, Trace()))
     collator = transformers.DataCollatorForSeq2Seq(bench.tokenizer)
@@ -229,8 +252,8 @@ def _plain(bench: Bench, options: Mapping[str, Any], _: str, model: Any = None) 
     return transformers.Trainer(
         model=model,
         args=args,
-        train_dataset=rows,
-        eval_dataset=rows.select([0, 1]) if evaluated else None,
+        train_dataset=data,
+        eval_dataset=data.select([0, 1]) if evaluated else None,
         data_collator=collator,
         compute_metrics=_count_given,
     )
@@ -242,23 +265,24 @@ def _count_given(prediction: Any, compute_result: bool = True) -> dict[str, floa
     return {"given": sum(getattr(prediction, name, None) is not None for name in names)}
 
 
-def _lora(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+def _lora(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
     """The same on a LoRA model; ``options`` are those of its configuration."""
     from peft import LoraConfig, get_peft_model
 
     lora = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "task_type": "CAUSAL_LM", **options}
     others = {name: lora.pop(name) for name in ("output_dir", *FULL_BASE) if name in lora}
-    return _plain(bench, others, rows, get_peft_model(bench.copy_model(), LoraConfig(**lora)))
+    return _plain(bench, others, kind, get_peft_model(bench.copy_model(), LoraConfig(**lora)))
 
 
-def _sft(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+def _sft(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
     options = {**BASE, "dataset_text_field": "text", "max_length": 64, **options}
-    held_out = ROWS[rows][:2] if options.pop("evaluated", False) else None
+    data = rows.of(kind, bench.tokenizer)
+    held_out = data[:2] if options.pop("evaluated", False) else None
     model = bench.copy_model()
-    return bench.lab.trainer("SFT", ROWS[rows], model=model, lora=None, eval_rows=held_out, **options)
+    return bench.lab.trainer("SFT", data, model=model, lora=None, eval_rows=held_out, **options)
 
 
-def _dpo(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
+def _dpo(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
     """DPO with a reference that differs from the policy; equal ones hide most options in the first step."""
     import torch
 
@@ -267,10 +291,11 @@ def _dpo(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
         for value in policy.parameters():
             value.mul_(1.1)
     options = {**BASE, "beta": 0.5, "max_length": 64, **options}
-    held_out = ROWS[rows][:2] if options.pop("evaluated", False) else None
+    data = rows.of(kind)
+    held_out = data[:2] if options.pop("evaluated", False) else None
     return bench.lab.trainer(
         "DPO",
-        ROWS[rows],
+        data,
         model=policy,
         ref_model=bench.copy_model(),
         lora=None,
@@ -280,19 +305,19 @@ def _dpo(bench: Bench, options: Mapping[str, Any], rows: str) -> Any:
 
 
 def sweep_TrainingArguments(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "transformers.TrainingArguments", Bench(lab=lab, build=_plain, rows="text"))
+    sweep(lab, "transformers.TrainingArguments", Bench(lab=lab, build=_plain, kinds=("text",)))
 
 
 def sweep_LoraConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "peft.LoraConfig", Bench(lab=lab, build=_lora, rows="text"))
+    sweep(lab, "peft.LoraConfig", Bench(lab=lab, build=_lora, kinds=("text",)))
 
 
 def sweep_SFTConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "trl.SFTConfig", Bench(lab=lab, build=_sft, rows="text"))
+    sweep(lab, "trl.SFTConfig", Bench(lab=lab, build=_sft, kinds=rows.SFT))
 
 
 def sweep_DPOConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "trl.DPOConfig", Bench(lab=lab, build=_dpo, rows="pairs"))
+    sweep(lab, "trl.DPOConfig", Bench(lab=lab, build=_dpo, kinds=rows.DPO))
 
 
 ALL: Final = (sweep_TrainingArguments, sweep_LoraConfig, sweep_SFTConfig, sweep_DPOConfig)

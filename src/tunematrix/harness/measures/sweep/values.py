@@ -136,11 +136,24 @@ BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {
     "truncation_mode": {"max_length": 20},
     "warmup_ratio": {"warmup_steps": 0},
 }
-# Options that concern another kind of rows than plain text.
-ROWS: Final[Mapping[str, str]] = {
-    "assistant_only_loss": "chats",
-    "completion_only_loss": "prompts",
-    "dataset_text_field": "text",
+# Options that concern other kinds of rows than the base run's; of these, those that a trainer knows.
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "assistant_only_loss": ("chats", "prompt_chats"),
+    "completion_only_loss": ("prompts", "prompt_chats"),
+    "eos_token": ("text", "chats", "pairs"),
+    "max_completion_length": ("pairs", "chat_pairs"),
+    "max_length": ("text", "prompts", "chats", "prompt_chats", "tokenized", "pairs", "chat_pairs"),
+    "max_prompt_length": ("pairs", "chat_pairs"),
+    "max_seq_length": ("text", "prompts", "chats", "prompt_chats", "tokenized"),
+    "packing": ("text", "prompts", "chats"),
+    "truncation_mode": ("text", "prompts", "pairs", "chat_pairs"),
+}
+# Words in values that only packages outside of the stack know; trying each takes a trainer.
+OF_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "optim": (
+        *("4bit", "8bit", "ademamix", "anyprecision", "apollo", "apex", "flash", "galore", "grokadamw"),
+        *("lion", "lomo", "npu", "paged", "rmsprop_bnb", "schedule_free", "stable_adamw", "xla"),
+    ),
 }
 SEVERAL_PROCESSES: Final = "needs several processes"
 GPU: Final = "needs a GPU, a TPU or an NPU"
