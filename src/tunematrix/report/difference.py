@@ -117,7 +117,8 @@ def diff_lines(before: Record, after: Record, judgement: Judgement, *, everythin
     head += screen.untested_lines(judgement, None if everything else 3)
     tail = [*screen.accepted_lines(judgement)]
     tail += screen.wrapped("unchanged", screen.passed_line(before, judgement), lines=2)
-    tail += [screen.row("info", info)] if (info := screen.info_line(judgement)) else []
+    info = screen.info_line(judgement)
+    tail += screen.wrapped("info", info, lines=None if everything else 1) if info else []
     tail += [screen.row("problem", problem) for problem in judgement.problems]
     tail += [] if everything else [screen.row("details", "--all shows every difference")]
     room = None if everything else screen.HEIGHT - len(head) - len(tail)

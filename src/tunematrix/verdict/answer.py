@@ -17,6 +17,7 @@ from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import Ledger
 
+TOLD: Final = (".error", ".unavailable")
 SAFE: Final = "SAFE"
 SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
 BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
@@ -153,14 +154,25 @@ def _not_measured(before: Record, after: Record, comparison: Diff) -> Iterator[s
         yield f"{', '.join(missing)}: measured on one side only"
     passed = {name for name, (old, now, _) in comparison.stages.items() if old == now == "passed"}
     if all(f"probe:{name}" in passed for name in new) and (lost := _lost_measures(before, after)):
-        yield f"{len(lost)} measures have no result in {after.cell}, such as {lost[0]}"
+        count = "1 measure has" if len(lost) == 1 else f"{len(lost)} measures have"
+        yield f"{count} no result in {after.cell}, such as {lost[0]}"
 
 
 def _lost_measures(before: Record, after: Record) -> list[str]:
-    """The measures of ``before`` of which ``after`` has no number; those of stages are the stages' matter."""
-    kept = {name.rpartition(".")[0] for name in after.fingerprint}
-    lost = {name.rpartition(".")[0] for name in before.fingerprint} - kept
-    return sorted(name for name in lost if name.partition(".")[0] not in STAGES)
+    """The measures of ``before`` of which ``after`` has no number; those of stages are the stages' matter.
+
+    One that raises there, or that the stack does not offer, says so itself.
+    """
+    kept = {name.rpartition(".")[0] for name in after.fingerprint} | set(after.fingerprint)
+    told = tuple(name.rpartition(".")[0] for name in after.fingerprint if name.endswith(TOLD))
+    measured = (name for name in before.fingerprint if not name.endswith(".unavailable"))
+    lost = {name.rpartition(".")[0] for name in measured} - kept
+    return sorted(
+        name
+        for name in lost
+        if name.partition(".")[0] not in STAGES
+        and not any(name == measure or name.startswith(f"{measure}.") for measure in told)
+    )
 
 
 def _outcomes(old: str, new: str) -> str:

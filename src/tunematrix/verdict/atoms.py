@@ -159,11 +159,11 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     if effects.is_option(name):
         return OF_OPTIONS[effects.transition(old, new)]
     if is_call(name):
-        return _call_severity(old, new)
+        return _call_severity(name, old, new)
     if _has_nan(new) and not _has_nan(old):
         return "wrong", "nan"
     if tolerances.corrected(name, new, old):
-        return "wrong", "leak" if name.endswith(".leaking_options") else "relation"
+        return "wrong", "leak" if effects.is_leaks(name) else "relation"
     if tolerances.corrected(name, old, new) or (_has_nan(old) and not _has_nan(new)):
         return "info", "works-now"
     moved = change.shift
@@ -172,14 +172,30 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     return "training", ""
 
 
-def _call_severity(old: Any, new: Any) -> tuple[str, str]:
-    """A call that returns something else, or raises, is an edit; of a wrong use, the error is a detail."""
+def _call_severity(name: str, old: Any, new: Any) -> tuple[str, str]:
+    """A call that returns something else, or raises, is an edit.
+
+    What a wrong use does, and that a result has more in it than before, are details.
+    """
+    if name.rpartition(".")[2].startswith("wrong_") or _only_more(old, new):
+        return "info", "details"
     if any(isinstance(value, dict) and "unavailable" in value for value in (old, new)):
         return "info", "measured-on-one-side"
     raised = [isinstance(value, dict) and "raises" in value for value in (old, new)]
     if raised == [True, False]:
         return "info", "works-now"
     return ("info", "details") if all(raised) else ("edit", "raises" if raised[1] else "returns")
+
+
+def _only_more(old: Any, new: Any) -> bool:
+    """Whether ``new`` has all that ``old`` has: further keys of a mapping, further items of a list."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(
+            key in new and (value == new[key] or _only_more(value, new[key])) for key, value in old.items()
+        )
+    if isinstance(old, list) and isinstance(new, list):
+        return all(item in new for item in old)
+    return False
 
 
 def is_call(name: str) -> bool:

@@ -114,7 +114,10 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
                 old, new = effects.differences(old, new, moved_bases.get(effects.base_of(name), frozenset()))
                 if new:
                     yield Change(kind="fingerprint", name=name, before=old, after=new)
-            elif not tolerances.close(old, new, name):
+                continue
+            if effects.is_leaks(name):
+                old, new = (effects.comparable_leaks(side, name, fingerprints) for side in (old, new))
+            if not tolerances.close(old, new, name):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
         elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
             without_name = fingerprints[0] if old is ABSENT else fingerprints[1]

@@ -9,7 +9,7 @@ base run itself changed (its numbers, its batch) is not compared, because it is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 NO_EFFECT: Final = "no effect"
@@ -20,6 +20,7 @@ TOLERANCE: Final = 1e-3
 FLOOR: Final = 1e-4  # of the smallest effects, only rounding is left
 COARSE: Final = 2e-3  # an effect smaller than this may come and go with a base run that moved
 NUMBERS: Final = ("loss", "grad_norm", "eval_loss", "weights", "trainable")
+ASIDE: Final = ("eval_loss", "evaluations", "given_to_metrics")
 # What makes the effects of options worth comparing: the numbers and the batch of the base run.
 BASE: Final = "base"
 
@@ -27,6 +28,25 @@ BASE: Final = "base"
 def is_option(name: str) -> bool:
     """Whether the fingerprint field ``name`` is the effect of an option."""
     return ".sweep." in name and name.rpartition(".")[0].count(".") == 2  # MODEL.sweep.CLASS.OPTION
+
+
+def is_leaks(name: str) -> bool:
+    """Whether the fingerprint field ``name`` lists the options that leak."""
+    return name.endswith(f".{BASE}.leaking_options")
+
+
+def comparable_leaks(leaks: Any, name: str, fingerprints: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options among ``leaks`` that the sweeps of both records have tried; ``name`` is the field's."""
+    prefix = name.partition(f".{BASE}.")[0]
+    options = leaks if isinstance(leaks, list) else []
+    return [
+        str(option)
+        for option in options
+        if all(
+            isinstance(fingerprint.get(f"{prefix}.{str(option).partition('=')[0]}"), Mapping)
+            for fingerprint in fingerprints
+        )
+    ]
 
 
 def base_of(name: str) -> str:
@@ -56,7 +76,7 @@ def _differences(old: Any, new: Any, moved: frozenset[str]) -> tuple[Any, Any] |
             for name in sorted(old.keys() | new.keys())
             if not _uncomparable(name, moved) and not _close(old.get(name, 0), new.get(name, 0))
         ]
-        sides = [{name: side[name] for name in names if name in side} for side in (old, new)]
+        sides = [{name: side.get(name, 0) for name in names} for side in (old, new)]
         return (sides[0], sides[1]) if names else None
     if old == new or (moved and any(_small(side) for side in (old, new)) and NO_EFFECT in (old, new)):
         return None
@@ -108,4 +128,6 @@ def _transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
         elif all(set(side) <= {"logged"} for side in (old, new) if isinstance(side, Mapping)):
             yield "details"  # a key of the log that came or went
         else:
-            yield "stopped" if new == NO_EFFECT else "other"
+            # Without an effect on the training itself, that it is gone may also mean that it was repaired.
+            aside = isinstance(old, Mapping) and set(old) <= {*ASIDE, "logged"}
+            yield "stopped" if new == NO_EFFECT and not aside else "other"

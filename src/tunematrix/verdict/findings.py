@@ -19,6 +19,7 @@ from tunematrix.verdict import sentences
 from tunematrix.verdict.atoms import Atom
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, Diff
+from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.ledger import Issue, Ledger
 from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, STAGES_OF, Topic
 
@@ -94,8 +95,8 @@ def _options(before: Record) -> str:
 
 def _order(finding: Finding) -> tuple[int, bool, int, str]:
     """Worst first; of the same severity, the calls of the pipeline and then what has the most effects."""
-    calls = finding.id == "edit-calls"
-    return SEVERITIES.index(finding.severity), not calls, -len(finding.fields), finding.id
+    first = finding.id in ("edit-calls", "info-works-now")
+    return SEVERITIES.index(finding.severity), not first, -len(finding.fields), finding.id
 
 
 def _merge_defaults(groups: dict[tuple[str, str], list[Atom]]) -> None:
@@ -203,7 +204,9 @@ def _group(atom: Atom) -> tuple[str, str]:
     if atom.issue:
         return atom.severity, atom.issue.id
     if atom.known:
-        return atom.severity, atom.known.id
+        # What happened to options is said by itself; the cause alone would not name them.
+        options = f"-options-{atom.group}" if is_option(atom.name) else ""
+        return atom.severity, _slug(f"{atom.known.id}{options}")
     if atom.headline:
         quantity = atom.headline.quantity if atom.severity == "training" else atom.group
         return atom.severity, _slug(atom.headline.family, quantity)

@@ -8,9 +8,21 @@ from typing import Any, Final
 from tunematrix.verdict.atoms import Atom
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.edits import describe_edit_of
-from tunematrix.verdict.topics import SENTENCES, Topic
+from tunematrix.verdict.effects import is_option
+from tunematrix.verdict.topics import OPTION, SENTENCES, WITHOUT_TOKENS, Topic
+from tunematrix.verdict.topics import topic as topic_of
 
 LISTED: Final = 3
+# The packages to look at first for a field, by a part of its name; the last entry is for all others.
+LIKELY: Final = {
+    ".adapter.": ("peft", "transformers", "trl", "accelerate"),
+    ".LoraConfig.": ("peft", "transformers", "trl", "accelerate"),
+    ".TrainingArguments.": ("transformers", "accelerate", "trl", "peft"),
+    ".format.": ("transformers", "tokenizers", "trl", "peft"),
+    ".relation.": ("transformers", "trl", "peft", "accelerate"),
+    "": ("trl", "transformers", "peft", "accelerate"),
+}
+SAME_TOKENS: Final = " on the same tokens"
 BROKEN: Final = {
     "import": "the packages no longer import together",
     "download": "the model no longer downloads",
@@ -37,8 +49,8 @@ RELATIONS: Final = {
     "an adapter": "a saved or merged adapter is not the model that was trained",
     "tokenizer": "text does not come back from the tokenizer",
     "a relation": "results that must be equal differ",
-    "another trainer": "a trainer beyond SFT and DPO does not do what it should",
-    "a model of another release": "models of another release are not read as they were written",
+    "a trainer beyond SFT and DPO": "a trainer beyond SFT and DPO does not do what it should",
+    "a checkpoint saved by another release": "checkpoints of another release are not read as they were saved",
 }
 # One of them, and several.
 INFO: Final = {
@@ -74,13 +86,18 @@ def title(members: list[Atom], diff: Diff) -> str:
         if first.known:
             return first.known.cause
         words = INFO.get(first.group, ("other difference", "other differences"))
-        return f"{len(members)} {words[len(members) > 1]}"
+        sentence = f"{len(members)} {words[len(members) > 1]}"
+        if first.group != "works-now":
+            return sentence
+        topics = [topic_of(atom.name) for atom in members]
+        places = dict.fromkeys(f"{found.family} on {found.subject}" for found in topics)
+        return _with_names(sentence, list(places))
     if first.severity == "edit":
         noun, end = EDITS[first.group]
         return _with_names(f"{_count(members, noun)} {end}", [edit(atom) for atom in members])
     if first.kind == "stage":
         return _stage_title(members)
-    if first.known and not (first.severity == "default" and is_broad(first)):
+    if first.known and not is_option(first.name) and not (first.severity == "default" and is_broad(first)):
         return _known_title(members, diff)
     if first.severity == "default":
         return _with_names(f"{_count(members, 'default')} changed", _default_names(members))
@@ -141,7 +158,10 @@ def _measured_title(members: list[Atom]) -> str:
         return _with_names(f"{topic.family} raises {', '.join(errors)}", subjects)
     if members[0].severity == "wrong":
         return _with_names(_wrong_sentence(members[0], topic), subjects)
-    return _with_names(SENTENCES[topic.quantity].format(family=topic.family), subjects)
+    sentence = SENTENCES[topic.quantity].format(family=topic.family)
+    if topic.family in WITHOUT_TOKENS:
+        sentence = sentence.removesuffix(SAME_TOKENS)
+    return _with_names(sentence, subjects)
 
 
 def _wrong_sentence(atom: Atom, topic: Topic) -> str:
@@ -150,9 +170,11 @@ def _wrong_sentence(atom: Atom, topic: Topic) -> str:
     if topic.subject == "gradient accumulation":
         return "gradient accumulation no longer gives the same training"
     if atom.group == "leak":
-        return "an option changes later runs of the same process"
+        return f"{', '.join(atom.after)} changes later runs of the same process"
     if atom.group == "no-effect":
         return f"options of {topic.family} are accepted and have no effect any more"
+    if topic.quantity == OPTION:
+        return SENTENCES[OPTION].format(family=topic.family)
     return RELATIONS.get(topic.family, f"{topic.family}: values that must be equal differ")
 
 
@@ -169,7 +191,8 @@ def action(members: list[Atom], diff: Diff, options: str) -> str:
         return ""
     if first.issue:
         return f"{first.issue.cause}; fixed by {first.issue.fix}"
-    if first.known and first.known.action and not (first.severity == "default" and is_broad(first)):
+    told = first.known and first.known.action and not is_option(first.name)
+    if told and first.known and not (first.severity == "default" and is_broad(first)):
         return first.known.action
     if first.severity == "edit":
         return "edit the calls that you use"
@@ -178,18 +201,15 @@ def action(members: list[Atom], diff: Diff, options: str) -> str:
         return f"to keep the old ones: {', '.join(list(old)[:LISTED])}"
     if first.known:
         return f"accept it, or stay on {first.known.package}<{first.known.since}"
-    return _search(first, diff, options)
+    return _search(min(members, key=lambda atom: atom.weight), diff, options)
 
 
 def _search(atom: Atom, diff: Diff, options: str) -> str:
     """The command that finds the release of something unexplained."""
     if atom.group.startswith("fixed-"):
         return "accept it: it passes now"
-    moved = [
-        name
-        for name in ("trl", "transformers", "peft", "accelerate")
-        if None not in diff.packages.get(name, (None,))
-    ]
+    likely = next((names for part, names in LIKELY.items() if part in f".{atom.name}"), LIKELY[""])
+    moved = [name for name in likely if None not in diff.packages.get(name, (None,))]
     package = (moved or [name for name, pair in diff.packages.items() if None not in pair] or [""])[0]
     if not package:
         return ""

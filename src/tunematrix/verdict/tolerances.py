@@ -34,6 +34,7 @@ INFORMATIVE: Final = (
     "*.log_keys",
     "*.merged_files",
     "*.module",
+    "*.named",
     "*.names",
     "*.rng_state_names",
     "*.saved_files",

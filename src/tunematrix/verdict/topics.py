@@ -53,8 +53,8 @@ FAMILIES: Final = {
     "sweep.DPOConfig": "DPO",
     "call": "a call",
     "relation": "a relation",
-    "trainer": "another trainer",
-    "format": "a model of another release",
+    "trainer": "a trainer beyond SFT and DPO",
+    "format": "a checkpoint saved by another release",
 }
 SUBJECTS: Final = {
     "finetune": "the fine-tuning stage",
@@ -102,6 +102,11 @@ SUBJECTS: Final = {
     "sweep.DPOConfig.chat_pairs": "chat pairs",
     "sweep.DPOConfig.implicit_pairs": "pairs that hold their prompt",
 }
+# Families whose measures do not record the tokens of a loss.
+WITHOUT_TOKENS: Final = (
+    *(FAMILIES[name] for name in ("adapter", "relation", "trainer", "format")),
+    *("Trainer", "LoRA"),
+)
 # Runs that start where another one ends, or repeat it: what changes there changes here too.
 FOLLOWS: Final = {
     ("SFT", "the resumed fine-tuning stage"): ("SFT", "the fine-tuning stage"),

@@ -102,7 +102,11 @@ def test_options_become_findings_of_their_severity() -> None:
     [
         ("list[2] int", "tuple[2] int", ("edit", "1 call with another result: adapters.size")),
         ("list[2] int", {"raises": "TypeError"}, ("edit", "1 call now raising: adapters.size")),
-        ({"raises": "TypeError"}, "list[2] int", ("info", "1 thing that was wrong works now")),
+        (
+            {"raises": "TypeError"},
+            "list[2] int",
+            ("info", "1 thing that was wrong works now: a call on adapters.size"),
+        ),
         ({"raises": "TypeError"}, {"raises": "ValueError"}, ("info", "1 detail of files, logs or names")),
         ({"unavailable": "no"}, "list[2] int", ("info", "1 number is measured on one side")),
     ],
@@ -117,15 +121,20 @@ def test_a_call_with_another_result_is_an_edit(old: Any, new: Any, expected: tup
 
 def test_an_option_that_leaks_now_is_wrong_and_one_that_no_longer_does_is_right() -> None:
     name = f"{BASE}leaking_options"
-    records = [replace(GOOD, fingerprint={name: leaking}) for leaking in ([], ["bf16=True"])]
-    records[1] = replace(NEWER, fingerprint=records[1].fingerprint)
+    tried = {f"{BASE.removesuffix('base.')}bf16": {"True": {"loss": 0.1}}}
+    records = [
+        replace(base, fingerprint={name: leaking, **tried})
+        for base, leaking in ((GOOD, []), (NEWER, ["bf16=True"]))
+    ]
     [finding] = found(records[0], records[1]).values()
     assert (finding.severity, finding.title) == (
         "wrong",
-        "an option changes later runs of the same process: text",
+        "bf16=True changes later runs of the same process: text",
     )
     [finding] = found(records[1], records[0]).values()
     assert finding.severity == "info"
+    untried = replace(records[0], fingerprint={name: []})
+    assert not found(untried, replace(records[1], fingerprint={name: ["bf16=True"]}))
 
 
 def test_a_relation_that_does_not_hold_any_more_is_wrong() -> None:
@@ -143,4 +152,6 @@ def test_a_cause_counts_for_an_option_only_if_it_is_about_options() -> None:
     [finding] = found(sides[0], sides[1], known("default", "*.packing")).values()
     assert finding.cause is None
     [finding] = found(sides[0], sides[1], known("effect", "*.sweep.SFTConfig.packing")).values()
-    assert finding.id == "effect"
+    assert finding.id == "effect-options"
+    assert finding.title == "options of SFTConfig have another effect: packing"
+    assert finding.cause is not None

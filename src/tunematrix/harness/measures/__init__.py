@@ -128,5 +128,6 @@ def make_work(group: Group, folder: Path) -> Callable[[Trace], None]:
                 lab.add_number("unavailable", str(reason))
             except Exception as error:
                 lab.add_number("error", type(error).__name__)
+                print(f"{measure.__name__}: {type(error).__name__}: {error}")  # for people, in the cell's log
 
     return work

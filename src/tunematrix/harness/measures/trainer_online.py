@@ -140,7 +140,7 @@ def _online(lab: Lab, algorithm: str, options: Mapping[str, Any]) -> None:
         "rewarded_equal", bool(decoded) and decoded[: len(rollouts.prompts)] == rollouts.completions
     )
     lab.add_number("count_equal", set(Counter(rollouts.prompts).values()) == {GENERATIONS})
-    lab.add_number("reused_equal", rollouts.calls == 1)
+    lab.add_number("generated_times", rollouts.calls)
     mean = sum(rollouts.rewards) / max(len(rollouts.rewards), 1)
     # Not "reward", from which RLOO subtracts what the model moved away from its reference.
     logged = next(entry[name] for name in ("rewards/reward/mean", "rewards/reward") if name in entry)

@@ -13,9 +13,10 @@ from tunematrix.harness.measures.calls.described import (
     home,
     part,
 )
-from tunematrix.harness.measures.lab import OPTIONS, Lab
+from tunematrix.harness.measures.lab import LORA, OPTIONS, Lab
 from tunematrix.harness.measures.preferences import PAIRS
 from tunematrix.harness.measures.texts import CHATS, TEXTS
+from tunematrix.harness.measures.trainer_lab import with_adapter
 from tunematrix.pipeline import compat
 from tunematrix.pipeline.trace import Trace
 
@@ -129,6 +130,8 @@ def call_trainer_misuse(lab: Lab) -> None:
 
 
 def call_sft(lab: Lab) -> None:
+    import trl
+
     trainer = lab.trainer("SFT", TEXTS, eval_rows=TEXTS[:2], **TEXT_OPTIONS)
     spare = lab.load()  # not trained, so one is enough for all that follow the first trainer
     prompts = [{"prompt": "What color is the sky?", "completion": " Blue."}]
@@ -154,6 +157,9 @@ def call_sft(lab: Lab) -> None:
             "data_prompts": lambda: make(prompts).train_dataset,
             "data_chats": lambda: make(CHATS).train_dataset,
             "data_packed": lambda: make(TEXTS * 2, packing=True, **TEXT_OPTIONS).train_dataset,
+            "config": lambda: part(trl, "SFTConfig")(output_dir=str(home(lab))),
+            "plain_arguments": lambda: lab.plain_trainer("SFT", TEXTS, model=spare, **TEXT_OPTIONS).args,
+            "adapter_and_config": lambda: make(TEXTS, model=with_adapter(lab.load()), lora=LORA).model,
             "wrong_no_text": lambda: make([{"label": 1}]),
             "wrong_text_field": lambda: make(TEXTS, dataset_text_field="no_such_field"),
             "wrong_text_type": lambda: make([{"text": 1}], dataset_text_field="text"),
@@ -166,6 +172,8 @@ def call_sft(lab: Lab) -> None:
 
 
 def call_dpo(lab: Lab) -> None:
+    import trl
+
     trainer = lab.trainer("DPO", PAIRS, eval_rows=PAIRS, max_length=64)
     describe_calls(
         lab,
@@ -177,6 +185,9 @@ def call_dpo(lab: Lab) -> None:
             "log_first": lambda: trainer.state.log_history[0],
             "evaluate": lambda: trainer.evaluate(),
             "ref_model": lambda: trainer.ref_model,
+            "config": lambda: part(trl, "DPOConfig")(output_dir=str(home(lab))),
+            "plain_arguments": lambda: lab.plain_trainer("DPO", PAIRS, model=lab.load()).args,
+            "adapter_and_config": lambda: lab.trainer("DPO", PAIRS, model=with_adapter(lab.load())).model,
             "wrong_columns": lambda: lab.trainer("DPO", TEXTS),
             "wrong_no_rejected": lambda: lab.trainer("DPO", [{"prompt": "a", "chosen": "b"}]),
             "wrong_empty": lambda: lab.trainer("DPO", []),

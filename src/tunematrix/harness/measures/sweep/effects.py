@@ -19,7 +19,7 @@ class Observation:
     """One short training run: numbers that are compared relatively, facts that are compared exactly.
 
     ``start`` and ``end`` are the trainable weights as one vector, float64; ``batch`` are counts of the first
-    batch as the model sees it, and ``content`` a checksum of its tokens.
+    batch as the model sees it, and ``content`` a checksum of its token ids.
     """
 
     numbers: dict[str, float]
@@ -162,8 +162,8 @@ def _counts(batch: dict[str, Any]) -> dict[str, int]:
 
 
 def _checksum(batch: dict[str, Any]) -> str:
-    names = ("attention_mask", "completion_mask", "input_ids", "labels", "position_ids")
-    text = "".join(f"{name}{batch[name].tolist()}" for name in names if name in batch)
+    ids = batch.get("input_ids", next(iter(batch.values()), None))
+    text = str(None if ids is None else ids.tolist())
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
