@@ -166,6 +166,21 @@ def test_a_stage_that_did_not_run_is_untestable_not_bad() -> None:
     assert bisect.matches(metric, replace(reference, fingerprint={}), reference) is None
 
 
+def test_the_error_of_a_measure_and_the_effect_of_an_option_can_be_searched_for() -> None:
+    question = Question(package="toy", first="1.0", last="1.8", metric="a.b.error")
+    fine = replace(toy_record("1.0"), fingerprint={"a.b.loss": 1.0})
+    raising = replace(fine, fingerprint={"a.b.error": "ValueError"})
+    assert bisect.matches(question, fine, fine) is True
+    assert bisect.matches(question, raising, fine) is False
+    assert bisect.matches(question, replace(fine, fingerprint={}), fine) is None
+
+    name = "tiny-llama.sweep.SFTConfig.packing"
+    effects = [{"True": {"loss": shift}} for shift in (0.1, 0.100001, 0.2)]
+    records = [replace(fine, fingerprint={name: effect}) for effect in effects]
+    option = replace(question, metric=name)
+    assert [bisect.matches(option, record, records[0]) for record in records] == [True, True, False]
+
+
 def test_a_search_by_date_finds_the_package_that_breaks(
     base: Baseline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.verdict.test_answer import GOOD
 from tests.unit.verdict.test_findings import NEWER, found, known
-from tunematrix.verdict import diff, effects
+from tunematrix.verdict import answer, diff, effects
 
 OPTION = "tiny-llama.sweep.SFTConfig.packing"
 BASE = "tiny-llama.sweep.SFTConfig.base."
@@ -40,6 +40,7 @@ def moved(old: Any, new: Any, **base: tuple[Any, Any]) -> tuple[Any, Any] | None
         ("raises ValueError", "raises TypeError", "details"),
         (PACKED, "not tried: needs a package that is not here", "details"),
         ({"logged": ["+entropy"]}, "no effect", "details"),
+        ({"eval_loss": 0.04}, "no effect", "other"),
     ],
 )
 def test_what_happened_to_an_option_is_told_apart(old: Any, new: Any, expected: str) -> None:
@@ -109,6 +110,17 @@ def test_options_become_findings_of_their_severity() -> None:
         ),
         ({"raises": "TypeError"}, {"raises": "ValueError"}, ("info", "1 detail of files, logs or names")),
         ({"unavailable": "no"}, "list[2] int", ("info", "1 number is measured on one side")),
+        (
+            {"keys": {"a": "int"}},
+            {"keys": {"a": "int", "b": "int"}},
+            ("info", "1 detail of files, logs or names"),
+        ),
+        (
+            {"keys": {"a": "int"}},
+            {"keys": {"b": "int"}},
+            ("edit", "1 call with another result: adapters.size"),
+        ),
+        (["a.bin"], ["a.bin", "b.bin"], ("info", "1 detail of files, logs or names")),
     ],
 )
 def test_a_call_with_another_result_is_an_edit(old: Any, new: Any, expected: tuple[str, str]) -> None:
@@ -155,3 +167,52 @@ def test_a_cause_counts_for_an_option_only_if_it_is_about_options() -> None:
     assert finding.id == "effect-options"
     assert finding.title == "options of SFTConfig have another effect: packing"
     assert finding.cause is not None
+
+
+def test_another_error_of_a_wrong_use_is_a_detail() -> None:
+    name = "tiny-llama.call.adapters.wrong_folder"
+    sides = [
+        replace(base, fingerprint={name: {"raises": error}})
+        for base, error in ((GOOD, "OSError"), (NEWER, "ValueError"))
+    ]
+    [finding] = found(sides[0], sides[1]).values()
+    assert finding.severity == "info"
+
+
+@pytest.mark.parametrize(
+    ("after", "missing"),
+    [
+        ({"tiny.trainer.rloo.loss": 1.0}, False),
+        ({"tiny.trainer.rloo.unavailable": "trl has none"}, False),
+        ({"tiny.trainer.rloo.x.unavailable": "logs none"}, True),
+        ({"tiny.trainer.rloo.error": "ValueError"}, False),
+        ({"tiny.trainer.kto.loss": 1.0}, True),
+    ],
+)
+def test_a_measure_without_a_result_is_told_only_if_nothing_says_why(
+    after: dict[str, Any], missing: bool
+) -> None:
+    before = replace(
+        GOOD, fingerprint={"tiny.trainer.rloo.loss": 1.0, "tiny.trainer.rloo.x.unavailable": "no"}
+    )
+    assert bool(answer._lost_measures(before, replace(GOOD, fingerprint=after))) is missing
+
+
+@pytest.mark.parametrize(
+    ("field", "package"),
+    [
+        ("tiny-llama.adapter.oft.loss", "peft"),
+        ("tiny-llama.format.dtype.dtype", "transformers"),
+        ("tiny-llama.trainer.kto.loss", "trl"),
+    ],
+)
+def test_the_search_starts_with_the_package_that_the_field_is_about(field: str, package: str) -> None:
+    packages = {"trl": "1.0", "transformers": "4.0", "peft": "0.1"}
+    newer = {"trl": "2.0", "transformers": "5.0", "peft": "0.2"}
+    sides = [
+        replace(GOOD, fingerprint={field: value}, environment={"packages": versions})
+        for value, versions in ((1.0, packages), (2.0, newer))
+    ]
+    [finding] = found(sides[0], sides[1]).values()
+    assert f"bisect {package} " in finding.action
+    assert f"--metric {field}" in finding.action
