@@ -61,12 +61,13 @@ class WorkResult:
         return dict(self.trace["numbers"])
 
 
-def run_isolated(work: Work, limit: float) -> WorkResult:
+def run_isolated(work: Work, limit: float, *, retry: bool = True) -> WorkResult:
     """Run ``work`` in a child for at most ``limit`` seconds; in this process if it cannot fork.
 
-    Retries only infrastructure errors: up to ``MAX_ATTEMPTS`` attempts, fewer after a timeout.
+    Retries only infrastructure errors, if at all: up to ``MAX_ATTEMPTS`` attempts, fewer after a timeout.
     """
-    return _retry(work, limit, _run_once(work, limit))
+    result = _run_once(work, limit)
+    return _retry(work, limit, result) if retry else result
 
 
 def run_parallel(works: Sequence[Work], limit: float, max_running: int) -> Iterator[tuple[int, WorkResult]]:

@@ -125,7 +125,7 @@ def matches(question: Question, record: Record, reference: Record) -> bool | Non
         if None in values:
             return None
         if effects.is_option(question.metric):
-            return not effects.differences(values[0], values[1], frozenset())[1]
+            return not effects.differences(values[0], values[1])[1]
         return tolerances.close(values[0], values[1], question.metric)
     stages = (
         [question.stage]

@@ -156,20 +156,27 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
         )
     if ABSENT in (old, new) or name.endswith(".unavailable"):
         return "info", "measured-on-one-side"
-    if effects.is_option(name):
-        return OF_OPTIONS[effects.transition(old, new)]
-    if is_call(name):
-        return _call_severity(name, old, new)
+    if general := _general_severity(name, old, new):
+        return general
     if _has_nan(new) and not _has_nan(old):
         return "wrong", "nan"
     if tolerances.corrected(name, new, old):
-        return "wrong", "leak" if effects.is_leaks(name) else "relation"
+        return "wrong", "relation"
     if tolerances.corrected(name, old, new) or (_has_nan(old) and not _has_nan(new)):
         return "info", "works-now"
     moved = change.shift
     if moved and math.isfinite(moved.size) and moved.size < LAST_DIGITS:
         return "info", "last-digits"
     return "training", ""
+
+
+def _general_severity(name: str, old: Any, new: Any) -> tuple[str, str] | None:
+    """Of what says by itself what happened: options, and calls."""
+    if effects.is_leaks(name):
+        return ("wrong", "leak") if new else ("info", "works-now")
+    if effects.is_option(name):
+        return OF_OPTIONS[effects.transition(old, new)]
+    return _call_severity(name, old, new) if is_call(name) else None
 
 
 def _call_severity(name: str, old: Any, new: Any) -> tuple[str, str]:
@@ -204,7 +211,8 @@ def is_call(name: str) -> bool:
 
 
 def _has_nan(value: Any) -> bool:
-    return any(math.isnan(number) for number in tolerances.flatten(value))
+    """Whether a number is not one; the measures record that as a text."""
+    return value == "nan" or any(math.isnan(number) for number in tolerances.flatten(value))
 
 
 def _default_severity(change: Change, after: Record, *, generation_moved: bool) -> tuple[str, str]:

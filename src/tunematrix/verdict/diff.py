@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,17 +107,20 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
     """
     fingerprints = before.fingerprint, after.fingerprint
     measures = [{_measure(name) for name in fingerprint} for fingerprint in fingerprints]
-    moved_bases = _moved_bases(*fingerprints)
+    moved_runs = _moved_runs(*fingerprints)
     for name in sorted(fingerprints[0].keys() | fingerprints[1].keys()):
         old, new = (fingerprint.get(name, ABSENT) for fingerprint in fingerprints)
         if old is not ABSENT and new is not ABSENT:
             if effects.is_option(name):
-                old, new = effects.differences(old, new, moved_bases.get(effects.base_of(name), frozenset()))
-                if new:
-                    yield Change(kind="fingerprint", name=name, before=old, after=new)
-                continue
-            if effects.is_leaks(name):
-                old, new = (effects.comparable_leaks(side, name, fingerprints) for side in (old, new))
+                prefix = name.rpartition(".")[0]
+                old, new = effects.differences(old, new, moved_runs.get(prefix, {}))
+                if not new:
+                    continue
+            elif effects.is_leaks(name):
+                old, new = (
+                    effects.new_leaks(side, others)
+                    for side, others in zip((old, new), reversed(fingerprints), strict=True)
+                )
             if not tolerances.close(old, new, name):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
         elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
@@ -126,14 +130,22 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
 
 
-def _moved_bases(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """The fields in which the base runs of the sweep differ, by their prefix."""
-    moved: dict[str, set[str]] = {}
-    for name in before.keys() & after.keys():
-        prefix, dot, field_name = name.partition(f".{effects.BASE}.")
-        if dot and ".sweep." in prefix and not tolerances.close(before[name], after[name], name):
-            moved.setdefault(prefix + dot, set()).add(field_name)
-    return {prefix: frozenset(names) for prefix, names in moved.items()}
+def _moved_runs(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """How far the base runs of the sweep differ, by class, run and field; infinite for what is no number."""
+    moved: dict[str, dict[str, dict[str, float]]] = {}
+    for name in before.keys() | after.keys():
+        run = effects.runs(name)
+        old, new = (side.get(name) for side in (before, after))
+        if run is None or name.endswith((".logged", ".leaking_options")) or tolerances.close(old, new, name):
+            continue
+        shift = tolerances.shift(old, new)
+        fields = moved.setdefault(run[0], {}).setdefault(run[1], {})
+        one_sided = old is None or new is None
+        size = shift.size if shift else math.inf
+        fields[name.rpartition(".")[2]] = effects.ONE_SIDED if one_sided else size
+    return moved
 
 
 def _measure(name: str) -> str:

@@ -1,28 +1,36 @@
-"""Effects of options: an option that stopped having one, has another one, or raises now.
+"""Effects of options: an option that stopped having one, has another one, or is refused now.
 
 The sweep records for each option what a run with it does otherwise than the base run of the same stack, by
 value: ``{"True": {"loss": -0.04, "batch_length": 10}}``, ``"no effect"``, ``"raises ValueError"`` or
-``"not tried: WHY"``. So a change of the base run is not repeated in every option; and an effect on what the
-base run itself changed (its numbers, its batch) is not compared, because it is one of other data.
+``"not tried: WHY"``. So a change of the base run is not repeated in every option. Where the base run itself
+moved, effects on what rests on it are compared as coarsely; where it sees another batch, not at all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 NO_EFFECT: Final = "no effect"
 RAISES: Final = "raises "
 NOT_TRIED: Final = "not tried"
+GONE: Final = "raises: no such value any more"
 # An effect is a ratio of two short runs; the last digits of both count in it.
 TOLERANCE: Final = 1e-3
 FLOOR: Final = 1e-4  # of the smallest effects, only rounding is left
 COARSE: Final = 2e-3  # an effect smaller than this may come and go with a base run that moved
-NUMBERS: Final = ("loss", "grad_norm", "eval_loss", "weights", "trainable")
+SHIFTS: Final = 10  # how much further an effect may move than the base run that it is relative to
+NUMBERS: Final = ("loss", "grad_norm", "eval_loss", "weights")
+BATCH: Final = ("content", "rows", "length", "attended", "labelled")
 ASIDE: Final = ("eval_loss", "evaluations", "given_to_metrics")
-# What makes the effects of options worth comparing: the numbers and the batch of the base run.
+BESIDES: Final = ("files", "logged")  # what a run leaves behind, not what it learns
+ENUMERATION: Final = 3  # values; with fewer, one may be missing because it is the default now
+# The name of the base run among those on other kinds of rows.
 BASE: Final = "base"
+
+Moved = Mapping[str, float]  # the fields in which two base runs differ, and how far; infinite if not a number
+ONE_SIDED: Final = -1.0  # of a field that only one release passes to the model
 
 
 def is_option(name: str) -> bool:
@@ -35,76 +43,111 @@ def is_leaks(name: str) -> bool:
     return name.endswith(f".{BASE}.leaking_options")
 
 
-def comparable_leaks(leaks: Any, name: str, fingerprints: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options among ``leaks`` that the sweeps of both records have tried; ``name`` is the field's."""
-    prefix = name.partition(f".{BASE}.")[0]
-    options = leaks if isinstance(leaks, list) else []
-    return [
-        str(option)
-        for option in options
-        if all(
-            isinstance(fingerprint.get(f"{prefix}.{str(option).partition('=')[0]}"), Mapping)
-            for fingerprint in fingerprints
-        )
-    ]
+def new_leaks(leaks: Any, others: Mapping[str, Any]) -> list[str]:
+    """The options among ``leaks`` that leak in no class of the fingerprint ``others``.
+
+    Which class an option is tried in depends on the release; a leak that only moved there is not new.
+    """
+    lists = [found for name, found in others.items() if is_leaks(name) and isinstance(found, list)]
+    known = {str(item) for found in lists for item in found}
+    return [str(item) for item in leaks if str(item) not in known] if isinstance(leaks, list) else []
 
 
-def base_of(name: str) -> str:
-    """The prefix of the fields of the base run that the option ``name`` is compared with."""
-    return f"{name.rpartition('.')[0]}.{BASE}."
+def runs(name: str) -> tuple[str, str] | None:
+    """The class's prefix and the run's name of a field of a base run: ``("x.sweep.SFTConfig", "text")``."""
+    parts = name.split(".")
+    return (".".join(parts[:3]), parts[3]) if len(parts) == 5 and parts[1] == "sweep" else None
 
 
-def differences(before: Any, after: Any, moved: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def differences(
+    before: Any,
+    after: Any,
+    moved: Mapping[str, Moved] = {},  # only read
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parts of two effects that differ, by value; both empty if the option does the same.
 
-    ``moved`` names the fields in which the two base runs differ.
+    ``moved`` is by run; a value that is tried on other rows says so: ``True on prompts``.
     """
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return ({}, {}) if before == after else ({"": before}, {"": after})
     old, new = {}, {}
     for value in sorted(before.keys() & after.keys()):
-        pair = _differences(before[value], after[value], moved)
-        if pair:
+        run = value.rpartition(" on ")[2] if " on " in value else BASE
+        if pair := _differences(before[value], after[value], moved.get(run, {})):
             old[value], new[value] = pair
+    gone = before.keys() - after.keys()
+    if len(before) >= ENUMERATION and gone and not after.keys() - before.keys():
+        old |= {value: before[value] for value in gone}
+        new |= dict.fromkeys(gone, GONE)
     return old, new
 
 
-def _differences(old: Any, new: Any, moved: frozenset[str]) -> tuple[Any, Any] | None:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = [
-            name
-            for name in sorted(old.keys() | new.keys())
-            if not _uncomparable(name, moved) and not _close(old.get(name, 0), new.get(name, 0))
-        ]
-        sides = [{name: side.get(name, 0) for name in names} for side in (old, new)]
-        return (sides[0], sides[1]) if names else None
-    if old == new or (moved and any(_small(side) for side in (old, new)) and NO_EFFECT in (old, new)):
+def _differences(old: Any, new: Any, moved: Moved) -> tuple[Any, Any] | None:
+    before, after = ({} if side == NO_EFFECT else side for side in (old, new))
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return None if old == new else (old, new)
+    if _lasts(before) and not _lasts(after):
+        return old, NO_EFFECT
+    names = [name for name in sorted(before.keys() | after.keys()) if _differ(name, before, after, moved)]
+    if not names:
         return None
-    return old, new
+    sides = [{name: side.get(name, "as the base run") for name in names} for side in (before, after)]
+    return sides[0], sides[1]
 
 
-def _uncomparable(facet: str, moved: frozenset[str]) -> bool:
-    """Whether the effect on ``facet`` is one of other data: the base runs differ in what it rests on."""
-    if facet in moved:
-        return True
-    batch_moved = any(name in moved for name in ("content", "length", "rows", "attended", "labelled"))
-    if facet.startswith("batch"):
-        return batch_moved
-    return facet in NUMBERS and (batch_moved or any(name in moved for name in NUMBERS))
+def _lasts(effects: Mapping[str, Any]) -> bool:
+    return any(_counts(*item) for item in effects.items())
 
 
-def _close(old: Any, new: Any) -> bool:
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return all(_close(*pair) for pair in zip(old, new, strict=True))
-    if all(isinstance(side, (int, float)) and math.isfinite(side) for side in (old, new)):
-        return bool(abs(old - new) <= max(FLOOR, TOLERANCE * max(abs(old), abs(new))))
-    return bool(old == new)
+def _counts(facet: str, effect: Any) -> bool:
+    """Whether an effect is one on the run itself, and large enough to last."""
+    if facet in BESIDES:
+        return False
+    return not _is_number(effect) or facet not in NUMBERS or abs(effect) >= COARSE
 
 
-def _small(effect: Any) -> bool:
-    return isinstance(effect, Mapping) and all(
-        isinstance(shift, (int, float)) and abs(shift) < COARSE for shift in effect.values()
-    )
+def _differ(facet: str, before: Mapping[str, Any], after: Mapping[str, Any], moved: Moved) -> bool:
+    none = 0 if _is_relative(facet) else None
+    old, new = before.get(facet, none), after.get(facet, none)
+    if facet not in NUMBERS:
+        other_batch = facet.startswith("batch") and _moved(BATCH, moved)
+        unlike = other_batch or facet.removeprefix("batch_") in moved
+        return bool(old != new and not _same_list(old, new) and not unlike)
+    shift = _shift(facet, moved)
+    if math.isinf(shift) or not (_is_number(old) and _is_number(new)):
+        return bool(old != new and not math.isinf(shift))
+    size = max(abs(old), abs(new))
+    flipped = old * new < 0 and min(abs(old), abs(new)) > max(COARSE, shift)
+    return bool(flipped or abs(old - new) > max(FLOOR, TOLERANCE * size, SHIFTS * shift))
+
+
+def _shift(facet: str, moved: Moved) -> float:
+    """How far the base runs differ in what an effect on ``facet`` rests on."""
+    rests_on = ("loss", "grad_norm", *(("eval_loss",) if facet == "eval_loss" else ()))
+    if _moved((*BATCH, "learning_rate", "steps"), moved):
+        return math.inf
+    return max((moved[name] for name in rests_on if name in moved), default=0.0)
+
+
+def _moved(names: Collection[str], moved: Moved) -> bool:
+    return any(moved.get(name, ONE_SIDED) > 0 for name in names)
+
+
+def _is_relative(facet: str) -> bool:
+    """Whether without an effect the value is 0: shifts and differences, but not facts such as the steps."""
+    return facet in NUMBERS or facet.startswith("batch_") or facet == "trainable"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _same_list(old: Any, new: Any) -> bool:
+    """Whether two lists, of learning rates, differ only by rounding."""
+    if not (isinstance(old, list) and isinstance(new, list) and len(old) == len(new)):
+        return False
+    numbers = all(map(_is_number, [*old, *new]))
+    return numbers and all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(old, new, strict=True))
 
 
 def transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -119,15 +162,18 @@ def transition(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 def _transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for value, new in after.items():
         old = before[value]
-        if NOT_TRIED in (str(old)[: len(NOT_TRIED)], str(new)[: len(NOT_TRIED)]):
-            yield "details"
-        elif str(new).startswith(RAISES):
+        if str(new).startswith(RAISES.strip()):
             yield "details" if str(old).startswith(RAISES) else "raises"
         elif str(old).startswith(RAISES):
             yield "works"
-        elif all(set(side) <= {"logged"} for side in (old, new) if isinstance(side, Mapping)):
-            yield "details"  # a key of the log that came or went
+        elif NOT_TRIED in (str(old)[: len(NOT_TRIED)], str(new)[: len(NOT_TRIED)]) or _only(
+            old, new, BESIDES
+        ):
+            yield "details"
         else:
             # Without an effect on the training itself, that it is gone may also mean that it was repaired.
-            aside = isinstance(old, Mapping) and set(old) <= {*ASIDE, "logged"}
-            yield "stopped" if new == NO_EFFECT and not aside else "other"
+            yield "stopped" if new == NO_EFFECT and not _only(old, new, (*ASIDE, *BESIDES)) else "other"
+
+
+def _only(old: Any, new: Any, facets: Collection[str]) -> bool:
+    return all(set(side) <= set(facets) for side in (old, new) if isinstance(side, Mapping))

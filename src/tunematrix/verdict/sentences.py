@@ -73,7 +73,7 @@ EDITS: Final = {
     "fields": ("configuration field", "gone"),
     "arguments": ("argument", "gone"),
     "names": ("name", "gone"),
-    "options": ("option", "now raising"),
+    "options": ("option", "now refused"),
     "raises": ("call", "now raising"),
     "returns": ("call", "with another result"),
 }

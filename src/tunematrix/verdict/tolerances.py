@@ -68,10 +68,8 @@ def measures_behaviour(name: str) -> bool:
 
 
 def corrected(name: str, before: Any, after: Any) -> bool:
-    """Whether a value that must be true, one, zero or empty was wrong before and is right after."""
+    """Whether a value that must be true, one or zero was wrong before and is right after."""
     last_part = name.rsplit(".", 1)[-1]
-    if last_part == "leaking_options":
-        return set(before) > set(after)
     if "ratio_" in last_part:
         if not all(isinstance(value, (int, float)) for value in (before, after)):
             return False
@@ -80,7 +78,7 @@ def corrected(name: str, before: Any, after: Any) -> bool:
         )
     if last_part.endswith("_difference"):
         return bool(after == 0 != before)
-    return (before, after) == (False, True)
+    return before is False and after is True
 
 
 def close(before: Any, after: Any, name: str) -> bool:

@@ -21,7 +21,8 @@ def moved(old: Any, new: Any, **base: tuple[Any, Any]) -> tuple[Any, Any] | None
     sides = [
         replace(
             GOOD,
-            fingerprint={OPTION: effect} | {f"{BASE}{name}": pair[side] for name, pair in base.items()},
+            fingerprint={OPTION: effect}
+            | {f"{BASE}{name}": pair[side] for name, pair in base.items() if pair[side] is not None},
         )
         for side, effect in enumerate((old, new))
     ]
@@ -72,6 +73,63 @@ def test_a_base_run_with_another_loss_does_not_move_the_options() -> None:
     assert moved({"True": PACKED}, {"True": "no effect"}, loss=(5.0, 6.0)) is not None
 
 
+def test_a_base_run_that_hardly_moved_hides_hardly_anything() -> None:
+    bit = {"loss": (5.0, 5.00001), "eval_loss": (4.0, 4.00001)}
+    assert moved({"True": PACKED}, {"True": {"loss": 0.9, "batch_length": 10}}, **bit) is not None
+    assert moved({"True": PACKED}, {"True": {"loss": -0.04001, "batch_length": 10}}, **bit) is None
+    coarse = {"loss": (5.0, 5.01)}
+    assert moved({"True": {"loss": -0.1}}, {"True": {"loss": 0.1}}, **coarse) is not None
+    assert moved({"True": {"loss": -0.1}}, {"True": {"loss": -0.11}}, **coarse) is None
+
+
+def test_an_effect_that_is_gone_is_seen_whatever_else_is_left_or_moved() -> None:
+    for base in ({}, {"loss": (5.0, 6.0)}, {"content": ("a", "b")}, {"logged": (["x"], ["y"])}):
+        for left in ("no effect", {"logged": ["+x"]}, {"loss": 1.1e-5}):
+            sides = moved({"True": {**PACKED, "weights": 0.5}}, {"True": left}, **base)
+            assert sides is not None
+            assert effects.transition(*sides) == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"trainable": 16544}, {"trainable": 16560}),
+        ({"steps": 3}, {"steps": 4}),
+        ({"evaluations": 0, "loss": 0.5}, {"loss": 0.5}),
+        ({"loss": 0.5}, {"loss": "nan"}),
+    ],
+)
+def test_counts_and_facts_are_compared_exactly(old: Any, new: Any) -> None:
+    assert moved({"True": old}, {"True": new}) is not None
+
+
+def test_a_field_that_only_one_release_passes_to_the_model_hides_only_itself() -> None:
+    labels: dict[str, Any] = {"labelled": (None, 31)}
+    other = {"loss": 0.5, "batch_length": 10, "batch_labelled": 3}
+    sides = moved({"True": PACKED}, {"True": other}, **labels)
+    assert sides == ({"True": {"loss": -0.04}}, {"True": {"loss": 0.5}})
+
+
+def test_an_effect_on_other_rows_rests_on_the_run_on_those() -> None:
+    prefix = OPTION.rpartition(".")[0]
+    sides = [
+        replace(GOOD, fingerprint={OPTION: {"True on prompts": {"loss": loss}}, f"{prefix}.{run}.loss": own})
+        for run in ("prompts",)
+        for loss, own in ((0.1, 5.0), (0.12, 6.0))
+    ]
+    assert OPTION not in {change.name for change in diff.compare(sides[0], sides[1]).changes}
+    others = [replace(side, fingerprint={OPTION: side.fingerprint[OPTION]}) for side in sides]
+    assert OPTION in {change.name for change in diff.compare(others[0], others[1]).changes}
+
+
+def test_a_value_that_an_enumeration_has_lost_is_refused() -> None:
+    names = dict.fromkeys(("adamw_hf", "sgd", "adagrad"), PACKED)
+    sides = moved(names, dict.fromkeys(("sgd", "adagrad"), PACKED))
+    assert sides is not None
+    assert effects.transition(*sides) == "raises"
+    assert moved({"True": PACKED}, {"False": PACKED}) is None
+
+
 def test_what_does_not_rest_on_the_moved_part_of_the_base_is_still_compared() -> None:
     shorter = {"True": {"loss": -0.06, "batch_length": 2}}
     assert moved({"True": PACKED}, shorter, loss=(5.0, 6.0)) == (
@@ -94,7 +152,7 @@ def test_options_become_findings_of_their_severity() -> None:
             "options of SFTConfig are accepted and have no effect any more: packing",
         ),
         "sftconfig-option": ("training", "options of SFTConfig have another effect: max_length"),
-        "sftconfig-options": ("edit", "1 option now raising: padding_free"),
+        "sftconfig-options": ("edit", "1 option now refused: padding_free"),
     }
 
 
@@ -145,8 +203,10 @@ def test_an_option_that_leaks_now_is_wrong_and_one_that_no_longer_does_is_right(
     )
     [finding] = found(records[1], records[0]).values()
     assert finding.severity == "info"
-    untried = replace(records[0], fingerprint={name: []})
-    assert not found(untried, replace(records[1], fingerprint={name: ["bf16=True"]}))
+    elsewhere = replace(
+        records[0], fingerprint={name: [], "x.sweep.XConfig.base.leaking_options": ["bf16=True"]}
+    )
+    assert all(finding.severity == "info" for finding in found(elsewhere, records[1]).values())
 
 
 def test_a_relation_that_does_not_hold_any_more_is_wrong() -> None:

@@ -30,29 +30,42 @@ class Option:
 def options(config: Any, inherited: Mapping[str, Any]) -> Iterator[Option]:
     """The fields of ``config``, an instance with the values of the base run.
 
-    Leaves out those that it has from a class with the same defaults, whose sweep tries them.
+    Leaves out those that it has from a class with the same defaults, whose sweep tries them. A field whose
+    type or default cannot be read is one without values; it does not end the sweep.
     """
     hints = _hints(type(config))
     fields = dataclasses.fields(config)
-    field_names = {field.name for field in fields}
+    names = {field.name for field in fields}
     for field in fields:
         if not field.init or field.name.startswith("_"):
             continue
-        if field.name in inherited and _same(field.default, inherited[field.name]):
-            continue
-        default = getattr(config, field.name, None)
-        if reason := _reason(type(config).__name__, field.name):
-            yield Option(name=field.name, reason=reason)
-            continue
-        candidates = VALUES.get(field.name)
-        if candidates is None:
-            help_text = field.metadata.get("help", "") if field.metadata else ""
-            choices = field.metadata.get("choices") if field.metadata else None
-            candidates = tuple(choices or _candidates(hints.get(field.name, field.type), default, help_text))
-            candidates = tuple(value for value in candidates if value not in field_names)
-        others = [value for value in candidates if not _same(value, default) and [value] != default]
-        unknown = "" if others else "no other value is known for its type"
-        yield Option(name=field.name, values=tuple(others[:MAX_CHOICES]), reason=unknown)
+        try:
+            if field.name in inherited and _same(field.default, inherited[field.name]):
+                continue
+            option = _option(config, field, hints.get(field.name, field.type), names)
+        except Exception as error:
+            reason = f"its values cannot be read: {type(error).__name__}"
+            option = Option(name=field.name, reason=reason)
+        yield option
+
+
+def _option(config: Any, field: dataclasses.Field[Any], hint: Any, names: typing.Container[str]) -> Option:
+    if reason := _reason(type(config).__name__, field.name):
+        return Option(name=field.name, reason=reason)
+    default = getattr(config, field.name, None)
+    candidates = VALUES.get(field.name)
+    if candidates is None:
+        choices = field.metadata.get("choices")
+        found = (
+            choices
+            if choices is not None
+            else _candidates(hint, default, str(field.metadata.get("help", "")))
+        )
+        # What the help names may also be another option.
+        candidates = tuple(value for value in found if not (isinstance(value, str) and value in names))
+    others = [value for value in candidates if not _same(value, default) and not _same([value], default)]
+    unknown = "" if others else "no other value is known for its type"
+    return Option(name=field.name, values=tuple(others[:MAX_CHOICES]), reason=unknown)
 
 
 def label(value: Any) -> str:

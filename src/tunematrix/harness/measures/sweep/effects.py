@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,13 +71,13 @@ def effect(base: Observation, other: Observation) -> dict[str, Any] | str:
     A shift is relative to the base run's number.
     """
     found: dict[str, Any] = {}
-    for name, number in other.numbers.items():
-        moved = _relative(base.numbers.get(name, math.nan), number)
+    for name in sorted(base.numbers.keys() | other.numbers.keys()):
+        moved = _relative(*(side.numbers.get(name, math.nan) for side in (base, other)))
         if moved:
             found[name] = moved
     if base.learning_rates != other.learning_rates:
         found["learning_rate"] = [float(f"{rate:.{DIGITS}g}") for rate in other.learning_rates]
-    found |= {name: value for name, value in other.facts.items() if value != base.facts[name]}
+    found |= {name: value for name, value in other.facts.items() if value != base.facts.get(name)}
     found |= _batch_effect(base, other)
     if changes := _come_and_gone(base.logged, other.logged):
         found["logged"] = changes
@@ -101,8 +102,10 @@ def _shortened(files: list[str], others: list[str]) -> list[str]:
 
 def _relative(base: float, number: float) -> float | str:
     """The relative shift; 0 if it is noise, and text if there is none."""
-    if math.isnan(number) or math.isnan(base) or math.isinf(number):
-        return 0 if math.isnan(number) and math.isnan(base) else str(number)
+    if base == number or (math.isnan(base) and math.isnan(number)):
+        return 0
+    if not math.isfinite(number) or not math.isfinite(base):
+        return str(number)
     shift = (number - base) / abs(base) if base else number
     return 0 if abs(shift) < NOISE else float(f"{shift:.{DIGITS}g}")
 
@@ -118,9 +121,12 @@ def _weights_effect(base: Observation, other: Observation) -> dict[str, Any]:
     """The distance of the weights after training in units of how far the base run moved them."""
     if len(base.end) != len(other.end):
         return {"trainable": len(other.end) - len(base.end)}
+    distance = float(abs(other.end - base.end).sum())
     moved = float(abs(base.end - base.start).sum())
-    distance = float(abs(other.end - base.end).sum()) / moved if moved else math.inf
-    return {"weights": float(f"{distance:.{DIGITS}g}")} if distance > 10 * NOISE else {}
+    share = distance / moved if moved else math.inf
+    if distance == 0 or share <= 10 * NOISE:
+        return {}
+    return {"weights": float(f"{share:.{DIGITS}g}") if math.isfinite(share) else str(share)}
 
 
 def weights(model: Any) -> Any:
@@ -138,7 +144,9 @@ def watch_first_batch(model: Any, batches: list[dict[str, Any]]) -> Callable[[],
 
     def hook(module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         if module.training and not batches:
-            tensors = {**{str(index): value for index, value in enumerate(positional)}, **named}
+            # Some releases pass the batch by position.
+            parameters = [*inspect.signature(module.forward).parameters]
+            tensors = {**dict(zip(parameters, positional, strict=False)), **named}
             batches.append(
                 {name: value.detach().clone() for name, value in tensors.items() if torch.is_tensor(value)}
             )

@@ -24,6 +24,7 @@ from tunematrix.harness.measures.sweep.effects import Observation
 from tunematrix.harness.surface import resolve
 from tunematrix.pipeline import compat
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.stages import is_infrastructure
 
 BASE: Final[Mapping[str, Any]] = {
     **OPTIONS,
@@ -34,7 +35,10 @@ BASE: Final[Mapping[str, Any]] = {
 # With all that some options need and most do not: evaluation, and a checkpoint.
 FULL_BASE: Final[Mapping[str, Any]] = {"evaluated": True, "save_strategy": "steps", "save_steps": 2}
 BLOCK: Final = 48  # trials in one process
-MAX_SECONDS: Final = 60.0  # for one block; it takes 2 to 5
+# For one process with all its trials, and with one; they take 2 to 5 and 0.2. The sweep of a class must end
+# in the time of a stage even if one trial hangs.
+BLOCK_SECONDS: Final = 40.0
+TRIAL_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,7 +158,7 @@ def _run(bench: Bench, trials: list[Trial]) -> tuple[Found, list[str]]:
         for trial in trials[:BLOCK]:
             result = _run_block(bench, [trial])
             key = trial.key
-            found |= result.numbers.get("found", {key: f"raises {_why(result)}"})
+            found |= {key: _why(result), **result.numbers.get("found", {})}
             leaking += [] if result.numbers.get("clean", True) else ["=".join(key)]
             leaking += result.numbers.get("leaking", [])
         trials = trials[BLOCK:]
@@ -183,7 +187,7 @@ def _run_block(bench: Bench, trials: list[Trial]) -> WorkResult:
                 return
         trace.numbers["clean"] = not differs()
 
-    return run_isolated(work, MAX_SECONDS)
+    return run_isolated(work, BLOCK_SECONDS if len(trials) > 1 else TRIAL_SECONDS, retry=False)
 
 
 def _state() -> tuple[Any, ...]:
@@ -195,7 +199,10 @@ def _state() -> tuple[Any, ...]:
 
 
 def _why(result: WorkResult) -> str:
-    return str((result.error or {}).get("type", result.outcome))
+    error = result.error or {"type": result.outcome, "message": ""}
+    if is_infrastructure(error["type"], error["message"]) and result.outcome != "timed_out":
+        return "not tried: the machine ended it"
+    return f"raises {error['type']}"
 
 
 def _try(bench: Bench, trial: Trial, base: Observation | str) -> Any:
@@ -216,6 +223,8 @@ def _observe(bench: Bench, options: Mapping[str, Any], rows: str) -> Observation
         missing = isinstance(error, ModuleNotFoundError) or "cannot import name" not in str(error)
         return "not tried: needs a package that is not here" if missing else "raises ImportError"
     except Exception as error:
+        if is_infrastructure(type(error).__name__, str(error)):
+            return "not tried: the machine ended it"
         return f"raises {type(error).__name__}"
 
 
