@@ -86,7 +86,7 @@ def cases(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def planted(session: nox.Session) -> None:
-    """Check that faults planted into the newest stack become the right findings: nox -s planted -- [ID ...]."""
+    """Check that faults planted into the newest stack become findings: nox -s planted -- [ID ...]."""
     session.run(sys.executable, "tests/cases/planted.py", *session.posargs)
 
 
