@@ -69,3 +69,28 @@ def test_a_boolean_is_not_the_number_that_it_equals() -> None:
 
     [option] = domains.options(Number(), {})
     assert option.values == (1,)
+
+
+class Strange:
+    """Neither comparable nor readable, as arrays and objects of other packages may be."""
+
+    def __eq__(self, _: object) -> bool:
+        raise TypeError("ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_field_that_cannot_be_read_does_not_end_the_sweep() -> None:
+    @dataclass
+    class Odd:
+        choices: str = field(default="x", metadata={"choices": 3})
+        texts: str = field(default="x", metadata={"help": None})
+        strange: Any = field(default_factory=Strange)
+        unhashable: str = field(default="x", metadata={"choices": [["a"], "y"]})
+        count: int = 3
+
+    found = {option.name: option for option in domains.options(Odd(), {})}
+    assert found["choices"].reason == "its values cannot be read: TypeError"
+    assert found["unhashable"].values == (["a"], "y")
+    assert found["count"].values == (6,)
+    assert set(found) == {"choices", "texts", "strange", "unhashable", "count"}

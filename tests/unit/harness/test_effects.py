@@ -39,7 +39,15 @@ BASE = Observation(
         ({"files": ["checkpoint-2/a.bin"]}, {"files": ["-checkpoint-2/b.bin"]}),
         ({"end": np.ones(3) * 1.5}, {"weights": 0.5}),
         ({"end": np.ones(5)}, {"trainable": 2}),
+        ({"end": np.full(3, np.nan)}, {"weights": "nan"}),
+        ({"numbers": {"grad_norm": 1.0}}, {"loss": "nan"}),
+        ({"facts": {"steps": 2, "evaluations": 1}}, {"evaluations": 1}),
     ],
 )
 def test_each_part_of_a_run_shows_where_it_differs(changes: dict[str, Any], expected: Any) -> None:
     assert effect(BASE, replace(BASE, **changes)) == expected
+
+
+def test_two_runs_that_do_not_move_are_the_same() -> None:
+    still = replace(BASE, end=BASE.start, numbers={"loss": float("inf"), "grad_norm": float("nan")})
+    assert effect(still, still) == "no effect"

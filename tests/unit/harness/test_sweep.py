@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +45,12 @@ class Bench:
     def observe(self, options: Mapping[str, Any], _: str) -> Observation:
         if options.get("crash"):
             os._exit(9)
+        if options.get("hang"):
+            time.sleep(60)
+        if options.get("full_disk"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if options.get("exits"):
+            raise SystemExit(1)
         if options.get("refused"):
             raise ValueError
         if options.get("absent"):
@@ -88,6 +96,18 @@ def test_a_crash_is_the_result_of_its_trial_alone() -> None:
     found, leaking = run("double", "crash", "nothing")
     assert leaking == []
     assert found == {"double": {"loss": 1.0}, "crash": "raises exit_code_9", "nothing": "no effect"}
+
+
+def test_a_hang_ends_its_trial_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "BLOCK_SECONDS", 1.0)
+    monkeypatch.setattr(runs, "TRIAL_SECONDS", 0.5)
+    found, _ = run("double", "hang", "nothing")
+    assert found == {"double": {"loss": 1.0}, "hang": "raises TimeoutError", "nothing": "no effect"}
+
+
+def test_what_the_machine_did_is_no_result() -> None:
+    found, _ = run("full_disk", "exits")
+    assert found == {"full_disk": "not tried: the machine ended it", "exits": "raises SystemExit"}
 
 
 def test_an_error_of_the_option_differs_from_a_package_that_is_not_here() -> None:
