@@ -21,7 +21,7 @@ from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.ledger import Issue, Ledger
-from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, STAGES_OF, Topic
+from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, SHORT_NAMES, STAGES_OF, Topic
 
 # Worst first.
 SEVERITIES: Final = ("broken", "wrong", "training", "default", "edit", "info")
@@ -173,6 +173,8 @@ def _failed_stage(atom: Atom, stages: Mapping[str, Atom]) -> Atom | None:
     """The stage that fails for the same reason as a measure: with the same error, or also silently."""
     if atom.topic is None or atom.severity not in ("broken", "wrong"):
         return None
+    if atom.severity == "broken" and "import" in stages:
+        return stages["import"]
     for name in STAGES_OF.get(atom.topic.family, ()):
         stage = stages.get(name)
         if stage and stage.severity == atom.severity:
@@ -209,7 +211,8 @@ def _group(atom: Atom) -> tuple[str, str]:
         return atom.severity, _slug(f"{atom.known.id}{options}")
     if atom.headline:
         quantity = atom.headline.quantity if atom.severity == "training" else atom.group
-        return atom.severity, _slug(atom.headline.family, quantity)
+        family = atom.headline.family
+        return atom.severity, _slug(SHORT_NAMES.get(family, family), quantity)
     if atom.kind == "stage":
         return atom.severity, atom.group
     if atom.severity == "default":

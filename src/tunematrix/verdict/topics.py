@@ -102,6 +102,14 @@ SUBJECTS: Final = {
     "sweep.DPOConfig.chat_pairs": "chat pairs",
     "sweep.DPOConfig.implicit_pairs": "pairs that hold their prompt",
 }
+# Of families that sentences name at length, what ids begin with.
+SHORT_NAMES: Final = {
+    FAMILIES["adapter"]: "adapter",
+    FAMILIES["call"]: "call",
+    FAMILIES["format"]: "format",
+    FAMILIES["relation"]: "relation",
+    FAMILIES["trainer"]: "further-trainer",
+}
 # Families whose measures do not record the tokens of a loss.
 WITHOUT_TOKENS: Final = (
     *(FAMILIES[name] for name in ("adapter", "relation", "trainer", "format")),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.verdict.test_answer import GOOD
+from tests.unit.verdict.test_answer import GOOD, failed
 from tests.unit.verdict.test_findings import NEWER, found, known
 from tunematrix.verdict import answer, diff, effects
 
@@ -276,3 +276,13 @@ def test_the_search_starts_with_the_package_that_the_field_is_about(field: str, 
     [finding] = found(sides[0], sides[1]).values()
     assert f"bisect {package} " in finding.action
     assert f"--metric {field}" in finding.action
+
+
+def test_measures_that_raise_because_the_import_fails_have_its_cause() -> None:
+    sides = [
+        replace(GOOD, fingerprint={"tiny.trainer.kto.loss": 1.0}),
+        replace(failed("import"), fingerprint={"tiny.trainer.kto.error": "RuntimeError"}),
+    ]
+    broken = [finding for finding in found(sides[0], sides[1]).values() if finding.severity == "broken"]
+    assert [finding.id for finding in broken] == ["broken-import"]
+    assert "tiny.trainer.kto.error" in broken[0].fields
