@@ -207,8 +207,9 @@ def _group(atom: Atom) -> tuple[str, str]:
         return atom.severity, atom.issue.id
     if atom.known:
         # What happened to options is said by itself; the cause alone would not name them.
-        options = f"-options-{atom.group}" if is_option(atom.name) else ""
-        return atom.severity, _slug(f"{atom.known.id}{options}")
+        if is_option(atom.name):
+            return atom.severity, _slug(atom.known.id, "options", atom.group)
+        return atom.severity, atom.known.id
     if atom.headline:
         quantity = atom.headline.quantity if atom.severity == "training" else atom.group
         family = atom.headline.family

@@ -45,6 +45,12 @@ def test_the_most_specific_cause_gets_the_number_and_only_once() -> None:
     assert (findings["long"].cause.package, findings["long"].cause.release) == ("trl", "2.0")
 
 
+def test_the_id_of_a_known_change_stays_as_it_is_written() -> None:
+    findings = found(numbers(a__loss=1.0), numbers(NEWER, a__loss=2.0), known("Team_A: our change", "*"))
+
+    assert set(findings) == {"Team_A: our change"}
+
+
 def test_effects_follow_the_first_cause_in_the_same_run() -> None:
     before = numbers(sft__text__input_ids=[1], sft__text__loss=1.0, sft__text__grad_norm=1.0)
     after = numbers(NEWER, sft__text__input_ids=[2], sft__text__loss=2.0, sft__text__grad_norm=2.0)
