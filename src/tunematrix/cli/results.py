@@ -33,8 +33,7 @@ def load_record(name: str, model: str | None = None) -> Record:
     Raises ``UsageError`` if there is none that can be read.
     """
     path = Path(name)
-    # Path.is_file raises for a name that no file system can hold.
-    if path.suffix == ".json" or os.path.isfile(path):  # noqa: PTH113
+    if path.suffix == ".json" or os.path.isfile(path):  # noqa: PTH113  # Path.is_file raises for a name that no file system can hold
         return read_record(path)
     store, cell = open_store(model), table.load().cell(name).name
     entry = store.entry(cell)

@@ -18,9 +18,9 @@ from tunematrix.report import summary as view
 from tunematrix.report import terminal, write
 from tunematrix.report.rows import Row, day, reasons
 from tunematrix.run import cell as cells
-from tunematrix.run.options import DEPTHS, FULL, Options
+from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
-from tunematrix.shared.stages import DEFAULT_MODEL
+from tunematrix.shared.stages import DEFAULT_MODEL, DEPTHS, FULL
 from tunematrix.verdict import ledger
 
 PATH = click.Path(path_type=Path)

@@ -16,6 +16,7 @@ from tunematrix.harness.measures.lab import Lab
 from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.stages import FULL
 
 
 def measure(folder: Path) -> None:
@@ -34,7 +35,7 @@ def measure(folder: Path) -> None:
     works: dict[str, Work] = {"surface": survey}
     if tiny_models:
         import_what_training_imports(next(iter(tiny_models.values())), folder / "warm-up")
-    for group in measures.plan(tiny_models, chosen, os.environ.get("TUNEMATRIX_DEPTH", "full")):
+    for group in measures.plan(tiny_models, chosen, os.environ.get("TUNEMATRIX_DEPTH", FULL)):
         works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
     group_names = list(works)
     failures = []

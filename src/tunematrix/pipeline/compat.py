@@ -36,9 +36,12 @@ def matching_name(accepted: frozenset[str], argument: str) -> str | None:
 
 
 def accepted_arguments(call: Callable[..., Any]) -> frozenset[str]:
-    """The names that may be passed to ``call``; for a dataclass, its fields."""
-    if dataclasses.is_dataclass(call):
-        return frozenset(field.name for field in dataclasses.fields(call) if field.init)
+    """The names that may be passed to ``call``; for a dataclass, its fields.
+
+    trl declared trainers that only pass everything on to be dataclasses; those have no fields.
+    """
+    if dataclasses.is_dataclass(call) and (fields := dataclasses.fields(call)):
+        return frozenset(field.name for field in fields if field.init)
     names = set()
     for owner in inspect.getmro(call) if inspect.isclass(call) else (call,):
         function = owner.__init__ if inspect.isclass(owner) else owner

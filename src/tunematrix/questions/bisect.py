@@ -27,7 +27,8 @@ from tunematrix.questions.search import Search, SearchResult
 from tunematrix.run import keys, workload
 from tunematrix.run.options import Options
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict import diff, effects, ledger, tolerances
+from tunematrix.verdict import diff, ledger
+from tunematrix.verdict.outcomes import same_metric
 
 BY_DATE: Final = "as of"  # takes the place of the package in a search over dates
 SWAPPED: Final = {search.GOOD: search.BAD, search.BAD: search.GOOD}
@@ -121,12 +122,7 @@ class Trials:
 def matches(question: Question, record: Record, reference: Record) -> bool | None:
     """Whether a record equals the good end in what the question compares; None if that did not run."""
     if question.metric:
-        values = [_value(side, question.metric) for side in (reference, record)]
-        if None in values:
-            return None
-        if effects.is_option(question.metric):
-            return not effects.differences(values[0], values[1])[1]
-        return tolerances.close(values[0], values[1], question.metric)
+        return same_metric(reference, record, question.metric)
     stages = (
         [question.stage]
         if question.stage
@@ -136,14 +132,6 @@ def matches(question: Question, record: Record, reference: Record) -> bool | Non
     if any(result.failed for result in results):
         return False
     return True if all(result.outcome == "passed" for result in results) else None
-
-
-def _value(record: Record, metric: str) -> Any:
-    """A number of the record, or None; of a measure that ran, no error is a value, too."""
-    if metric not in record.fingerprint and metric.endswith(("_error", ".error")):
-        measure = metric.rpartition(".")[0]
-        return "no error" if any(name.startswith(f"{measure}.") for name in record.fingerprint) else None
-    return record.fingerprint.get(metric)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

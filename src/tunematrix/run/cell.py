@@ -18,8 +18,9 @@ from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import artifacts, environment, evidence, models, process, revision, workload
 from tunematrix.run.keys import is_reusable, key
-from tunematrix.run.options import FULL, Options
+from tunematrix.run.options import Options
 from tunematrix.shared import secrets
+from tunematrix.shared.stages import FULL
 
 ATTEMPTS: Final = 3
 KILLED: Final = "the run did not end; it was killed, or the machine went down"

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.shared.stages import DEFAULT_MODEL
+from tunematrix.shared.stages import DEFAULT_MODEL, FULL
 
-# The general measures take 20 s of one core; without them, a cell is done in half the time.
-FULL: Final = "full"
-DEPTHS: Final = ("quick", FULL, "deep")
 MAX_SECONDS: Final = 10_000_000.0  # four months; what waits for a process cannot wait for ever longer
 MAX_DEPTH: Final = 50  # of parentheses; pytest fails at some hundred
 WORD: Final = re.compile(r"[()]|[^() \t]+")

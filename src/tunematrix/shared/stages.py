@@ -7,6 +7,9 @@ from typing import Final
 
 STAGES: Final = ("import", "download", "finetune", "finetune-resume", "align", "align-resume", "generate")
 DEFAULT_MODEL: Final = "smollm2-135m"
+# How much the fingerprint measures; without the general measures, a cell is done in half the time.
+FULL: Final = "full"
+DEPTHS: Final = ("quick", FULL, "deep")
 # Errors of network, disk, memory or time: worth another attempt, and never evidence about a release. Those of
 # Python, of requests, urllib3 and httpx (under the Hub's clients), and of this project.
 INFRASTRUCTURE_ERRORS: Final = frozenset(

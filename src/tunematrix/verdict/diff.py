@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record
-from tunematrix.shared.stages import STAGES
+from tunematrix.shared.stages import FULL, STAGES
 from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.outcomes import compared_probes, stage_verdict
 
@@ -63,7 +62,7 @@ def check_comparable(before: Record, after: Record) -> None:
                 f"{before.cell} ran with model {key} {old}, {after.cell} with {new}; "
                 f"run one again with the model of the other: nox -s 'e2e({before.cell})' -- --model ..."
             )
-    depths = [record.options.get("depth", "full") for record in (before, after)]
+    depths = [record.options.get("depth", FULL) for record in (before, after)]
     if depths[0] != depths[1]:
         raise UsageError(
             f"{before.cell} ran with --depth {depths[0]}, {after.cell} with --depth {depths[1]}; "
@@ -107,7 +106,7 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
     """
     fingerprints = before.fingerprint, after.fingerprint
     measures = [{_measure(name) for name in fingerprint} for fingerprint in fingerprints]
-    moved_runs = _moved_runs(*fingerprints)
+    moved_runs = effects.moved_runs(*fingerprints)
     for name in sorted(fingerprints[0].keys() | fingerprints[1].keys()):
         old, new = (fingerprint.get(name, ABSENT) for fingerprint in fingerprints)
         if old is not ABSENT and new is not ABSENT:
@@ -128,24 +127,6 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
-
-
-def _moved_runs(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """How far the base runs of the sweep differ, by class, run and field; infinite for what is no number."""
-    moved: dict[str, dict[str, dict[str, float]]] = {}
-    for name in before.keys() | after.keys():
-        run = effects.runs(name)
-        old, new = (side.get(name) for side in (before, after))
-        if run is None or name.endswith((".logged", ".leaking_options")) or tolerances.close(old, new, name):
-            continue
-        shift = tolerances.shift(old, new)
-        fields = moved.setdefault(run[0], {}).setdefault(run[1], {})
-        one_sided = old is None or new is None
-        size = shift.size if shift else math.inf
-        fields[name.rpartition(".")[2]] = effects.ONE_SIDED if one_sided else size
-    return moved
 
 
 def _measure(name: str) -> str:

@@ -12,9 +12,9 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-NO_EFFECT: Final = "no effect"
-RAISES: Final = "raises "
-NOT_TRIED: Final = "not tried"
+from tunematrix.shared.effects import NO_EFFECT, NOT_TRIED, RAISES
+from tunematrix.verdict import tolerances
+
 GONE: Final = "raises: no such value any more"
 # An effect is a ratio of two short runs; the last digits of both count in it.
 TOLERANCE: Final = 1e-3
@@ -57,6 +57,22 @@ def runs(name: str) -> tuple[str, str] | None:
     """The class's prefix and the run's name of a field of a base run: ``("x.sweep.SFTConfig", "text")``."""
     parts = name.split(".")
     return (".".join(parts[:3]), parts[3]) if len(parts) == 5 and parts[1] == "sweep" else None
+
+
+def moved_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """How far the base runs of the sweep differ, by class, run and field; infinite for what is no number."""
+    moved: dict[str, dict[str, dict[str, float]]] = {}
+    for name in before.keys() | after.keys():
+        run = runs(name)
+        old, new = (side.get(name) for side in (before, after))
+        if run is None or name.endswith((".logged", ".leaking_options")) or tolerances.close(old, new, name):
+            continue
+        shift = tolerances.shift(old, new)
+        fields = moved.setdefault(run[0], {}).setdefault(run[1], {})
+        one_sided = old is None or new is None
+        size = shift.size if shift else math.inf
+        fields[name.rpartition(".")[2]] = ONE_SIDED if one_sided else size
+    return moved
 
 
 def differences(
@@ -166,9 +182,7 @@ def _transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
             yield "details" if str(old).startswith(RAISES) else "raises"
         elif str(old).startswith(RAISES):
             yield "works"
-        elif NOT_TRIED in (str(old)[: len(NOT_TRIED)], str(new)[: len(NOT_TRIED)]) or _only(
-            old, new, BESIDES
-        ):
+        elif any(str(side).startswith(NOT_TRIED) for side in (old, new)) or _only(old, new, BESIDES):
             yield "details"
         else:
             # Without an effect on the training itself, that it is gone may also mean that it was repaired.

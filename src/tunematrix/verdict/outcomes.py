@@ -1,8 +1,11 @@
-"""Outcomes of stages and probes, compared."""
+"""Outcomes of stages and probes, and single numbers, compared."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from tunematrix.base.record import Record, Result
+from tunematrix.verdict import effects, tolerances
 
 
 def compared_probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
@@ -42,3 +45,21 @@ def stage_verdict(before: Result, after: Result) -> str:
         return "fixed"
     failures = [(result.outcome, result.error.type if result.error else "") for result in (before, after)]
     return "same" if failures[0] == failures[1] else "changed"
+
+
+def same_metric(before: Record, after: Record, metric: str) -> bool | None:
+    """Whether the number ``metric`` is the same in both records; None if one of them did not measure it."""
+    old, new = (_value(record, metric) for record in (before, after))
+    if old is None or new is None:
+        return None
+    if effects.is_option(metric):
+        return not effects.differences(old, new)[1]
+    return tolerances.close(old, new, metric)
+
+
+def _value(record: Record, metric: str) -> Any:
+    """A number of the record, or None; of a measure that ran, no error is a value, too."""
+    if metric not in record.fingerprint and metric.endswith(("_error", ".error")):
+        measure = metric.rpartition(".")[0]
+        return "no error" if any(name.startswith(f"{measure}.") for name in record.fingerprint) else None
+    return record.fingerprint.get(metric)

@@ -97,7 +97,7 @@ def title(members: list[Atom], diff: Diff) -> str:
         return _with_names(f"{_count(members, noun)} {end}", [edit(atom) for atom in members])
     if first.kind == "stage":
         return _stage_title(members)
-    if first.known and not is_option(first.name) and not (first.severity == "default" and is_broad(first)):
+    if _told_by_cause(first):
         return _known_title(members, diff)
     if first.severity == "default":
         return _with_names(f"{_count(members, 'default')} changed", _default_names(members))
@@ -111,6 +111,15 @@ def _default_names(members: list[Atom]) -> list[str]:
         owner, _, argument = atom.name.partition(".")
         owners.setdefault(f"{argument} {value(atom.before)} -> {value(atom.after)}", []).append(owner)
     return [f"{change} ({', '.join(classes)})" for change, classes in owners.items()]
+
+
+def _told_by_cause(atom: Atom) -> bool:
+    """Whether the known change's own words say what happened; of options they do not name any."""
+    return (
+        atom.known is not None
+        and not is_option(atom.name)
+        and not (atom.severity == "default" and is_broad(atom))
+    )
 
 
 def is_broad(atom: Atom) -> bool:
@@ -191,8 +200,7 @@ def action(members: list[Atom], diff: Diff, options: str) -> str:
         return ""
     if first.issue:
         return f"{first.issue.cause}; fixed by {first.issue.fix}"
-    told = first.known and first.known.action and not is_option(first.name)
-    if told and first.known and not (first.severity == "default" and is_broad(first)):
+    if first.known and first.known.action and _told_by_cause(first):
         return first.known.action
     if first.severity == "edit":
         return "edit the calls that you use"

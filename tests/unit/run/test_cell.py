@@ -19,7 +19,8 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.run import cell as cells
 from tunematrix.run import revision as revisions
-from tunematrix.run.options import DEPTHS, Options
+from tunematrix.run.options import Options
+from tunematrix.shared.stages import DEPTHS
 
 RECORD = Record(
     cell="a",

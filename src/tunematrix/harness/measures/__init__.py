@@ -24,8 +24,7 @@ from tunematrix.harness.measures import (
     trainers,
 )
 from tunematrix.harness.measures.lab import Lab, skip_repeated_work
-from tunematrix.harness.measures.sweep import further
-from tunematrix.harness.measures.sweep import runs as sweep
+from tunematrix.harness.measures.sweep import classes, further
 from tunematrix.pipeline.trace import Trace
 
 Measure = Callable[[Lab], None]
@@ -50,7 +49,7 @@ TINY_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
 # its own attention and loss, so what rests on those is held on both.
 GENERAL_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
     "tiny-llama": {
-        **{measure.__name__.replace("_", " "): (measure,) for measure in sweep.ALL},
+        **{measure.__name__.replace("_", " "): (measure,) for measure in classes.ALL},
         "relations": relations.ALL,
         "trainers": trainers.ALL,
         "calls": calls.ALL,

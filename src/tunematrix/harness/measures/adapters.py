@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable
-from tunematrix.harness.measures.lab import SEED, Lab, logits
+from tunematrix.harness.measures.lab import SEED, Lab, clones, logits
 from tunematrix.harness.measures.texts import TEXTS
-from tunematrix.harness.measures.trainer_lab import fill
+from tunematrix.harness.measures.trainer_lab import add_moves, fill
 from tunematrix.pipeline import compat
 
 NOISE: Final = 1e-5  # relative; merging in float32 leaves a few 1e-7
@@ -80,7 +80,7 @@ def add_step(lab: Lab, model: Any, tokenizer: Any) -> None:
 
     batch = tokenizer(TEXTS[1]["text"], return_tensors="pt")
     trained = [value for value in model.parameters() if value.requires_grad]
-    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    start = clones(model.named_parameters())
     trained_from = {name for name, value in model.named_parameters() if value.requires_grad}
     optimizer = torch.optim.SGD(trained, lr=LEARNING_RATE)
     loss = model.train()(**batch, labels=batch["input_ids"]).loss
@@ -91,9 +91,7 @@ def add_step(lab: Lab, model: Any, tokenizer: Any) -> None:
     lab.add_number("loss", [loss.item(), after.item()])
     lab.add_number("loss_fell", after.item() < loss.item())
     lab.add_number("grad_norm", norm.item())
-    moved = {name for name, value in model.named_parameters() if not value.equal(start[name])}
-    lab.add_number("weights_moved", trained_from <= moved)
-    lab.add_number("base_kept_equal", moved <= trained_from)
+    add_moves(lab, model, start, trained_from)
 
 
 def measure_kind(lab: Lab, config: Any, *, keep: bool = False) -> None:

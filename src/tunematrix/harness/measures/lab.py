@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -156,7 +156,12 @@ def skip_repeated_work() -> None:
 
 def lora_weights(model: Any) -> dict[str, Any]:
     """Copies of the LoRA tensors of a model, by name."""
-    return {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
+    return clones((name, value) for name, value in model.named_parameters() if "lora_" in name)
+
+
+def clones(tensors: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Copies of tensors by name, which what happens to the model does not change."""
+    return {name: value.detach().clone() for name, value in tensors}
 
 
 def fill_lora_b(model: Any) -> None:

@@ -13,6 +13,14 @@ PAIRS: Final = (
     {"prompt": "What color is the sky?", "chosen": " The sky is blue.", "rejected": " I don't know."},
     {"prompt": "What color is grass?", "chosen": " Grass is green.", "rejected": " Purple."},
 )
+
+
+def chat_pair(row: Row) -> dict[str, Any]:
+    """A row of ``PAIRS`` as a conversation."""
+    answers = {name: [message("assistant", row[name].strip())] for name in ("chosen", "rejected")}
+    return {"prompt": [message("user", row["prompt"])], **answers}
+
+
 LOGGED: Final = (
     "logps/chosen",
     "logps/rejected",
@@ -87,14 +95,7 @@ def dpo_chat(lab: Lab, max_length: int = 64) -> None:
     """A conversation whose prompt exceeds ``max_prompt_length``, which newer releases do not have."""
     if not lab.has_chat_template:
         return
-    rows = [
-        {
-            "prompt": [message("user", f"{row['prompt']} {LONG[:60]}")],
-            "chosen": [message("assistant", row["chosen"].strip())],
-            "rejected": [message("assistant", row["rejected"].strip())],
-        }
-        for row in PAIRS
-    ]
+    rows = [chat_pair({**row, "prompt": f"{row['prompt']} {LONG[:60]}"}) for row in PAIRS]
     _measure_pairs(lab, rows, max_prompt_length=32, max_length=max_length)
 
 

@@ -18,6 +18,7 @@ QUESTIONS: Final = (
     ("What color is the sky?", " The sky is blue."),
     ("What does the sun do?", " The sun provides light and warmth."),
 )
+PROMPTS: Final = tuple({"prompt": prompt, "completion": completion} for prompt, completion in QUESTIONS)
 LONG: Final = "The sun provides light and warmth for all life and " * 6
 
 
@@ -28,6 +29,12 @@ def message(role: str, content: str) -> dict[str, str]:
 CHATS: Final = tuple(
     {"messages": [message("user", question), message("assistant", answer.strip())]}
     for question, answer in QUESTIONS
+)
+
+
+PROMPT_CHATS: Final = tuple(
+    {"prompt": [message("user", prompt)], "completion": [message("assistant", completion.strip())]}
+    for prompt, completion in QUESTIONS
 )
 
 
@@ -93,16 +100,12 @@ def _measure_data(lab: Lab, rows: Sequence[Row], **options: Any) -> None:
 
 
 def sft_prompts(lab: Lab) -> None:
-    _measure_data(lab, [{"prompt": prompt, "completion": completion} for prompt, completion in QUESTIONS])
+    _measure_data(lab, PROMPTS)
 
 
 def sft_prompts_chat(lab: Lab) -> None:
     if lab.has_chat_template:
-        rows = [
-            {"prompt": [message("user", prompt)], "completion": [message("assistant", completion.strip())]}
-            for prompt, completion in QUESTIONS
-        ]
-        _measure_data(lab, rows)
+        _measure_data(lab, PROMPT_CHATS)
 
 
 def sft_prompts_cut(lab: Lab) -> None:

@@ -6,15 +6,13 @@ Weights are filled with fixed numbers, so that no number depends on how a releas
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable
-from tunematrix.harness.measures.lab import LORA, OPTIONS, SEED, Lab, Row
+from tunematrix.harness.measures.lab import LORA, OPTIONS, SEED, Lab, Row, clones
 from tunematrix.pipeline import compat, models
 from tunematrix.pipeline.trace import Trace
 
@@ -61,8 +59,7 @@ def build(lab: Lab, found: Found, options: Mapping[str, Any], **arguments: Any) 
 
     set_seed(SEED)
     rows = arguments.pop("rows")
-    signature = signature_of(found.trainer)
-    names = compat.accepted_arguments(signature)
+    names = compat.accepted_arguments(found.trainer)
     accepted = compat.accepted_arguments(found.config)
     options = {**OPTIONS, "output_dir": str(lab.folder / lab.name), **options}
     moved = {
@@ -75,13 +72,8 @@ def build(lab: Lab, found: Found, options: Mapping[str, Any], **arguments: Any) 
         **compat.adapt_arguments(found.config, f"trl.{found.config.__name__}", options, unused)
     )
     arguments = {"train_dataset": dataset(rows), "processing_class": lab.load_tokenizer(), **arguments}
-    adapted = compat.adapt_arguments(signature, f"trl.{found.trainer.__name__}", arguments, unused)
+    adapted = compat.adapt_arguments(found.trainer, f"trl.{found.trainer.__name__}", arguments, unused)
     return found.trainer(**{"config" if "config" in names else "args": args}, **moved, **adapted)
-
-
-def signature_of(trainer: Any) -> Any:
-    """The class whose signature counts; trl declared those that only pass everything on to be dataclasses."""
-    return next(each for each in inspect.getmro(trainer) if not dataclasses.is_dataclass(each))
 
 
 def dataset(rows: Sequence[Row]) -> Any:
@@ -140,7 +132,7 @@ def classifier(lab: Lab, labels: int) -> Any:
 
 def add_step(lab: Lab, trainer: Any, prefix: str = "") -> dict[str, Any]:
     """Train; record loss and gradient norms, and whether what should move moved and nothing else did."""
-    start = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    start = clones(trainer.model.named_parameters())
     trained = {name for name, value in trainer.model.named_parameters() if value.requires_grad}
     loss, log = lab.train(trainer)
     lab.add_number(f"{prefix}loss", loss if abs(loss) > NOISE else 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable
-from tunematrix.harness.measures.lab import SEED, Lab
+from tunematrix.harness.measures.lab import SEED, Lab, clones
 from tunematrix.harness.measures.preferences import PAIRS
 from tunematrix.harness.measures.trainer_lab import (
     STEPS,
@@ -21,7 +21,6 @@ from tunematrix.harness.measures.trainer_lab import (
     find_trainer,
     frozen_embeddings,
     perturbed,
-    signature_of,
     with_adapter,
 )
 from tunematrix.pipeline import compat
@@ -121,7 +120,7 @@ def make_online(lab: Lab, found: Found, options: Mapping[str, Any], rollouts: Ro
 
 
 def takes_reward_functions(found: Found) -> bool:
-    return "reward_funcs" in compat.accepted_arguments(signature_of(found.trainer))
+    return "reward_funcs" in compat.accepted_arguments(found.trainer)
 
 
 def _online(lab: Lab, algorithm: str, options: Mapping[str, Any]) -> None:
@@ -168,7 +167,7 @@ def _online_before(lab: Lab, found: Found) -> None:
     rows = [{"input_ids": tokenizer(pair["prompt"])["input_ids"]} for pair in PAIRS]
     models = {"policy": policy, "ref_policy": reference, "reward_model": reward_model}
     trainer = build(lab, found, ONLINE_BEFORE, **models, rows=rows, eval_dataset=dataset(rows))
-    start = {name: value.detach().clone() for name, value in policy.named_parameters()}
+    start = clones(policy.named_parameters())
     trainer.train()
     entry = next(entry for entry in trainer.state.log_history if "loss/policy_avg" in entry)
     lab.add_number("loss", entry["loss/policy_avg"])

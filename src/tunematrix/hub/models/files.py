@@ -147,6 +147,22 @@ def write_tokenizer(
     )
 
 
+def bpe(vocab: Mapping[str, int], merges: Sequence[str], **options: Any) -> dict[str, Any]:
+    """The model of a ``tokenizer.json``; ``options`` are those that only later releases write."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        **options,
+        "vocab": vocab,
+        "merges": list(merges),
+    }
+
+
 def _byte_level_bpe(
     vocab: Mapping[str, int], merges: Sequence[str], added: list[dict[str, Any]], *, split_digits: bool
 ) -> dict[str, Any]:
@@ -165,17 +181,7 @@ def _byte_level_bpe(
         "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": {**byte_level, "add_prefix_space": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "vocab": vocab,
-            "merges": list(merges),
-        },
+        "model": bpe(vocab, merges),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tunematrix.hub.models.files import bpe
 from tunematrix.hub.models.tiny import CHAT_SPECIAL, WORDS, vocabulary
 from tunematrix.hub.models.tokenizer_files import Part, Tokenizer
 
@@ -176,18 +177,8 @@ def t5() -> Tokenizer:
 
 
 def _bpe(tokens: Sequence[str], merges: Sequence[str]) -> Part:
-    return {
-        "type": "BPE",
-        "dropout": None,
-        "unk_token": None,
-        "continuing_subword_prefix": None,
-        "end_of_word_suffix": None,
-        "fuse_unk": False,
-        "byte_fallback": False,
-        "ignore_merges": False,
-        "vocab": {token: index for index, token in enumerate(tokens)},
-        "merges": list(merges),
-    }
+    vocab = {token: index for index, token in enumerate(tokens)}
+    return bpe(vocab, merges, ignore_merges=False)
 
 
 def _metaspace_vocabulary() -> tuple[list[str], list[str]]:

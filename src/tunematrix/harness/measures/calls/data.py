@@ -219,7 +219,7 @@ def call_datasets(lab: Lab) -> None:
             "numpy_first": lambda: data.with_format("numpy")[0],
             "stream": lambda: stream,
             "stream_first": lambda: next(iter(stream)),
-            "stream_map": lambda: next(iter(stream.map(lambda row: {"n": 1}))),  # noqa: ARG005
+            "stream_map": lambda: next(iter(stream.map(lambda row: {"n": 1}))),  # noqa: ARG005  # map calls it with the row
             "loader": lambda: next(iter(DataLoader(data, batch_size=2))),
             "loader_torch": lambda: next(iter(DataLoader(numbers.with_format("torch"), batch_size=2))),
         },

@@ -89,7 +89,7 @@ def _draw_all() -> None:
     import torch
 
     random.random()  # noqa: S311  # nothing secret
-    numpy.random.rand()  # noqa: NPY002
+    numpy.random.rand()  # noqa: NPY002  # the global generator, as above
     torch.rand(1)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from tunematrix.harness.measures.lab import LORA, Lab, Row, lora_weights
+from tunematrix.harness.measures.lab import LORA, Lab, Row, clones, lora_weights
 from tunematrix.harness.measures.preferences import PAIRS, model_with_adapter
 from tunematrix.harness.measures.relations.trials import (
     IGNORED,
@@ -228,7 +228,7 @@ def relation_frozen(lab: Lab) -> None:
 def relation_clipping(lab: Lab) -> None:
     """Plain gradient descent with rate 1 moves the weights by the norm that the gradient is clipped to."""
     model, rows = sharp_model(lab), token_rows(2)
-    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    start = clones(model.named_parameters())
     free = run(make_trainer(lab, model, rows, learning_rate=1.0))
     limit = round(free.grad_norms[0] / 4, 3)
     clipped = run(make_trainer(lab, model, rows, learning_rate=1.0, max_grad_norm=limit))

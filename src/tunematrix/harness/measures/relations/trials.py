@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tunematrix.harness.measures.lab import OPTIONS, SEED, Lab, Row
+from tunematrix.harness.measures.lab import OPTIONS, SEED, Lab, Row, clones
 from tunematrix.pipeline import compat, models
 from tunematrix.pipeline.trace import Trace
 
@@ -161,7 +161,7 @@ def watched(model: Any) -> Iterator[Seen]:
     seen = Seen()
 
     def hook(module: Any, _: Any, arguments: dict[str, Any]) -> None:
-        batch = {name: value.detach().clone() for name, value in arguments.items() if torch.is_tensor(value)}
+        batch = clones((name, value) for name, value in arguments.items() if torch.is_tensor(value))
         (seen.training if module.training else seen.evaluation).append(batch)
 
     handle = model.register_forward_pre_hook(hook, with_kwargs=True)
@@ -193,11 +193,11 @@ def _freeze_once() -> None:
 
 def trained_weights(model: Any) -> dict[str, Any]:
     """Copies of the trainable parameters, by name."""
-    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    return clones((name, value) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def all_weights(model: Any) -> dict[str, Any]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return clones(model.state_dict().items())
 
 
 def forward(model: Any, batch: Mapping[str, Any]) -> Any:

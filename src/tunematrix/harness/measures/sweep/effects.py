@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tunematrix.harness.measures.lab import clones
+from tunematrix.shared.effects import NO_EFFECT
+
 NOISE: Final = 1e-5  # relative; the same run twice is bit-equal, padding or another order of sums moves 1e-6
 DIGITS: Final = 6
-NO_EFFECT: Final = "no effect"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,11 +149,9 @@ def watch_first_batch(model: Any, batches: list[dict[str, Any]]) -> Callable[[],
             # Some releases pass the batch by position.
             parameters = [*inspect.signature(module.forward).parameters]
             tensors = {**dict(zip(parameters, positional, strict=False)), **named}
-            batches.append(
-                {name: value.detach().clone() for name, value in tensors.items() if torch.is_tensor(value)}
-            )
+            batches.append(clones((name, value) for name, value in tensors.items() if torch.is_tensor(value)))
 
-    return model.register_forward_pre_hook(hook, with_kwargs=True).remove  # type: ignore[no-any-return]
+    return model.register_forward_pre_hook(hook, with_kwargs=True).remove  # type: ignore[no-any-return]  # torch is not installed where mypy runs
 
 
 def _counts(batch: dict[str, Any]) -> dict[str, int]:

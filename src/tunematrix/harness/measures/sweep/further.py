@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tunematrix.harness.measures import trainer_online, trainers
 from tunematrix.harness.measures.lab import Lab
-from tunematrix.harness.measures.sweep.runs import FULL_BASE, Bench, sweep
+from tunematrix.harness.measures.sweep.runs import FULL_BASE, Bench, measure_of
 from tunematrix.harness.measures.trainer_lab import Found, find_trainer
 
 Make = Callable[[Lab, Found, Mapping[str, Any]], Any]
@@ -31,7 +31,7 @@ MAKERS: Final[Mapping[str, Make]] = {
 
 
 def _sweep_of(algorithm: str) -> Callable[[Lab], None]:
-    def measure(lab: Lab) -> None:
+    def make(lab: Lab) -> tuple[str, Bench]:
         found = find_trainer(algorithm)
 
         def build(_: Bench, options: Mapping[str, Any], __: str) -> Any:
@@ -41,10 +41,9 @@ def _sweep_of(algorithm: str) -> Callable[[Lab], None]:
 
         online = trainer_online.ONLINE if algorithm in ("GRPO", "RLOO") else {}
         bench = Bench(lab=lab, build=build, kinds=("own",), options=online)
-        sweep(lab, f"{found.module}.{found.config.__name__}", bench)
+        return f"{found.module}.{found.config.__name__}", bench
 
-    measure.__name__ = f"sweep_{algorithm}Config"
-    return measure
+    return measure_of(f"{algorithm}Config", make)
 
 
 ALL: Final = tuple(_sweep_of(algorithm) for algorithm in MAKERS)

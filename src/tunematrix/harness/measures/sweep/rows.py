@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tunematrix.harness.measures.preferences import PAIRS
-from tunematrix.harness.measures.texts import CHATS, LONG, QUESTIONS, TEXTS, message
+from tunematrix.harness.measures.preferences import PAIRS, chat_pair
+from tunematrix.harness.measures.texts import CHATS, LONG, PROMPT_CHATS, PROMPTS, TEXTS
 
 Rows = list[dict[str, Any]]
 SFT: Final = ("text", "prompts", "chats", "prompt_chats", "text_and_chats", "tokenized")
@@ -18,26 +18,17 @@ def of(kind: str, tokenizer: Any = None) -> Rows:
     if kind == "tokenized":
         return [{"input_ids": tokenizer(row["text"])["input_ids"]} for row in texts]
     chats: Rows = [dict(row) for row in CHATS * 2]
-    questions = QUESTIONS * 2
     kinds: dict[str, Rows] = {
         "text": texts,
-        "prompts": [{"prompt": prompt, "completion": completion} for prompt, completion in questions],
+        "prompts": [dict(row) for row in PROMPTS * 2],
         "chats": chats,
-        "prompt_chats": [
-            {"prompt": [message("user", prompt)], "completion": [message("assistant", completion.strip())]}
-            for prompt, completion in questions
-        ],
+        "prompt_chats": [dict(row) for row in PROMPT_CHATS * 2],
         "text_and_chats": [{**text, **chat} for text, chat in zip(texts, chats, strict=False)],
         "pairs": [dict(row) for row in PAIRS * 2],
-        "chat_pairs": [_chat_pair(row) for row in PAIRS * 2],
-        "implicit_pairs": [_implicit_pair(_chat_pair(row)) for row in PAIRS * 2],
+        "chat_pairs": [chat_pair(row) for row in PAIRS * 2],
+        "implicit_pairs": [_implicit_pair(chat_pair(row)) for row in PAIRS * 2],
     }
     return kinds[kind]
-
-
-def _chat_pair(row: Any) -> dict[str, Any]:
-    answers = {name: [message("assistant", row[name].strip())] for name in ("chosen", "rejected")}
-    return {"prompt": [message("user", row["prompt"])], **answers}
 
 
 def _implicit_pair(row: Any) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from typing import Any, Final
 
 from tunematrix.harness.isolate import Unavailable, WorkResult, run_isolated
 from tunematrix.harness.measures.lab import OPTIONS, SEED, Lab
-from tunematrix.harness.measures.sweep import domains, effects, rows, values
+from tunematrix.harness.measures.sweep import domains, effects, values
 from tunematrix.harness.measures.sweep.effects import Observation
 from tunematrix.harness.surface import resolve
 from tunematrix.pipeline import compat
 from tunematrix.pipeline.trace import Trace
+from tunematrix.shared.effects import NO_EFFECT, NOT_TRIED, RAISES
 from tunematrix.shared.stages import is_infrastructure
 
 BASE: Final[Mapping[str, Any]] = {
@@ -39,6 +40,8 @@ BLOCK: Final = 48  # trials in one process
 # in the time of a stage even if one trial hangs.
 BLOCK_SECONDS: Final = 40.0
 TRIAL_SECONDS: Final = 10.0
+ABSENT_PACKAGE: Final = f"{NOT_TRIED}needs a package that is not here"
+ENDED: Final = f"{NOT_TRIED}the machine ended it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +95,16 @@ class Bench:
         return copy.deepcopy(self.model)
 
 
+def measure_of(name: str, make: Callable[[Lab], tuple[str, Bench]]) -> Callable[[Lab], None]:
+    """A measure that is recorded as ``sweep.NAME``; ``make`` returns the path of the class, and its bench."""
+
+    def measure(lab: Lab) -> None:
+        sweep(lab, *make(lab))
+
+    measure.__name__ = f"sweep_{name}"
+    return measure
+
+
 def sweep(lab: Lab, path: str, bench: Bench) -> None:
     """Record the effect of each option of the class at ``path``, and the base run itself."""
     cls = resolve(path)
@@ -104,7 +117,7 @@ def sweep(lab: Lab, path: str, bench: Bench) -> None:
     found, leaking = _run(bench, sorted(trials, key=lambda trial: trial.circumstances))
     for option in options:
         results = {value: effect for (name, value), effect in found.items() if name == option.name}
-        lab.add_number(option.name, results or f"not tried: {option.reason}")
+        lab.add_number(option.name, results or NOT_TRIED + option.reason)
     lab.add_number("base.leaking_options", leaking)
 
 
@@ -117,7 +130,7 @@ def _add_base_runs(bench: Bench) -> None:
     for kind in bench.kinds[1:]:
         other = _observe(bench, {}, kind)
         if isinstance(other, str):
-            bench.lab.add_number(f"{kind}.error", other.removeprefix("raises "))
+            bench.lab.add_number(f"{kind}.error", other.removeprefix(RAISES))
             continue
         for name, value in {**other.numbers, **other.batch, "content": other.content}.items():
             bench.lab.add_number(f"{kind}.{name}", value)
@@ -175,7 +188,7 @@ def _run_block(bench: Bench, trials: list[Trial]) -> WorkResult:
         trace.numbers = {"found": found, "leaking": [], "clean": True}
 
         def differs() -> bool:
-            return effects.effect(first, bench.observe({}, bench.rows)) != effects.NO_EFFECT
+            return effects.effect(first, bench.observe({}, bench.rows)) != NO_EFFECT
 
         for trial in trials:
             if trial.circumstances not in bases:
@@ -201,16 +214,16 @@ def _state() -> tuple[Any, ...]:
 def _why(result: WorkResult) -> str:
     error = result.error or {"type": result.outcome, "message": ""}
     if is_infrastructure(error["type"], error["message"]) and result.outcome != "timed_out":
-        return "not tried: the machine ended it"
-    return f"raises {error['type']}"
+        return ENDED
+    return RAISES + error["type"]
 
 
 def _try(bench: Bench, trial: Trial, base: Observation | str) -> Any:
     """The effect of one value beside its base run, which may itself have failed."""
     if isinstance(base, str):
-        return f"not tried: beside {dict(trial.beside)}, {base.removeprefix('not tried: ')}"
+        return f"{NOT_TRIED}beside {dict(trial.beside)}, {base.removeprefix(NOT_TRIED)}"
     if any(word in str(trial.value) for word in values.OF_PACKAGES.get(trial.option, ())):
-        return "not tried: needs a package that is not here"
+        return ABSENT_PACKAGE
     result = _observe(bench, {**trial.beside, trial.option: trial.value}, trial.rows)
     return result if isinstance(result, str) else effects.effect(base, result)
 
@@ -221,11 +234,11 @@ def _observe(bench: Bench, options: Mapping[str, Any], rows: str) -> Observation
         return bench.observe(options, rows)
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) or "cannot import name" not in str(error)
-        return "not tried: needs a package that is not here" if missing else "raises ImportError"
+        return ABSENT_PACKAGE if missing else f"{RAISES}ImportError"
     except Exception as error:
         if is_infrastructure(type(error).__name__, str(error)):
-            return "not tried: the machine ended it"
-        return f"raises {type(error).__name__}"
+            return ENDED
+        return RAISES + type(error).__name__
 
 
 def _inherited(path: str) -> dict[str, Any]:
@@ -241,92 +254,3 @@ def _instance(cls: Any, bench: Bench) -> Any:
     """The configuration of the base run, as far as the class takes its options."""
     options = {**BASE, **bench.options, "output_dir": str(bench.lab.folder / "instance")}
     return cls(**compat.adapt_arguments(cls, cls.__name__, options, Trace()))
-
-
-def _plain(bench: Bench, options: Mapping[str, Any], _: str, model: Any = None) -> Any:
-    """A ``Trainer`` on tokenized rows with labels."""
-    import datasets
-    import transformers
-
-    options = dict(options)
-    evaluated = options.pop("evaluated", False)
-    if bench.data is None:
-        ids = [row["input_ids"] for row in rows.of("tokenized", bench.tokenizer)]
-        bench.data = datasets.Dataset.from_list([{"input_ids": row, "labels": row} for row in ids])
-    data = bench.data
-    config = transformers.TrainingArguments
-    args = config(**compat.adapt_arguments(config, "", {**BASE, **options}, Trace()))
-    collator = transformers.DataCollatorForSeq2Seq(bench.tokenizer)
-    model = model or bench.copy_model()
-    return transformers.Trainer(
-        model=model,
-        args=args,
-        train_dataset=data,
-        eval_dataset=data.select([0, 1]) if evaluated else None,
-        data_collator=collator,
-        compute_metrics=_count_given,
-    )
-
-
-def _count_given(prediction: Any, compute_result: bool = True) -> dict[str, float]:  # noqa: ARG001, FBT001, FBT002  # as the trainer calls it
-    """A metric that tells how many kinds of things an evaluation hands over."""
-    names = ("predictions", "label_ids", "inputs", "losses")
-    return {"given": sum(getattr(prediction, name, None) is not None for name in names)}
-
-
-def _lora(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
-    """The same on a LoRA model; ``options`` are those of its configuration."""
-    from peft import LoraConfig, get_peft_model
-
-    lora = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "task_type": "CAUSAL_LM", **options}
-    others = {name: lora.pop(name) for name in ("output_dir", *FULL_BASE) if name in lora}
-    return _plain(bench, others, kind, get_peft_model(bench.copy_model(), LoraConfig(**lora)))
-
-
-def _sft(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
-    options = {**BASE, "dataset_text_field": "text", "max_length": 64, **options}
-    data = rows.of(kind, bench.tokenizer)
-    held_out = data[:2] if options.pop("evaluated", False) else None
-    model = bench.copy_model()
-    return bench.lab.trainer("SFT", data, model=model, lora=None, eval_rows=held_out, **options)
-
-
-def _dpo(bench: Bench, options: Mapping[str, Any], kind: str) -> Any:
-    """DPO with a reference that differs from the policy; equal ones hide most options in the first step."""
-    import torch
-
-    policy = bench.copy_model()
-    with torch.no_grad():
-        for value in policy.parameters():
-            value.mul_(1.1)
-    options = {**BASE, "beta": 0.5, "max_length": 64, **options}
-    data = rows.of(kind)
-    held_out = data[:2] if options.pop("evaluated", False) else None
-    return bench.lab.trainer(
-        "DPO",
-        data,
-        model=policy,
-        ref_model=bench.copy_model(),
-        lora=None,
-        eval_rows=held_out,
-        **options,
-    )
-
-
-def sweep_TrainingArguments(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "transformers.TrainingArguments", Bench(lab=lab, build=_plain, kinds=("text",)))
-
-
-def sweep_LoraConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "peft.LoraConfig", Bench(lab=lab, build=_lora, kinds=("text",)))
-
-
-def sweep_SFTConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "trl.SFTConfig", Bench(lab=lab, build=_sft, kinds=rows.SFT))
-
-
-def sweep_DPOConfig(lab: Lab) -> None:  # noqa: N802  # named as the class
-    sweep(lab, "trl.DPOConfig", Bench(lab=lab, build=_dpo, kinds=rows.DPO))
-
-
-ALL: Final = (sweep_TrainingArguments, sweep_LoraConfig, sweep_SFTConfig, sweep_DPOConfig)
