@@ -2,7 +2,8 @@
 
 The time of a cell without fingerprint is compared with that of a bare script that makes the same calls. All
 run alternately, so that a busy machine slows all of them; the medians are compared. Then comes a table of
-where the fingerprint's time goes: the seconds of each of its children, which run side by side.
+where the fingerprint's time goes: the seconds of each of its children in a run on one core, where they run
+one after the other.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def main(venv: Path, rounds: int) -> int:
         outer = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results")}
         inner = environment.variables(venv, work, hub.variables, real_hub=False)
         run_timed(cell, outer)  # installs packages and compiles byte code
-        quick = full = children(work / "results")
+        quick: dict[str, float] = {}
         for number in range(rounds):
             bare = [
                 str(environment.interpreter(venv)),
@@ -67,8 +68,12 @@ def main(venv: Path, rounds: int) -> int:
             times["quick"].append(run_timed([*cell, "--depth", "quick"], outer))
             quick = children(work / "results")
             times["full"].append(run_timed(cell, outer))
-            full = children(work / "results")
             print(", ".join(f"{name} {seconds[-1]:.1f} s" for name, seconds in times.items()), flush=True)
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        run_timed(cell, outer)
+        os.sched_setaffinity(0, cores)
+        full = children(work / "results")
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     ratio = medians["cell"] / medians["bare"]
     added = medians["quick"] - medians["cell"]

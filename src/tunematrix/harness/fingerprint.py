@@ -6,13 +6,14 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tunematrix.harness import measures, names, surface
 from tunematrix.harness.isolate import Work, run_isolated, run_parallel
-from tunematrix.harness.measures.lab import Lab
+from tunematrix.harness.measures.lab import Lab, load_once
 from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
@@ -34,7 +35,7 @@ def measure(folder: Path) -> None:
     chosen = flow.model if download.outcome == "passed" and flow.model.name not in tiny_models else None
     works: dict[str, Work] = {"surface": survey}
     if tiny_models:
-        import_what_training_imports(next(iter(tiny_models.values())), folder / "warm-up")
+        warm_up(list(tiny_models.values()), folder / "warm-up")
     for group in measures.plan(tiny_models, chosen, os.environ.get("TUNEMATRIX_DEPTH", FULL)):
         works[group.name] = measures.make_work(group, folder / group.name.replace(" ", "-"))
     group_names = list(works)
@@ -50,22 +51,28 @@ def measure(folder: Path) -> None:
         pytest.skip("TUNEMATRIX_TINY names no tiny models; 'nox -s e2e' makes them")
 
 
-def import_what_training_imports(model: Path, folder: Path) -> None:
-    """Import here, once, what a first training imports while it runs, so that not every child does.
+def warm_up(tiny_models: Sequence[Path], folder: Path) -> None:
+    """Do here, once, what each child would do first: import what a training imports, and load the models.
 
     Old releases import ``torch._dynamo`` in the first forward pass of a Llama: 4 s of each child. What fails
-    to import here fails where it is needed.
+    here fails where it is needed; the models are loaded only where a child could.
     """
 
     def train(trace: Trace) -> None:
         before = set(sys.modules)
-        lab = Lab(model=model, tokenizer=model, folder=folder, trace=trace, prefix="", name="warm_up")
-        lab.train(lab.trainer("SFT", [{"text": "The sky"}], dataset_text_field="text", max_length=8))
+        for model in tiny_models:
+            lab = Lab(model=model, tokenizer=model, folder=folder, trace=trace, prefix="", name="warm_up")
+            lab.train(lab.trainer("SFT", [{"text": "The sky"}], dataset_text_field="text", max_length=8))
         trace.numbers = {"modules": sorted(set(sys.modules) - before)}
 
-    for name in run_isolated(train, time_limit()).numbers.get("modules", ()):
+    result = run_isolated(train, time_limit())
+    for name in result.numbers.get("modules", ()):
         with contextlib.suppress(Exception):
             importlib.import_module(name)
+    if result.outcome == "passed":
+        for model in tiny_models:
+            with contextlib.suppress(Exception):
+                load_once(model, Trace())
 
 
 def survey(trace: Trace) -> None:

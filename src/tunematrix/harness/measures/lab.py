@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.metadata
 import itertools
@@ -16,6 +17,7 @@ from tunematrix.pipeline.config import Lora
 from tunematrix.pipeline.trace import Trace
 
 Row = Mapping[str, Any]
+_loaded: dict[Path, Any] = {}
 SEED: Final = 42
 OPTIONS: Final[Mapping[str, Any]] = {
     "max_steps": 1,
@@ -59,7 +61,8 @@ class Lab:
         self.trace.numbers[".".join(part for part in parts if part)] = json_value
 
     def load(self, path: Path | None = None) -> Any:
-        return compat.load_model(str(path or self.model), _float32(), self.trace)
+        """The model at ``path``; the lab's own, if none is given, is read once in a process and copied."""
+        return _load(path, self.trace) if path else copy.deepcopy(load_once(self.model, self.trace))
 
     def load_tokenizer(self) -> Any:
         return models.load_tokenizer(self.tokenizer)
@@ -140,18 +143,35 @@ class Lab:
         return entry
 
 
+def load_once(path: Path, trace: Trace) -> Any:
+    """The model at ``path``, the same object for each call in this process; copy it before changing it."""
+    if path not in _loaded:
+        _loaded[path] = _load(path, trace)
+    return _loaded[path]
+
+
+def _load(path: Path, trace: Trace) -> Any:
+    import torch
+
+    return compat.load_model(str(path), torch.float32, trace)
+
+
 def skip_repeated_work() -> None:
     """Spare this process what takes half of a short run and has no part in its result.
 
     A dataset's fingerprint is a hash over the pickled tokenizer and the source of each function, and serves
     only to find an earlier result in the cache; here it is a number. accelerate parses the metadata of peft
-    each time it looks at a model; here they are read once.
+    each time it looks at a model; here they are read once. A seed for GPUs is kept, with the stack of its
+    caller, for the day that there is one.
     """
+    import torch
     from datasets.fingerprint import Hasher
 
     numbers = itertools.count()
     Hasher.hash = classmethod(lambda *_: f"{next(numbers):016x}")
     importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)
+    if not torch.cuda.is_available():
+        torch.cuda.manual_seed_all = lambda _: None
 
 
 def lora_weights(model: Any) -> dict[str, Any]:
@@ -186,9 +206,3 @@ def logits(model: Any, tokenizer: Any, text: str = "The color of the sky is") ->
 
     with torch.no_grad():
         return model.eval()(**tokenizer(text, return_tensors="pt")).logits[0].float()
-
-
-def _float32() -> Any:
-    import torch
-
-    return torch.float32

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -27,21 +27,18 @@ class Option:
     reason: str = ""
 
 
-def options(config: Any, inherited: Mapping[str, Any]) -> Iterator[Option]:
-    """The fields of ``config``, an instance with the values of the base run.
+def options(config: Any, without: Container[str] = ()) -> Iterator[Option]:
+    """The fields of ``config``, an instance with the values of the base run, but those named in ``without``.
 
-    Leaves out those that it has from a class with the same defaults, whose sweep tries them. A field whose
-    type or default cannot be read is one without values; it does not end the sweep.
+    A field whose type or default cannot be read is one without values; it does not end the sweep.
     """
     hints = _hints(type(config))
     fields = dataclasses.fields(config)
     names = {field.name for field in fields}
     for field in fields:
-        if not field.init or field.name.startswith("_"):
+        if not field.init or field.name.startswith("_") or field.name in without:
             continue
         try:
-            if field.name in inherited and _same(field.default, inherited[field.name]):
-                continue
             option = _option(config, field, hints.get(field.name, field.type), names)
         except Exception as error:
             reason = f"its values cannot be read: {type(error).__name__}"
@@ -49,7 +46,7 @@ def options(config: Any, inherited: Mapping[str, Any]) -> Iterator[Option]:
         yield option
 
 
-def _option(config: Any, field: dataclasses.Field[Any], hint: Any, names: typing.Container[str]) -> Option:
+def _option(config: Any, field: dataclasses.Field[Any], hint: Any, names: Container[str]) -> Option:
     if reason := _reason(type(config).__name__, field.name):
         return Option(name=field.name, reason=reason)
     default = getattr(config, field.name, None)
