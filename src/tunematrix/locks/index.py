@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import http.client
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ def _request(method: str, url: str) -> Answer:
         "headers": {"Accept": ", ".join([JSON, f"{HTML[0]};q=0.2", f"{HTML[1]};q=0.1"])},
         "timeout": (CONNECT_SECONDS, READ_SECONDS),
         "stream": True,
+        "verify": _certificates(),
     }
     with requests.Session() as session, session.request(method, url, **options) as response:
         body = bytearray()
@@ -110,6 +112,12 @@ def _request(method: str, url: str) -> Answer:
                 raise ValueError(f"an answer of more than {MAX_BYTES // 2**20} MB")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         return Answer(status=response.status_code, content_type=kind, body=bytes(body))
+
+
+def _certificates() -> str | None:
+    """The file of the certificates to trust, if one is set; uv, which installs, honours ``SSL_CERT_FILE``."""
+    names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def parse(answer: Answer) -> tuple[File, ...]:

@@ -6,7 +6,7 @@ import importlib.metadata
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -75,7 +75,15 @@ def test_a_measure_that_cannot_measure_says_why(tmp_path: Path, monkeypatch: pyt
     }
 
 
+def _torch(*, gpu: bool) -> SimpleNamespace:
+    seeds: list[int] = []
+    cuda = SimpleNamespace(is_available=lambda: gpu, manual_seed_all=seeds.append, seeds=seeds)
+    return SimpleNamespace(cuda=cuda)
+
+
 def test_fingerprints_of_datasets_are_numbers_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", _torch(gpu=False))
+
     class Hasher:
         @classmethod
         def hash(cls, _: Any) -> str:
@@ -88,6 +96,36 @@ def test_fingerprints_of_datasets_are_numbers_in_a_child(monkeypatch: pytest.Mon
     lab.skip_repeated_work()
     assert [Hasher.hash("x"), Hasher.hash("x")] == [f"{number:016x}" for number in range(2)]
     assert importlib.metadata.metadata("click") is importlib.metadata.metadata("click")
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_seed_for_gpus_is_set_where_there_is_one(gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = _torch(gpu=gpu)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "datasets.fingerprint", SimpleNamespace(Hasher=SimpleNamespace()))
+    monkeypatch.setattr(importlib.metadata, "metadata", importlib.metadata.metadata)
+    lab.skip_repeated_work()
+    torch.cuda.manual_seed_all(42)
+    assert torch.cuda.seeds == ([42] if gpu else [])
+
+
+def test_the_model_of_a_lab_is_read_once_and_copied(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def load(path: str, *_: Any) -> dict[str, list[int]]:
+        read.append(path)
+        return {"weights": [len(read)]}
+
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(float32="float32"))
+    monkeypatch.setattr(lab.compat, "load_model", load)
+    monkeypatch.setattr(lab, "_loaded", {})
+    setting = Lab(
+        model=tmp_path, tokenizer=tmp_path, folder=tmp_path, trace=Trace(), prefix="", name="loss_plain"
+    )
+    setting.load()["weights"].append(7)
+    assert setting.load() == {"weights": [1]}
+    assert setting.load(tmp_path / "saved") == {"weights": [2]}
+    assert read == [str(tmp_path), str(tmp_path / "saved")]
 
 
 class Pair(NamedTuple):

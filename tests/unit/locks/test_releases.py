@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,3 +156,14 @@ def test_the_index_url_comes_from_uvs_settings_or_pips(monkeypatch: pytest.Monke
     assert uv.index_url() == "pip's"
     monkeypatch.setenv("UV_DEFAULT_INDEX", "uv's")
     assert uv.index_url() == "uv's"
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_the_certificates_are_those_that_uv_trusts(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "missing.pem"))
+    with pytest.raises(InfrastructureError, match=r"missing\.pem"):
+        index.files("https://localhost:1/simple", "trl")
