@@ -117,7 +117,7 @@ def test_the_model_of_a_lab_is_read_once_and_copied(monkeypatch: pytest.MonkeyPa
         return {"weights": [len(read)]}
 
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(float32="float32"))
-    monkeypatch.setattr(lab.compat, "load_model", load)
+    monkeypatch.setattr("tunematrix.pipeline.compat.load_model", load)
     monkeypatch.setattr(lab, "_loaded", {})
     setting = Lab(
         model=tmp_path, tokenizer=tmp_path, folder=tmp_path, trace=Trace(), prefix="", name="loss_plain"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from tunematrix.pipeline.trace import Trace
 
 SAVING: Final = {"save_strategy": "steps", "save_steps": 1, "learning_rate": 0.1}
 BF16_LIMIT_SECONDS: Final = 60
+LOGGED_DIGITS: Final = 1e-3  # relative; a logged loss of 3 has four decimals, in some releases four digits
 
 
 def _train_lora(lab: Lab, model: Any, **options: Any) -> Run:
@@ -213,7 +215,10 @@ def relation_saved_optimizer(lab: Lab) -> None:
 
 
 def _resume(lab: Lab, name: str, build: Callable[..., Any], steps: dict[str, int], **options: Any) -> None:
-    """Is a run resumed after each of ``steps`` the uninterrupted run: its data, its weights, its loss?"""
+    """Is a run resumed after each of ``steps`` the uninterrupted run: its data, its weights, its gradients?
+
+    The loss that it returns is the mean of its own steps.
+    """
     trainer = build(folder=f"{name}-whole", **SAVING, **options)
     whole = run(trainer)
     for place, step in steps.items():
@@ -224,6 +229,9 @@ def _resume(lab: Lab, name: str, build: Callable[..., Any], steps: dict[str, int
         lab.add_number(f"{name}_{place}_weights_difference", difference(whole.weights, resumed.weights))
         lab.add_number(f"{name}_{place}_steps_equal", resumed.steps == whole.steps)
         lab.add_number(f"{name}_{place}_grad_norms_equal", equal(whole.grad_norms, resumed.grad_norms))
+        losses = [entry["loss"] for entry in resumed.log if "loss" in entry and entry["step"] > step]
+        distance = abs(resumed.loss - statistics.fmean(losses)) / statistics.fmean(losses)
+        lab.add_number(f"{name}_{place}_returned_loss_equal", distance < LOGGED_DIGITS)
 
 
 def relation_resume(lab: Lab) -> None:
