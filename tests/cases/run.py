@@ -111,20 +111,33 @@ def check_breakage(case: Case, records: Mapping[str, Record | None]) -> Iterator
         text = f"{error.type}: {error.message}\n{error.traceback}"
         if not re.search(case["error"], text, re.DOTALL):
             yield f"{case['stage']}: {error.one_line}, expected {case['error']}"
+    if "general" in case and not any(_faults(record, case["general"])):
+        yield f"{case['general']} shows no fault"
+
+
+def _faults(record: Record, pattern: str) -> Iterator[str]:
+    """The measured fields, or the children that measure them, that match and show a fault."""
+    for name, value in record.fingerprint.items():
+        if fnmatchcase(name, pattern):
+            raises = name.endswith("error") or "raises" in str(value)
+            if raises or value is False or (name.endswith("difference") and value != 0):
+                yield name
+    yield from (probe.name for probe in record.probes if probe.failed and fnmatchcase(probe.name, pattern))
 
 
 def check_drift(pair: Case, records: Mapping[str, Record | None]) -> Iterator[str]:
     """The fields that should show the change but do not.
 
     ``fields`` are of the measures for what people have met; ``general`` are those that show the change
-    without them: what the surface lists, and what is measured by method.
+    without them: what the surface lists, and what is measured by method. What one stack writes and another
+    does not read has only these: each reads the same files of every generation.
     """
     before, after = (records[cell_name(pair[side])] for side in ("before", "after"))
     if before is None or after is None:
         yield "left no record"
         return
     names = [change.name for change in diff.compare(before, after).changes]
-    for pattern in (*pair["fields"], *pair.get("general", ())):
+    for pattern in (*pair.get("fields", ()), *pair.get("general", ())):
         if not any(fnmatchcase(name, pattern) for name in names):
             yield f"{pattern} did not change ({len(names)} others did)"
 
@@ -135,7 +148,8 @@ def report(cases: Sequence[Case], check: Any, records: Mapping[str, Record | Non
     for case in cases:
         problems = list(check(case, records))
         wrong += bool(problems)
-        expected = case.get("stage") or ", ".join(case.get("fields", ["passes"]))
+        fields = case.get("fields") or (["passes"] if "pins" in case else case["general"])
+        expected = case.get("stage") or ", ".join(fields)
         print(f"{'WRONG' if problems else 'as expected'}  {case['id']}: {expected}", flush=True)
         for problem in problems:
             print(f"    {problem}")
@@ -156,9 +170,9 @@ def main() -> int:
         with ThreadPoolExecutor(plan.parallel_cells(plan.available_cores(), plan.total_memory())) as pool:
             records = dict(zip(names, pool.map(lambda name: run(name, folder), names), strict=True))
         wrong = report(breakages, check_breakage, records) + report(pairs, check_drift, records)
-    general = sum("general" in pair for pair in pairs)
-    if pairs:
-        print(f"{general} of {len(pairs)} silent changes show in a general measure, too")
+    faults = [case for case in (*breakages, *pairs) if "stage" in case or "before" in case]
+    general = sum("general" in case for case in faults)
+    print(f"{general} of {len(faults)} faults and changes show in a general measure")
     total = len(breakages) + len(pairs)
     print(f"{total - wrong} of {total} as expected")
     return bool(wrong)

@@ -19,7 +19,7 @@ from tunematrix.hub import models
 from tunematrix.hub.models import files, formats
 
 # A change here changes every fingerprint: increase the version of ``models.FORMATS``.
-REVISION = "b1a6d99308fca4a0811ba247debc8c6bf715e1605d5c24b448731284cfda7c44"
+REVISION = "444af7c8547318d7256c0e7a64907c6630405b598716eed8704219e78bb9ae1e"
 
 
 @pytest.fixture(name="folder", scope="module")

@@ -38,6 +38,7 @@ FEATURES: Final[Mapping[str, str]] = {
     "merges_pairs": "",
     "chat_template_file": "",
     "special_tokens_old": "",
+    "special_tokens_both": "",
     "special_tokens_dict": "",
     "special_tokens_list": "",
     "tokenizer_gpt2": "",

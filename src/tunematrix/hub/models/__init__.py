@@ -60,7 +60,7 @@ MODELS: Final = {
 }
 
 # Folders in the file formats of several releases; no model that a run can choose.
-FORMATS: Final = Model(name="formats", make=_lazy("formats", "make"), version=1)
+FORMATS: Final = Model(name="formats", make=_lazy("formats", "make"), version=2)
 
 
 def cache_root() -> Path:

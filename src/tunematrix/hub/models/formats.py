@@ -233,6 +233,8 @@ FORMATS: Final[Mapping[str, Callable[[Path], None]]] = {
     "chat_template_file": _tokenizer(tokenizers.byte_level, template_file=True),
     "special_tokens_old": _tokenizer(tokenizers.byte_level, extra=["<|im_start|>", "<|im_end|>"]),
     "special_tokens_dict": _tokenizer(tokenizers.byte_level, minor=48, extra={"image_token": "<|im_start|>"}),
+    # transformers 4.48 to 4.57 write an empty extra_special_tokens beside them, which 5.14 took for all.
+    "special_tokens_both": _tokenizer(tokenizers.byte_level, minor=57, extra=["<|im_start|>", "<|im_end|>"]),
     # Not of the class TokenizersBackend, whose name alone would stop transformers 4.
     "special_tokens_list": _tokenizer(tokenizers.gpt2, write_5, "gpt2", extra=["<|im_start|>", "<|im_end|>"]),
     "tokenizer_gpt2": _tokenizer(tokenizers.gpt2, model_type="gpt2"),
