@@ -139,6 +139,10 @@ def _add_tokenizer(lab: Lab, folder: Path) -> None:
         roles = ("bos", "eos", "pad", "unk")
         lab.add_number("special_ids", {role: getattr(tokenizer, f"{role}_token_id") for role in roles})
         lab.add_number("special_tokens", sorted(set(tokenizer.all_special_tokens)))
+        # transformers 5 renamed them; before it, the new name was for tokens that have a role.
+        extra = getattr(tokenizer, "additional_special_tokens", None)
+        extra = getattr(tokenizer, "extra_special_tokens", None) if extra is None else extra
+        lab.add_number("extra_tokens", sorted(extra or []))
         if "image_token" in (folder / "tokenizer_config.json").read_text():
             lab.add_number("image_token", getattr(tokenizer, "image_token", None))
     if "<|im_start|>" in (folder / "tokenizer.json").read_text():
