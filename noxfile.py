@@ -136,6 +136,12 @@ def bounds(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def ladder(session: nox.Session) -> None:
+    """Run every release of the stack once, and keep what each changed: nox -s ladder -- [--since DAY]."""
+    session.run(*TUNEMATRIX, "ladder", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
     """Write the summary from the existing records, and print it."""
     session.run(*TUNEMATRIX, "report", *session.posargs)

@@ -189,6 +189,7 @@ def _run_tests(
 
 def _option_variables(options: Options) -> dict[str, str]:
     folders = {"TUNEMATRIX_WORKLOAD": options.workload, "TUNEMATRIX_ARTIFACTS": options.exchange}
+    folders["PYTHONPYCACHEPREFIX"] = options.bytecode
     return {"TUNEMATRIX_DEPTH": options.depth} | {
         name: str(folder.resolve()) for name, folder in folders.items() if folder
     }

@@ -28,6 +28,7 @@ class Options:
     workload: Path | None = None
     depth: str = FULL
     venv: Path | None = None
+    bytecode: Path | None = None  # a folder for byte code that outlives the environment
     keep_artifacts: bool = False  # keep the checkpoints for another cell to load
     exchange: Path | None = None  # kept checkpoints of another cell, to load and resume in this one
 

@@ -10,12 +10,13 @@ from typing import Final
 
 from tunematrix.base.record import Record
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict import accepted, causes, diff, findings, ledger
+from tunematrix.verdict import accepted, causes, diff, findings, ledger, releases
 from tunematrix.verdict.accepted import Accepted
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import Ledger
+from tunematrix.verdict.releases import Rung
 
 TOLD: Final = (".error", ".unavailable")
 SAFE: Final = "SAFE"
@@ -42,6 +43,7 @@ class Knowledge:
     ledger: Ledger
     accepted: Accepted
     today: datetime.date
+    rungs: tuple[Rung, ...] = ()  # what each release changed, by experiment
 
     @classmethod
     def load(cls, folder: Path, today: datetime.date | None = None) -> Knowledge:
@@ -51,6 +53,7 @@ class Knowledge:
             ledger=ledger.load(folder),
             accepted=accepted.load(folder),
             today=today or datetime.datetime.now(datetime.UTC).date(),
+            rungs=releases.load(),
         )
 
 
@@ -89,6 +92,7 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
     if before is None or after is None:
         return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
     found = findings.find(before, after, comparison, knowledge.known, knowledge.ledger)
+    found = releases.attribute(found, comparison, knowledge.rungs)
     found = knowledge.accepted.mark(found, after.packages, knowledge.today)
     untested = tuple(not_tested(before, after, comparison)) or tuple(
         _unexplained_outcome(before, after, found)

@@ -12,6 +12,7 @@ from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.topics import OPTION, SENTENCES, WITHOUT_TOKENS, Topic
 from tunematrix.verdict.topics import topic as topic_of
 
+UNEXPLAINED: Final = "unexplained"
 LISTED: Final = 3
 # The packages to look at first for a field, by a part of its name; the last entry is for all others.
 LIKELY: Final = {
@@ -223,7 +224,7 @@ def _search(atom: Atom, diff: Diff, options: str) -> str:
         return ""
     before, after = diff.packages[package]
     aspect = f"--metric {atom.name}" if atom.kind == "fingerprint" else f"--stage {atom.name}"
-    return f"unexplained; find the release: tunematrix bisect {package} {before} {after} {aspect} {options}"
+    return f"{UNEXPLAINED}; find the release: tunematrix bisect {package} {before} {after} {aspect} {options}"
 
 
 def edit(atom: Atom) -> str:

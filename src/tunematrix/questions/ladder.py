@@ -1,0 +1,74 @@
+"""The ladder: run every rung once, so that each change belongs to the release that brought it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import queue
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tunematrix.base.record import Record
+from tunematrix.base.store import Store
+from tunematrix.locks import rungs, table
+from tunematrix.locks.rungs import Progress, Rung
+from tunematrix.locks.table import Cell, Matrix
+from tunematrix.run import cell as cells
+from tunematrix.run.options import Options
+from tunematrix.verdict import ledger, releases
+from tunematrix.verdict.answer import Knowledge, judge
+
+FOLDER: Final = ".ladder"  # in the results: locks, records, and an environment for each job
+
+
+def plan(store: Store, since: datetime.date, until: datetime.date, progress: Progress) -> list[Rung]:
+    """The rungs from ``since`` to ``until``; their locks are made where they are missing."""
+    matrix = table.load()
+    base = Cell(name="ladder", python=matrix.python, pins={"torch": matrix.torch} if matrix.torch else {})
+    return list(rungs.chain(store.root / FOLDER / "locks", since, until, base, progress))
+
+
+def climb(store: Store, chain: list[Rung], options: Options, jobs: int) -> Iterator[tuple[Rung, Record]]:
+    """Run the rungs, ``jobs`` at a time, and yield each with its record, in the order in which they end.
+
+    A rung whose lock, tests and measures are unchanged is not run again, so an interrupted climb goes on.
+    Each job has one environment at one path, so that byte code of what stays installed is compiled once.
+    """
+    folder = store.root / FOLDER
+    own = Store(folder, store.model)
+    annotate = ledger.load(table.constraints_folder()).annotate
+    slots: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for number in range(jobs):
+        slots.put(folder / f".environment-{number}")
+
+    def run(rung: Rung) -> tuple[Rung, Record]:
+        slot = slots.get()
+        try:
+            cell = Cell(name=rung.path.stem, why="a rung of the ladder")
+            matrix = Matrix(folder=rung.path.parent, cells=(cell,))
+            own_options = dataclasses.replace(options, venv=slot, bytecode=folder / ".bytecode")
+            return rung, cells.run(matrix, cell, own_options, own, annotate)
+        finally:
+            slots.put(slot)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(run, chain)
+
+
+def changes(chain: Sequence[Rung], records: Sequence[Record], progress: Progress) -> Iterator[releases.Rung]:
+    """What each rung changed; ``records`` are those of ``chain``, in its order.
+
+    Leaves out a rung if the machine ended its run or that of the rung before: another run may tell.
+    """
+    knowledge = dataclasses.replace(Knowledge.load(table.constraints_folder()), rungs=())
+    for before, after, rung in zip(records, records[1:], chain[1:], strict=False):
+        if interruption := after.interruption or before.interruption:
+            progress(f"{rung.name}: not compared, {interruption.one_line}")
+            continue
+        judged = judge(before, after, knowledge)
+        bare = releases.Rung(
+            day=str(rung.day), package=rung.package, before=rung.before, after=rung.after, also=rung.also
+        )
+        yield releases.measured(bare, after, judged.diff, judged.findings)

@@ -1,0 +1,49 @@
+"""``docs/stack-changelog.md``: what each release of the stack changed for people who fine-tune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from tunematrix.report.escape import link, plain_text
+from tunematrix.verdict.releases import Rung
+
+HEAD: Final = """\
+# What each release changed
+
+Made by `nox -s ladder`, which runs every release of the fine-tuning stack once, newest first. Each stack
+differs from the one before by that release alone, and by what the resolver moved with it ("with"), so that
+what moved belongs to the release: by experiment, with models of two layers, on a CPU.
+
+**broken** fails now, **wrong** fails silently, **training** gives other numbers, **default** is another
+default, **edit** is a call to change. Releases that changed none of these are not listed."""
+
+
+def lines(rungs: Sequence[Rung]) -> Iterator[str]:
+    """The lines of the file."""
+    loud = [rung for rung in rungs if rung.findings]
+    yield HEAD
+    if rungs:
+        yield ""
+        yield f"{len(rungs)} releases from {rungs[0].day} to {rungs[-1].day}; {len(loud)} changed something."
+    for rung in reversed(loud):
+        yield from _section(rung)
+    yield ""
+
+
+def _section(rung: Rung) -> Iterator[str]:
+    yield ""
+    yield f"## {rung.package} {rung.after} ({rung.day})"
+    yield ""
+    stack = ", ".join(f"{name} {version}" for name, version in rung.stack.items() if name != rung.package)
+    also = ", ".join(f"{name} {old or 'new'} to {new or 'none'}" for name, (old, new) in rung.also.items())
+    yield (
+        f"After {rung.before}; with {also}; beside {stack}."
+        if also
+        else f"After {rung.before}; beside {stack}."
+    )
+    yield ""
+    for finding in rung.findings:
+        title, action = plain_text(finding["title"]), plain_text(finding.get("action", ""))
+        source = f" ({link('upstream', finding['link'])})" if "link" in finding else ""
+        yield f"- **{finding['severity']}** {title}{source}" + (f". To do: {action}" if action else "")

@@ -1,0 +1,109 @@
+"""``tunematrix ladder``: bad days, going on from the data, and a climb with stand-ins for the cells."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.unit.verdict.test_answer import GOOD
+from tunematrix.base.record import Failure, Record
+from tunematrix.cli.ladder import ladder_command
+from tunematrix.cli.main import main
+from tunematrix.locks.rungs import Rung
+from tunematrix.questions import ladder
+from tunematrix.verdict import releases
+
+LOSS = "tiny-llama.sft.text.training_loss"
+
+
+def climbed(loss: float, trl: str, **fields: object) -> Record:
+    packages = {"packages": {"trl": trl}}
+    return replace(GOOD, fingerprint={LOSS: loss}, environment=packages, **fields)  # type: ignore[arg-type]
+
+
+def lock(tmp_path: Path, day: int, before: str, after: str) -> Rung:
+    name = f"2026-01-{day:02}-trl-{after}"
+    return Rung(
+        name=name,
+        day=datetime.date(2026, 1, day),
+        path=tmp_path / f"{name}.txt",
+        packages={"trl": after},
+        package="trl" if before else "",
+        before=before,
+        after=after,
+    )
+
+
+Climb = Callable[..., Result]
+
+
+@pytest.fixture(name="climb")
+def _climb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Climb:
+    def climb(*steps: tuple[str, Record], options: tuple[str, ...] = ("--since", "2026-01-01")) -> Result:
+        versions = ["", *(version for version, _ in steps)]
+        chain = [
+            lock(tmp_path, day, before, after)
+            for day, (before, after) in enumerate(itertools.pairwise(versions), start=1)
+        ]
+        monkeypatch.setattr(ladder, "plan", lambda *_: chain)
+
+        def run(*_: object) -> Iterator[tuple[Rung, Record]]:
+            yield from zip(chain, (record for _, record in steps), strict=True)
+
+        monkeypatch.setattr(ladder, "climb", run)
+        files = ["--data", str(tmp_path / "data"), "--changelog", str(tmp_path / "changelog.md")]
+        return CliRunner().invoke(ladder_command, [*options, *files], catch_exceptions=False)
+
+    return climb
+
+
+def test_each_release_gets_what_moved_when_it_joined(climb: Climb, tmp_path: Path) -> None:
+    steps = [("1.0", climbed(2.0, "1.0")), ("1.1", climbed(2.0, "1.1")), ("1.2", climbed(3.0, "1.2"))]
+    result = climb(*steps)
+    assert "2 releases compared, 1 of them changed something" in result.stdout
+    quiet, moved = releases.read(tmp_path / "data")
+    assert (quiet.after, quiet.changes) == ("1.1", {})
+    assert (moved.before, moved.after, moved.changes) == ("1.1", "1.2", {LOSS: (2.0, 3.0)})
+    assert [finding["severity"] for finding in moved.findings] == ["training"]
+    assert "## trl 1.2 (2026-01-03)" in (tmp_path / "changelog.md").read_text()
+
+
+def test_what_the_machine_ended_is_not_compared_and_nothing_kept_is_lost(
+    climb: Climb, tmp_path: Path
+) -> None:
+    kept = releases.Rung(day="2026-01-03", package="trl", before="1.1", after="1.2", changes={LOSS: (1, 2)})
+    releases.write(tmp_path / "data", [kept])
+    ended = climbed(2.0, "1.1", error=Failure(type="InfrastructureError", message="no space left"))
+    result = climb(("1.0", GOOD), ("1.1", ended), ("1.2", climbed(3.0, "1.2")))
+    assert result.stderr.count("not compared, InfrastructureError: no space left") == 2
+    assert [rung.changes for rung in releases.read(tmp_path / "data")] == [{LOSS: (1, 2)}]
+
+
+def test_it_goes_on_from_the_newest_rung(climb: Climb, tmp_path: Path) -> None:
+    known = releases.Rung(day="2026-01-02", package="trl", before="1.0", after="1.1")
+    releases.write(tmp_path / "data", [known])
+    result = climb(("1.1", GOOD), options=("--until", "2026-01-09"))
+    assert "1 rung from 2026-01-02 to 2026-01-09" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--since", "yesterday"], "--since 'yesterday': not a day such as 2026-07-01"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "--since 2026-02-01 is not before --until"),
+        (["--data", "nowhere"], "name the first day: --since 2024-10-24"),
+    ],
+)
+def test_bad_days_are_told_in_one_line(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["ladder", *options])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
