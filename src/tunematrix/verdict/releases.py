@@ -28,6 +28,9 @@ from tunematrix.verdict.sentences import UNEXPLAINED
 Moved = Mapping[str, tuple[str | None, str | None]]  # by package, (before, after)
 
 MAX_VALUE: Final = 100  # characters of a value's JSON; of a longer one only a checksum is kept
+AGREED: Final = 0.9  # of the fields with a release, those that name the same, for it to be the cause
+KNOWN: Final = 0.5  # of all fields of a finding, those with a release
+SHOWN: Final = 2  # releases in an action
 NO_CHANGES_OF: Final = ("warning",)  # a message is no field
 
 
@@ -164,20 +167,25 @@ def _same_direction(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
 
 
 def attribute(found: Iterable[Finding], diff: Diff, rungs: Sequence[Rung]) -> tuple[Finding, ...]:
-    """``found``, with the release from the ladder where nobody wrote down a cause."""
+    """``found``, with the release from the ladder where nobody wrote down a cause.
+
+    Of a finding that several releases brought, none is named as its cause; its action names them.
+    """
     pairs = {change.name: (change.before, change.after) for change in diff.changes}
     pairs |= {name: (before, after) for name, (before, after, _) in diff.stages.items()}
 
     def with_release(finding: Finding) -> Finding:
         if finding.cause or not finding.loud:
             return finding
-        causes = (
-            responsible(name, pairs[name], diff.packages, rungs) for name in finding.fields if name in pairs
-        )
+        names = [name for name in finding.fields if name in pairs]
+        causes = (responsible(name, pairs[name], diff.packages, rungs) for name in names)
         votes = Counter(rung for rung in causes if rung)
         if not votes:
             return finding
-        rung = max(votes, key=lambda rung: (votes[rung], rung.day))
+        rung, count = votes.most_common(1)[0]
+        attributed = votes.total()
+        if count < AGREED * attributed or attributed < KNOWN * len(finding.fields):
+            return dataclasses.replace(finding, action=_action_of_several(finding, votes))
         cause = Cause(package=rung.package, release=rung.after, date=rung.day)
         return dataclasses.replace(finding, cause=cause, action=_action(finding, rung, diff.packages))
 
@@ -189,3 +197,11 @@ def _action(finding: Finding, rung: Rung, moved: Moved) -> str:
         return finding.action
     others = f", or stay on {rung.package}<{rung.after}" if rung.lies_between(moved) > 0 else ""
     return f"accept it{others}"
+
+
+def _action_of_several(finding: Finding, votes: Counter[Rung]) -> str:
+    if not finding.action.startswith(UNEXPLAINED):
+        return finding.action
+    names = [f"{rung.package} {rung.after}" for rung, _ in votes.most_common(SHOWN)]
+    more = f" and {len(votes) - SHOWN} more" if len(votes) > SHOWN else ""
+    return finding.action.replace(UNEXPLAINED, f"in part {', '.join(names)}{more}", 1)

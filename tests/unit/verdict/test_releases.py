@@ -100,15 +100,45 @@ def test_a_stage_that_breaks_gets_the_release_too() -> None:
     assert found.cause.release == "1.5"
 
 
-def test_the_release_of_most_fields_is_named() -> None:
-    names = [f"tiny-llama.sft.text.{name}" for name in ("training_loss", "grad_norm", "tokens")]
-    finding = Finding(id="x", severity="training", title="x", fields=tuple(names))
-    comparison = judge(measured(2.0, *names), upgraded(measured(3.0, *names), "1.9"), NOTHING).diff
-    one = rung("1.8", changes={names[0]: (2.0, 3.0)})
-    two = rung("1.5", changes={names[1]: (2.0, 3.0), names[2]: (2.0, 3.0)})
-    [found] = releases.attribute([finding], comparison, [two, one])
-    assert found.cause
-    assert found.cause.release == "1.5"
+FIELDS = tuple(f"tiny-llama.sft.text.{number}" for number in range(10))
+
+
+def several(*shares: int) -> Finding:
+    """A finding of ten fields, of which each of some releases moved a share."""
+    rungs, first = [], 0
+    for place, share in enumerate(shares):
+        changes = dict.fromkeys(FIELDS[first : first + share], (2.0, 3.0))
+        rungs.append(rung(f"1.{5 + place}", changes=changes))
+        first += share
+    finding = Finding(
+        id="x", severity="training", title="x", fields=FIELDS, action="unexplained; find the release: bisect"
+    )
+    after = upgraded(measured(3.0, *FIELDS), "1.9")
+    comparison = judge(measured(2.0, *FIELDS), after, NOTHING).diff
+    [found] = releases.attribute([finding], comparison, rungs)
+    return found
+
+
+@pytest.mark.parametrize("shares", [(10,), (5,), (9, 1)])
+def test_the_release_that_moved_the_fields_is_the_cause(shares: tuple[int, ...]) -> None:
+    cause = several(*shares).cause
+    assert cause
+    assert cause.release == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("shares", "action"),
+    [
+        ((), "unexplained; find the release: bisect"),
+        ((4,), "in part trl 1.5; find the release: bisect"),
+        ((6, 4), "in part trl 1.5, trl 1.6; find the release: bisect"),
+        ((4, 3, 3), "in part trl 1.5, trl 1.6 and 1 more; find the release: bisect"),
+    ],
+)
+def test_of_several_releases_none_is_the_cause(shares: tuple[int, ...], action: str) -> None:
+    found = several(*shares)
+    assert found.cause is None
+    assert found.action == action
 
 
 def test_rungs_are_kept_a_file_a_year_and_replaced_by_newer_ones(tmp_path: Path) -> None:
