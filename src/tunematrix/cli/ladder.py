@@ -15,15 +15,19 @@ from tunematrix.cli.questions import progress_printer
 from tunematrix.questions import ladder
 from tunematrix.report import stack_changelog
 from tunematrix.run.options import Options
+from tunematrix.shared.reading import UnreadableError
 from tunematrix.verdict import releases
 
 DATA = Path("src/tunematrix/verdict/rungs")
 CHANGELOG = Path("docs/stack-changelog.md")
 MODEL = "tiny-gpt2"
+OVERLAP = datetime.timedelta(days=14)
 
 
 @click.command("ladder")
-@click.option("--since", metavar="DAY", help="The first day. Default: that of the newest rung in the data.")
+@click.option(
+    "--since", metavar="DAY", help="The first day. Default: two weeks before the newest rung in the data."
+)
 @click.option("--until", metavar="DAY", help="The last day. Default: today.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Rungs at a time. Default: one for each core.")
 @click.option("--plan", "only_plan", is_flag=True, help="Make the locks and list the rungs; run nothing.")
@@ -44,13 +48,27 @@ def ladder_command(
     resolver moves with it. It runs with the tiny models and is compared with the rung before, so that what
     moved belongs to that release. Interrupted, it goes on where it was.
     """
-    known = releases.read(data)
-    first = _day("--since", since) if since else _newest(known)
+    store = Store(model=MODEL)
+    # The environments of the jobs and the data files belong to one climb at a time.
+    with Store(store.root / ladder.FOLDER, MODEL).locked("climb"):
+        return _climb(store, since, until, jobs, only_plan=only_plan, data=data, changelog=changelog)
+
+
+def _climb(
+    store: Store,
+    since: str | None,
+    until: str | None,
+    jobs: int | None,
+    *,
+    only_plan: bool,
+    data: Path,
+    changelog: Path,
+) -> int:
+    first = _day("--since", since) if since else _newest(_read(data))
     last = _day("--until", until) if until else datetime.datetime.now(datetime.UTC).date()
     if first >= last:
         raise UsageError(f"--since {first} is not before --until {last}")
     progress = progress_printer(quiet=False)
-    store = Store(model=MODEL)
     chain = ladder.plan(store, first, last, progress)
     progress(f"{len(chain)} rung{'s' * (len(chain) != 1)} from {first} to {last}")
     if only_plan:
@@ -68,16 +86,24 @@ def ladder_command(
     found = list(ladder.changes(chain, records, progress))
     data.mkdir(parents=True, exist_ok=True)
     releases.write(data, found)
-    write_atomic(changelog, "\n".join(stack_changelog.lines(releases.read(data))))
+    write_atomic(changelog, "\n".join(stack_changelog.lines(_read(data))))
     moved = sum(bool(rung.findings) for rung in found)
     click.echo(f"{len(found)} releases compared, {moved} of them changed something; {changelog}")
     return 0
 
 
+def _read(data: Path) -> tuple[releases.Rung, ...]:
+    try:
+        return releases.read(data)
+    except UnreadableError as error:
+        raise UsageError(str(error)) from None
+
+
 def _newest(rungs: tuple[releases.Rung, ...]) -> datetime.date:
+    """Where to go on: some days before the newest rung, for what came later that day, waited or was ended."""
     if not rungs:
         raise UsageError("there is no data to go on from; name the first day: --since 2024-10-24")
-    return datetime.date.fromisoformat(rungs[-1].day)
+    return _day("the newest rung", rungs[-1].day) - OVERLAP
 
 
 def _day(option: str, text: str) -> datetime.date:

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from tunematrix import __version__
-from tunematrix.cli import bisect, bounds, ci, compare, ladder, lock, run, upgrade
+from tunematrix.cli import bisect, bounds, ci, compare, explain, ladder, lock, run, upgrade
 from tunematrix.cli.errors import handle_errors
 from tunematrix.shared.output import clean_output
 
@@ -31,6 +31,7 @@ for command in (
     upgrade.upgrade_command,
     bisect.bisect_command,
     bounds.bounds_command,
+    explain.explain_command,
     ladder.ladder_command,
     ci.jobs,
     ci.merge,

@@ -102,7 +102,11 @@ def chain(
             rung = following
             yield rung
             waiting = [each for each in waiting if _is_newer(each, rung)]
-            tries = (_join(folder, rung, each, step.day, base.python, alone=True) for each in waiting)
+            tries = (
+                _join(folder, rung, each, step.day, base.python, alone=alone)
+                for alone in (True, False)
+                for each in waiting
+            )
             following = next((found for found in tries if found is not None), None)
     for each in waiting:
         progress(f"{each}: what else is there refuses it")
@@ -111,7 +115,8 @@ def chain(
 def _start(folder: Path, since: datetime.date, base: Cell) -> Rung:
     """The newest release of each package on the first day, as far as they go together, the core first."""
     path = folder / f"{since}-start.txt"
-    if not path.is_file():
+    origin = f"# Python {base.python}, {dict(base.pins)}\n"
+    if not (path.is_file() and path.read_text().startswith(origin)):
         today = datetime.datetime.now(datetime.UTC).date()
         pins, text = dict(base.pins), ""
         for package in (*CORE, *(name for name in PACKAGES if name not in CORE)):
@@ -121,7 +126,7 @@ def _start(folder: Path, since: datetime.date, base: Cell) -> Rung:
             with contextlib.suppress(UnresolvableError):
                 text = lock.resolve(dataclasses.replace(base, pins=wanted, as_of=since), today)
                 pins = wanted
-        write_atomic(path, text)
+        write_atomic(path, origin + (text or lock.resolve(dataclasses.replace(base, as_of=since), today)))
     return Rung(name=path.stem, day=since, path=path, packages=lock.read_versions(path))
 
 

@@ -38,7 +38,7 @@ def climb(store: Store, chain: list[Rung], options: Options, jobs: int) -> Itera
     """
     folder = store.root / FOLDER
     own = Store(folder, store.model)
-    annotate = ledger.load(table.constraints_folder()).annotate
+    annotate, python = ledger.load(table.constraints_folder()).annotate, table.load().python
     slots: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for number in range(jobs):
         slots.put(folder / f".environment-{number}")
@@ -46,7 +46,7 @@ def climb(store: Store, chain: list[Rung], options: Options, jobs: int) -> Itera
     def run(rung: Rung) -> tuple[Rung, Record]:
         slot = slots.get()
         try:
-            cell = Cell(name=rung.path.stem, why="a rung of the ladder")
+            cell = Cell(name=rung.path.stem, why="a rung of the ladder", python=python)
             matrix = Matrix(folder=rung.path.parent, cells=(cell,))
             own_options = dataclasses.replace(options, venv=slot, bytecode=folder / ".bytecode")
             return rung, cells.run(matrix, cell, own_options, own, annotate)
@@ -71,4 +71,4 @@ def changes(chain: Sequence[Rung], records: Sequence[Record], progress: Progress
         bare = releases.Rung(
             day=str(rung.day), package=rung.package, before=rung.before, after=rung.after, also=rung.also
         )
-        yield releases.measured(bare, after, judged.diff, judged.findings)
+        yield releases.measured(bare, before, after, judged.diff, judged.findings)

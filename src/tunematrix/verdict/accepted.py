@@ -142,7 +142,8 @@ def add(folder: Path, name: str, reason: str, found: Sequence[Finding], requests
             f"--accept {name}: it is {finding.severity}, and only findings of severity "
             f"{', '.join(ACCEPTABLE)} can be accepted; hold the pin, or see its action with --details"
         )
-    cause = finding.cause
+    # What only the ladder names may have other causes too: accepted is what differed, and nothing else.
+    cause = finding.cause if finding.cause and not finding.cause.measured else None
     when = [f"{cause.package}>={cause.release}"] if cause else list(requests)
     expires = datetime.datetime.now(datetime.UTC).date() + TERM
     content: dict[str, Any] = {"id": name, "when": when}

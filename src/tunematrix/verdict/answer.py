@@ -92,7 +92,7 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
     if before is None or after is None:
         return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
     found = findings.find(before, after, comparison, knowledge.known, knowledge.ledger)
-    found = releases.attribute(found, comparison, knowledge.rungs)
+    found = releases.attribute(found, before, after, comparison, knowledge.rungs)
     found = knowledge.accepted.mark(found, after.packages, knowledge.today)
     untested = tuple(not_tested(before, after, comparison)) or tuple(
         _unexplained_outcome(before, after, found)

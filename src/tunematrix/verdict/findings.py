@@ -30,12 +30,16 @@ EVIDENCE: Final = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """The release that did it. ``date`` is ISO 8601, or empty if nobody wrote it down."""
+    """The release that did it. ``date`` is ISO 8601, or empty if nobody wrote it down.
+
+    ``measured`` where the ladder names it, and nobody wrote down what it is.
+    """
 
     package: str
     release: str
     date: str = ""
     link: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

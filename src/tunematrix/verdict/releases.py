@@ -10,8 +10,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,16 +21,18 @@ from typing import Any, Final
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.versions import parse_version
-from tunematrix.shared.reading import parse_json, read_text
+from tunematrix.shared.reading import UnreadableError, parse_json, read_text
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.findings import Cause, Finding
 from tunematrix.verdict.sentences import UNEXPLAINED
 
 Moved = Mapping[str, tuple[str | None, str | None]]  # by package, (before, after)
 
+RELEASE: Final = ("day", "package", "before", "after")
 MAX_VALUE: Final = 100  # characters of a value's JSON; of a longer one only a checksum is kept
 AGREED: Final = 0.9  # of the fields with a release, those that name the same, for it to be the cause
 KNOWN: Final = 0.5  # of all fields of a finding, those with a release
+NO_ADVICE: Final = ("accept it", "edit the calls", UNEXPLAINED)  # what everybody would do anyway
 SHOWN: Final = 2  # releases in an action
 NO_CHANGES_OF: Final = ("warning",)  # a message is no field
 
@@ -39,7 +42,8 @@ class Rung:
     """One release in the stack ``stack``, and what moved when it joined.
 
     ``day`` is ISO 8601. ``also`` are the other packages that moved with it, (before, after). ``changes`` maps
-    a field to (before, after), each short, or a checksum. ``stages`` are the outcomes that changed.
+    a field to (before, after), each short, or a checksum. ``stages`` are the outcomes that changed, with the
+    type of an error.
     """
 
     day: str
@@ -68,14 +72,14 @@ class Rung:
         return -1 if new < own <= old else 0
 
 
-def measured(rung: Rung, after: Record, diff: Diff, found: Iterable[Finding]) -> Rung:
-    """``rung`` with what moved: the comparison of its record ``after`` with that of the rung before."""
+def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Iterable[Finding]) -> Rung:
+    """``rung`` with what moved: the comparison of its record ``after`` with ``before``, of the rung below."""
     changes = {
         change.name: (short(change.before), short(change.after))
         for change in diff.changes
         if change.kind not in NO_CHANGES_OF
     }
-    stages = {name: (before, now) for name, (before, now, _) in diff.stages.items() if before != now}
+    stages = {name: pair for name, pair in _stages(before, after, diff).items() if pair[0] != pair[1]}
     core = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface-hub", "tokenizers")
     return dataclasses.replace(
         rung,
@@ -86,13 +90,25 @@ def measured(rung: Rung, after: Record, diff: Diff, found: Iterable[Finding]) ->
     )
 
 
+def _stages(before: Record, after: Record, diff: Diff) -> dict[str, tuple[str, str]]:
+    """The outcomes of stages and probes, such as ``failed: KeyError``: another error has another cause."""
+
+    def told(record: Record, name: str, outcome: str) -> str:
+        error = record.error_of(name)
+        return f"{outcome}: {error.type}" if error else outcome
+
+    return {
+        name: (told(before, name, old), told(after, name, new)) for name, (old, new, _) in diff.stages.items()
+    }
+
+
 def _summary(finding: Finding) -> dict[str, str]:
-    link = finding.cause.link if finding.cause else ""
+    link, advice = finding.cause.link if finding.cause else "", finding.action
     return {
         "id": finding.id,
         "severity": finding.severity,
         "title": finding.title,
-        **({"action": finding.action} if finding.action and "bisect" not in finding.action else {}),
+        **({"action": advice} if advice and not advice.startswith(NO_ADVICE) else {}),
         **({"link": link} if link else {}),
     }
 
@@ -107,72 +123,115 @@ def short(value: Any) -> Any:
 def load() -> tuple[Rung, ...]:
     """The rungs of the package's own data, the oldest first."""
     folder = resources.files("tunematrix.verdict") / "rungs"
+    if not folder.is_dir():
+        return ()
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".jsonl"))
-    files = [folder / name for name in names]
-    return tuple(_rung(json.loads(line)) for file in files for line in file.read_text("utf-8").splitlines())
+    return tuple(rung for name in names for rung in _rungs((folder / name).read_text("utf-8"), name))
 
 
 def read(folder: Path) -> tuple[Rung, ...]:
     """The rungs in ``folder``, the oldest first; raises ``UnreadableError``."""
     files = sorted(folder.glob("*.jsonl"))
-    return tuple(_rung(parse_json(line, file)) for file in files for line in read_text(file).splitlines())
+    return tuple(rung for file in files for rung in _rungs(read_text(file), file))
 
 
 def write(folder: Path, rungs: Iterable[Rung]) -> None:
-    """Add ``rungs`` to the files in ``folder``; one of the same release replaces what is there."""
-    merged = {(rung.day, rung.package, rung.after): rung for rung in (*read(folder), *rungs)}
-    ordered = [merged[key] for key in sorted(merged)]
-    for year in sorted({rung.day[:4] for rung in ordered}):
+    """Add ``rungs``, in the order of their chain, to the files in ``folder``.
+
+    One of the same release takes the place of what is there.
+    """
+    merged = {(rung.package, rung.after): rung for rung in read(folder)}
+    for rung in rungs:
+        merged.pop((rung.package, rung.after), None)
+        merged[rung.package, rung.after] = rung
+    ordered = sorted(merged.values(), key=lambda rung: rung.day)  # stable: of one day in the chain's order
+    years = {rung.day[:4] for rung in ordered} | {path.stem for path in folder.glob("*.jsonl")}
+    for year in sorted(years):
         lines = (_line(rung) for rung in ordered if rung.day.startswith(year))
         write_atomic(folder / f"{year}.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def _line(rung: Rung) -> str:
-    content = {name: value for name, value in dataclasses.asdict(rung).items() if value}
-    return json.dumps(content, ensure_ascii=False)
+    """ASCII, because other line ends than a line feed may be part of a text."""
+    content = dataclasses.asdict(rung)
+    return json.dumps({name: value for name, value in content.items() if value or name in RELEASE})
+
+
+def _rungs(text: str, where: Path | str) -> Iterator[Rung]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line:
+            try:
+                yield _rung(parse_json(line, f"{where}, line {number}", allow_nan=True))
+            except (AttributeError, KeyError, TypeError) as error:
+                raise UnreadableError(f"{where}, line {number}: not a rung of the ladder ({error})") from None
 
 
 def _rung(content: Mapping[str, Any]) -> Rung:
-    pairs = {
-        name: {key: tuple(value) for key, value in content.get(name, {}).items()}
-        for name in ("also", "stages", "changes")
-    }
-    return Rung(**{**content, **pairs, "findings": tuple(content.get("findings", ()))})
+    pairs: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for name in ("also", "stages", "changes"):
+        pairs[name] = {key: (old, new) for key, (old, new) in content.get(name, {}).items()}
+    return Rung(
+        **{name: str(content[name]) for name in RELEASE},
+        stack={str(name): str(version) for name, version in content.get("stack", {}).items()},
+        findings=tuple(dict(finding) for finding in content.get("findings", ())),
+        also=pairs["also"],
+        stages=pairs["stages"],
+        changes=pairs["changes"],
+    )
 
 
 def responsible(name: str, pair: tuple[Any, Any], moved: Moved, rungs: Sequence[Rung]) -> Rung | None:
     """The rung between two records in which a field or a stage moved as it did between the two, ``pair``.
 
-    Of several the one that left the field as it is now, and else the last. None if the ladder has none.
+    Of several the one that left the field as it is now, and else the last. One that a later rung undid is
+    none of them. None if the ladder has none.
     """
-    found: list[tuple[bool, Rung]] = []
-    for rung in rungs:
-        own = rung.changes.get(name) or rung.stages.get(name)
-        direction = rung.lies_between(moved) if own else 0
-        if own is None or not direction:
-            continue
-        own = own if direction > 0 else own[::-1]
-        if _same_direction(own, pair):
-            found.append((short(pair[1]) == own[1], rung))
-    exact = [rung for is_exact, rung in found if is_exact]
-    candidates = exact or [rung for _, rung in found]
+    between = [(rung, direction) for rung in rungs if (direction := rung.lies_between(moved))]
+    steps: list[tuple[Rung, tuple[Any, Any], bool]] = []
+    for rung, direction in between:
+        is_stage = name in rung.stages
+        if own := rung.stages.get(name) or rung.changes.get(name):
+            steps.append((rung, own if direction > 0 else own[::-1], is_stage))
+    lasting = [
+        (rung, own, is_stage)
+        for place, (rung, own, is_stage) in enumerate(steps)
+        if not any(_same(own[0], later[1]) for _, later, _ in steps[place + 1 :])
+    ]
+    found = [
+        (rung, own)
+        for rung, own, is_stage in lasting
+        if (_same(own[1], pair[1]) if is_stage else _same_direction(own, pair))
+    ]
+    exact = [rung for rung, own in found if _same(own[1], pair[1])]
+    candidates = exact or [rung for rung, _ in found]
     return candidates[-1] if candidates else None
 
 
 def _same_direction(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
     """Numbers that both rise or both fall; of anything else, one side that is the same."""
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (*rung, *change)):
+    if all(_is_number(value) for value in (*rung, *change)):
         return bool((rung[1] > rung[0]) == (change[1] > change[0]))
-    return bool(short(change[0]) == rung[0] or short(change[1]) == rung[1])
+    return _same(change[0], rung[0]) or _same(change[1], rung[1])
 
 
-def attribute(found: Iterable[Finding], diff: Diff, rungs: Sequence[Rung]) -> tuple[Finding, ...]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two values are the same as JSON, where true is not 1 and NaN is itself."""
+    return json.dumps(short(left), sort_keys=True) == json.dumps(short(right), sort_keys=True)
+
+
+def attribute(
+    found: Iterable[Finding], before: Record, after: Record, diff: Diff, rungs: Sequence[Rung]
+) -> tuple[Finding, ...]:
     """``found``, with the release from the ladder where nobody wrote down a cause.
 
     Of a finding that several releases brought, none is named as its cause; its action names them.
     """
     pairs = {change.name: (change.before, change.after) for change in diff.changes}
-    pairs |= {name: (before, after) for name, (before, after, _) in diff.stages.items()}
+    pairs |= _stages(before, after, diff)
 
     def with_release(finding: Finding) -> Finding:
         if finding.cause or not finding.loud:
@@ -186,7 +245,7 @@ def attribute(found: Iterable[Finding], diff: Diff, rungs: Sequence[Rung]) -> tu
         attributed = votes.total()
         if count < AGREED * attributed or attributed < KNOWN * len(finding.fields):
             return dataclasses.replace(finding, action=_action_of_several(finding, votes))
-        cause = Cause(package=rung.package, release=rung.after, date=rung.day)
+        cause = Cause(package=rung.package, release=rung.after, date=rung.day, measured=True)
         return dataclasses.replace(finding, cause=cause, action=_action(finding, rung, diff.packages))
 
     return tuple(map(with_release, found))
@@ -195,7 +254,8 @@ def attribute(found: Iterable[Finding], diff: Diff, rungs: Sequence[Rung]) -> tu
 def _action(finding: Finding, rung: Rung, moved: Moved) -> str:
     if not finding.action.startswith(UNEXPLAINED):
         return finding.action
-    others = f", or stay on {rung.package}<{rung.after}" if rung.lies_between(moved) > 0 else ""
+    # Not "<after": between the two may be releases that the ladder could not try.
+    others = f", or stay on {rung.package}<={rung.before}" if rung.lies_between(moved) > 0 else ""
     return f"accept it{others}"
 
 

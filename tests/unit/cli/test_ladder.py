@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.unit.verdict.test_answer import GOOD
+from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record
 from tunematrix.cli.ladder import ladder_command
 from tunematrix.cli.main import main
@@ -85,11 +86,18 @@ def test_what_the_machine_ended_is_not_compared_and_nothing_kept_is_lost(
     assert [rung.changes for rung in releases.read(tmp_path / "data")] == [{LOSS: (1, 2)}]
 
 
-def test_it_goes_on_from_the_newest_rung(climb: Climb, tmp_path: Path) -> None:
-    known = releases.Rung(day="2026-01-02", package="trl", before="1.0", after="1.1")
+def test_it_goes_on_two_weeks_before_the_newest_rung(climb: Climb, tmp_path: Path) -> None:
+    known = releases.Rung(day="2026-01-20", package="trl", before="1.0", after="1.1")
     releases.write(tmp_path / "data", [known])
-    result = climb(("1.1", GOOD), options=("--until", "2026-01-09"))
-    assert "1 rung from 2026-01-02 to 2026-01-09" in result.stderr
+    result = climb(("1.1", GOOD), options=("--until", "2026-01-25"))
+    assert "1 rung from 2026-01-06 to 2026-01-25" in result.stderr
+
+
+def test_a_data_file_that_is_none_is_told_in_a_line(climb: Climb, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "2026.jsonl").write_text("[]")
+    with pytest.raises(UsageError, match="not a rung of the ladder"):
+        climb(("1.1", GOOD), options=("--until", "2026-01-25"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from tunematrix.locks import rungs
+from tunematrix.base.errors import UnresolvableError
+from tunematrix.locks import lock, rungs
 from tunematrix.locks.releases import Release
 from tunematrix.locks.rungs import Rung, Step
 from tunematrix.locks.table import Cell
@@ -56,7 +57,9 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *released: str) -> tu
         release = Release(Version(version), START.replace(day=int(day)), yanked=version.endswith(".99"))
         found.setdefault(package, []).append(release)
     monkeypatch.setattr(rungs, "releases", lambda package: tuple(sorted(found.get(package, ()))))
-    (tmp_path / f"{START}-start.txt").write_text("".join(f"{n}=={v}\n" for n, v in FIRST.items()))
+    origin = f"# Python 3.11, {dict(BASE.pins)}\n"
+    start = origin + "".join(f"{name}=={version}\n" for name, version in FIRST.items())
+    (tmp_path / f"{START}-start.txt").write_text(start)
     told: list[str] = []
     return list(rungs.chain(tmp_path, START, END, BASE, told.append)), told
 
@@ -137,3 +140,54 @@ def test_locks_that_are_there_are_not_made_again(
     resolver.calls.clear()
     chain(tmp_path, monkeypatch, "3 trl 1.1.0", "4 peft 0.2", "5 trl 1.2.0", "7 trl 1.3.0")
     assert resolver.calls == ["peft 0.2", "trl 1.2.0", "trl 1.3.0"]
+
+
+def test_what_waits_may_join_together(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that need each other, and a third release that lets them."""
+
+    def refuse_until_1_1(rung: Rung, step: Step, *rest: object) -> str | None:
+        if step.package == "transformers" and rung.packages["trl"] == "1.0.0":
+            return None
+        return resolver(rung, step, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rungs, "_compile", refuse_until_1_1)
+    resolver.refused = {("transformers", "5.1.0"): ("huggingface-hub", "1.1.0")}
+    found, told = chain(tmp_path, monkeypatch, "3 transformers 5.1.0", "5 trl 1.1.0")
+    assert names(found) == ["start", "trl-1.1.0", "transformers-5.1.0"]
+    assert found[-1].also == {"huggingface-hub": ("1.0.0", "1.1.0")}
+    assert not told
+
+
+def test_the_start_is_made_again_for_another_python_or_torch(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain(tmp_path, monkeypatch)
+    asked: list[Cell] = []
+
+    def resolve(cell: Cell, *_: object) -> str:
+        asked.append(cell)
+        return "".join(f"{name}=={version}\n" for name, version in {**FIRST, **cell.pins}.items())
+
+    monkeypatch.setattr(lock, "resolve", resolve)
+    other = Cell(name="ladder", pins={"torch": "2.14.0"})
+    [start] = rungs.chain(tmp_path, START, END, other, print)
+    assert start.packages["torch"] == "2.14.0"
+    assert asked[-1].as_of == START
+    asked.clear()
+    assert [*rungs.chain(tmp_path, START, END, other, print)] == [start]
+    assert not asked
+
+
+def test_a_start_that_cannot_be_resolved_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise UnresolvableError("no solution found")
+
+    monkeypatch.setattr(lock, "resolve", refuse)
+    monkeypatch.setattr(rungs, "releases", lambda _: (Release(Version("1.0"), START),))
+    with pytest.raises(UnresolvableError):
+        list(rungs.chain(tmp_path, START, END, BASE, print))
+    assert not list(tmp_path.iterdir())

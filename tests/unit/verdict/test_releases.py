@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.record import Record
-from tunematrix.verdict import releases
+from tunematrix.shared.reading import UnreadableError
+from tunematrix.verdict import accepted, releases
 from tunematrix.verdict.answer import judge
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.releases import Rung, responsible, short
@@ -22,9 +24,8 @@ LONG = list(range(100))
 
 
 def rung(after: str, package: str = "trl", **fields: Any) -> Rung:
-    return Rung(
-        day=f"2026-01-{int(after.split('.')[1]):02}", package=package, before="x", after=after, **fields
-    )
+    minor = int(after.split(".")[1])
+    return Rung(day=f"2026-01-{minor:02}", package=package, before=f"1.{minor - 1}", after=after, **fields)
 
 
 def moved(after: str, *pair: Any, package: str = "trl") -> Rung:
@@ -42,6 +43,8 @@ def moved(after: str, *pair: Any, package: str = "trl") -> Rung:
         ([moved("1.5", 2.0, 3.0, package="peft")], None),  # a package that did not move
         ([moved("1.4", 2.0, 2.5), moved("1.6", 2.5, 2.7)], "1.6"),
         ([moved("1.4", 2.0, 3.0), moved("1.6", 2.5, 2.7)], "1.4"),  # that left it as it is
+        ([moved("1.4", 2.0, 3.0), moved("1.6", 3.0, 2.0)], None),  # that a later one undid
+        ([moved("1.4", 2.5, math.nan)], None),  # NaN is neither a fall nor a rise
         ([], None),
     ],
 )
@@ -66,6 +69,14 @@ def test_what_is_no_number_is_compared_with_a_side_of_the_rung() -> None:
     assert responsible(LOSS, ([7], [3]), packages, [listed]) is None
 
 
+def test_nan_is_itself_and_true_is_not_one() -> None:
+    packages = {"trl": ("1.1", "1.9")}
+    rungs = [moved("1.4", 2.0, math.nan), moved("1.6", 3.0, 2.5)]
+    found = responsible(LOSS, (2.0, math.nan), packages, rungs)
+    assert found is rungs[0]
+    assert responsible(LOSS, (False, True), packages, [moved("1.4", 0, 5)]) is None
+
+
 def test_long_values_are_kept_as_checksums() -> None:
     assert short(LONG) == short(list(LONG)) != short([*LONG, 1])
     assert len(short(LONG)) == 13
@@ -88,16 +99,23 @@ def test_a_finding_without_a_cause_gets_the_release_and_another_action() -> None
     [found] = judge(before, after, replace(NOTHING, rungs=(moved("1.5", 2.0, 3.0),))).findings
     assert found.cause
     assert (found.cause.package, found.cause.release, found.cause.date) == ("trl", "1.5", "2026-01-05")
-    assert found.action == "accept it, or stay on trl<1.5"
+    assert found.action == "accept it, or stay on trl<=1.4"
     back = judge(after, before, replace(NOTHING, rungs=(moved("1.5", 2.0, 3.0),))).findings
     assert [each.action for each in back] == ["accept it"]
 
 
-def test_a_stage_that_breaks_gets_the_release_too() -> None:
-    own = rung("1.5", stages={"align": ("passed", "failed")})
-    [found] = judge(GOOD, upgraded(failed("align"), "1.9"), replace(NOTHING, rungs=(own,))).findings
-    assert found.cause
-    assert found.cause.release == "1.5"
+@pytest.mark.parametrize(("error", "release"), [("KeyError", "1.5"), ("TypeError", "")])
+def test_a_stage_that_breaks_gets_the_release_with_the_same_error(error: str, release: str) -> None:
+    own = rung("1.5", stages={"align": ("passed", "failed: KeyError")})
+    after = upgraded(failed("align", error), "1.9")
+    [found] = judge(GOOD, after, replace(NOTHING, rungs=(own,))).findings
+    assert (found.cause.release if found.cause else "") == release
+
+
+def test_the_stages_of_a_rung_tell_the_error() -> None:
+    judged = judge(GOOD, failed("align"), NOTHING)
+    own = releases.measured(rung("1.5"), GOOD, failed("align"), judged.diff, judged.findings)
+    assert own.stages == {"align": ("passed", "failed: KeyError")}
 
 
 FIELDS = tuple(f"tiny-llama.sft.text.{number}" for number in range(10))
@@ -114,8 +132,8 @@ def several(*shares: int) -> Finding:
         id="x", severity="training", title="x", fields=FIELDS, action="unexplained; find the release: bisect"
     )
     after = upgraded(measured(3.0, *FIELDS), "1.9")
-    comparison = judge(measured(2.0, *FIELDS), after, NOTHING).diff
-    [found] = releases.attribute([finding], comparison, rungs)
+    before = measured(2.0, *FIELDS)
+    [found] = releases.attribute([finding], before, after, judge(before, after, NOTHING).diff, rungs)
     return found
 
 
@@ -153,10 +171,55 @@ def test_rungs_are_kept_a_file_a_year_and_replaced_by_newer_ones(tmp_path: Path)
     assert found[2].changes == {LOSS: (1, 2)}
 
 
+def test_one_release_is_one_rung_whatever_its_day(tmp_path: Path) -> None:
+    releases.write(tmp_path, [moved("1.5", 2.0, 3.0)])
+    releases.write(tmp_path, [replace(moved("1.5", 3.0, 2.0), day="2027-01-01")])
+    [found] = releases.read(tmp_path)
+    assert found.changes == {LOSS: (3.0, 2.0)}
+    assert (tmp_path / "2026.jsonl").read_text() == ""
+
+
+def test_rungs_of_one_day_stay_in_the_order_of_the_chain(tmp_path: Path) -> None:
+    day = [
+        replace(rung(after, package), day="2026-01-01") for package, after in (("z", "1.9"), ("a", "1.10"))
+    ]
+    releases.write(tmp_path, day)
+    releases.write(tmp_path, [])
+    assert [each.package for each in releases.read(tmp_path)] == ["z", "a"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "a\u2028b\x85c", True, None, {"a": [1]}, "é"])
+def test_any_value_comes_back(value: Any, tmp_path: Path) -> None:
+    own = Rung(day="2026-01-01", package="new", before="", after="1.0", changes={LOSS: (value, 1)})
+    releases.write(tmp_path, [own])
+    [found] = releases.read(tmp_path)
+    assert repr(found) == repr(own)
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", "[]", "1", '{"day": 1}', "no json", '{"day": "x", "changes": {"a": 5}}']
+)
+def test_what_is_no_rung_is_told_with_its_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "2026.jsonl").write_text(f"\n{line}\n")
+    with pytest.raises(UnreadableError, match="line 2"):
+        releases.read(tmp_path)
+
+
+def test_accepting_what_only_the_ladder_names_accepts_nothing_else(tmp_path: Path) -> None:
+    knowledge = replace(NOTHING, rungs=(moved("1.5", 2.0, 3.0),))
+    before, after = measured(2.0), upgraded(measured(3.0), "1.9")
+    [found] = judge(before, after, knowledge).findings
+    accepted.add(tmp_path, found.id, "we know", [found], ["trl==1.9"])
+    knowledge = replace(knowledge, accepted=accepted.load(tmp_path))
+    assert judge(before, after, knowledge).exit_code == 0
+    later = upgraded(measured(900.0), "1.9")
+    assert judge(before, later, knowledge).exit_code == 1
+
+
 def test_the_data_of_the_package_is_readable_sorted_and_small() -> None:
     rungs = releases.load()
-    keys = [(each.day, each.package, each.after) for each in rungs]
-    assert keys == sorted(set(keys))
+    assert len({(each.package, each.after) for each in rungs}) == len(rungs)
+    assert [each.day for each in rungs] == sorted(each.day for each in rungs)
     assert all(each.before and each.after != each.before for each in rungs)
     folder = Path(releases.__file__).parent / "rungs"
     assert sum(path.stat().st_size for path in folder.glob("*.jsonl")) < 3 * 2**20

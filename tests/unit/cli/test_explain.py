@@ -1,0 +1,63 @@
+"""``tunematrix explain``: cells, files and requests, and what is no environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.verdict.test_prediction import LADDER
+from tunematrix.cli.main import main
+from tunematrix.verdict import releases
+
+
+@pytest.fixture(name="folder", autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    matrix = 'schema = 1\n[defaults]\npython = "3.11"\n[[cell]]\nname = "old"\npins = {trl = "1.1"}\n'
+    (tmp_path / "matrix.toml").write_text(matrix)
+    (tmp_path / "old.txt").write_text("trl==1.1\nnumpy==2.0\n")
+    (tmp_path / "ours.txt").write_text("trl==1.3\nnumpy==2.0\n")
+    (tmp_path / "loose.txt").write_text("trl>=1.3\n")
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(releases, "load", lambda: LADDER)
+    return tmp_path
+
+
+def explain(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(["explain", *arguments])
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize("after", ["ours.txt", "trl==1.3"])
+def test_a_cell_is_compared_with_a_file_or_a_request(after: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("old", after, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["moved"] == {"trl": ["1.1", "1.3"]}
+    assert [each["release"] for each in answer["found"]] == ["1.3", "1.2"]
+
+
+def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("ours.txt", "old") == 0
+    assert "broken       undone, trl 1.3 (2026-01-03): title 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["old", "nothing"], "nothing"),
+        (["old", "ours.txt", "old"], "name one cell or file for B"),
+        (["old", "loose.txt"], "loose.txt: pins no package to one version"),
+        (["old", "trl==1.*", "x"], "not a request for one release"),
+        (["old", "trl==1.0,>2"], "not a request for one release"),
+        (["old", "==1"], "not a request for one release"),
+        (["missing.txt", "old"], "missing.txt"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(*arguments) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""What is expected between two sets of packages: rungs between, those undone later, and the ladder's ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunematrix.report.prediction import explain_lines
+from tunematrix.verdict.prediction import Prediction, predict
+from tunematrix.verdict.releases import Rung
+
+
+def rung(minor: int, severity: str = "training", **fields: Any) -> Rung:
+    finding = {"id": f"f{minor}", "severity": severity, "title": f"title {minor}"}
+    return Rung(
+        day=f"2026-01-{minor:02}",
+        package="trl",
+        before=f"1.{minor - 1}",
+        after=f"1.{minor}",
+        **{"changes": {f"field{minor}": (1, 2)}, "findings": (finding,), **fields},
+    )
+
+
+LADDER = (rung(2), rung(3, "broken"), rung(4, "edit"), rung(5))
+
+
+def titles(prediction: Prediction) -> list[str]:
+    return [each.title for each in prediction.found]
+
+
+def test_the_findings_of_the_rungs_between_come_worst_first_and_newest_first() -> None:
+    found = predict({"trl": "1.1", "numpy": "1"}, {"trl": "1.5", "numpy": "2"}, LADDER)
+    assert titles(found) == ["title 3", "title 5", "title 2", "title 4"]
+    assert found.moved == {"trl": ("1.1", "1.5")}
+    assert found.rungs == 4
+    assert not found.beyond
+    assert titles(predict({"trl": "1.3"}, {"trl": "1.4"}, LADDER)) == ["title 4"]
+    assert titles(predict({"trl": "1.3"}, {"trl": "1.3"}, LADDER)) == []
+
+
+def test_going_back_undoes() -> None:
+    found = predict({"trl": "1.3"}, {"trl": "1.2"}, LADDER)
+    assert [(each.title, each.undone) for each in found.found] == [("title 3", True)]
+    assert any("undone, trl 1.3" in line for line in explain_lines(("a", "b"), found))
+
+
+def test_what_a_later_release_undoes_is_left_out() -> None:
+    ladder = (
+        rung(2, changes={"loss": (1, 2)}),
+        rung(3, changes={"loss": (2, 1)}),
+        rung(4, changes={"other": (1, 2)}),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.4"}, ladder)) == ["title 4"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
+
+
+def test_a_stage_that_broke_has_no_field_and_stays() -> None:
+    ladder = (rung(2, "broken", changes={}, stages={"align": ("passed", "failed")}),)
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
+
+
+def test_moves_beyond_the_ladder_are_told() -> None:
+    assert predict({"trl": "0.9"}, {"trl": "1.3"}, LADDER).beyond == {"trl": "before 1.1"}
+    assert predict({"trl": "1.2"}, {"trl": "1.9"}, LADDER).beyond == {"trl": "after 1.5"}
+    found = predict({"trl": "1.9"}, {"trl": "0.9"}, LADDER)
+    assert found.beyond == {"trl": "before 1.1 and after 1.5"}
+    assert "not known    releases of trl before 1.1 and after 1.5: not on the ladder" in list(
+        explain_lines(("a", "b"), found)
+    )
+
+
+def test_one_screen_counts_edits_and_all_shows_them() -> None:
+    found = predict({"trl": "1.1"}, {"trl": "1.5"}, LADDER)
+    short = list(explain_lines(("a", "b"), found))
+    assert short[0] == "a -> b: 4 releases of the ladder between them"
+    assert "broken       trl 1.3 (2026-01-03): title 3" in short
+    assert "edits        names and options gone or refused in trl 1.4" in short
+    everything = list(explain_lines(("a", "b"), found, everything=True))
+    assert "edits        trl 1.4 (2026-01-04): title 4" in everything
+
+
+def test_odd_versions_explain_nothing() -> None:
+    assert predict({"trl": "weird"}, {"trl": "1.3"}, LADDER).rungs == 0
+    assert predict({}, {"trl": "1.3"}, LADDER).rungs == 0
+    assert predict({"trl": "1.1"}, {"trl": "1.3"}, ()).moved == {}
