@@ -9,7 +9,11 @@ import pytest
 
 from tests.unit.verdict.test_prediction import LADDER
 from tunematrix.cli.main import main
+from tunematrix.report import stack_changelog
 from tunematrix.verdict import releases
+
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "src/tunematrix/verdict/rungs"
 
 
 @pytest.fixture(name="folder", autouse=True)
@@ -61,3 +65,20 @@ def test_bad_input_is_told_in_a_line(
 ) -> None:
     assert explain(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_documented_answer_is_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(ROOT / "constraints"))
+    monkeypatch.setattr(releases, "load", lambda: releases.read(DATA))
+    assert explain("trl-1.6", "trl-1.12") == 0
+    assert (
+        f"$ tunematrix explain trl-1.6 trl-1.12\n{capsys.readouterr().out}```"
+        in (ROOT / "docs/ladder.md").read_text()
+    )
+
+
+def test_the_changelog_is_made_from_the_data() -> None:
+    lines = stack_changelog.lines(releases.read(DATA))
+    assert (ROOT / "docs/stack-changelog.md").read_text() == "\n".join(lines)
