@@ -1,8 +1,11 @@
-"""``explain``: what is known to change between two environments, without running anything."""
+"""``explain`` and ``check``: what is known of environments, without running anything."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -15,7 +18,7 @@ from tunematrix.locks import lock, package_files, table
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
-from tunematrix.verdict import prediction, releases
+from tunematrix.verdict import ledger, prediction, releases, standing
 
 
 @click.command("explain")
@@ -39,12 +42,48 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     return 0
 
 
+@click.command("check")
+@click.argument("name", metavar="CELL|FILE", required=False)
+@click.option("--installed", is_flag=True, help="Check the environment that tunematrix is installed in.")
+@click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text")
+def check_command(name: str | None, *, installed: bool, style: str) -> int:
+    """Tell what is known to be broken or silently wrong in an environment, without running anything.
+
+    The environment is a cell, or a file such as requirements.txt, a freeze, uv.lock or pylock.toml. What is
+    known are the ledger of known issues and the releases of the ladder. Exits 1 if there is anything.
+    """
+    if bool(name) == installed:
+        raise UsageError("name a cell or a file, or pass --installed")
+    packages = _installed() if name is None else _packages(name)
+    if not any(package in packages for package in table.CORE):
+        raise UsageError(f"{name or 'this environment'}: has none of {', '.join(table.CORE)}")
+    issues = {issue.id: issue for issue in ledger.shipped().issues}
+    issues |= {issue.id: issue for issue in ledger.load(table.constraints_folder()).issues}
+    found = standing.problems(packages, issues.values(), releases.load())
+    label = name or "this environment"
+    if style == "json":
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
+    elif style == "github":
+        # Commands of a workflow, which this process's own standard output disarms.
+        print(*screens.github_lines(name or "", found), sep="\n", end="\n" * bool(found), file=sys.__stdout__)
+    else:
+        print_lines(screens.check_lines(label, found))
+    return int(bool(found))
+
+
+def _installed() -> dict[str, str]:
+    found = importlib.metadata.distributions()
+    return {
+        str(canonicalize_name(each.metadata["Name"])): each.version for each in found if each.metadata["Name"]
+    }
+
+
 def _packages(name: str, *more: str) -> dict[str, str]:
     """The exact versions in a file or in the lock of a cell."""
     if more:
         raise UsageError(f"{' '.join(more)}: name one cell or file for B, or requests such as trl==1.16.0")
     if reading.is_file(name):
-        listed = package_files.read(Path(name), table.load().python)
+        listed = package_files.read(Path(name), _python())
         pins = {
             str(canonicalize_name(item.name)): clause.version
             for item in listed.requirements
@@ -56,6 +95,13 @@ def _packages(name: str, *more: str) -> dict[str, str]:
         return pins
     matrix = table.load()
     return lock.read_versions(matrix.lock_path(matrix.cell(name)))
+
+
+def _python() -> str:
+    """The Python of the matrix; where there is none, that of this process, as it is the team's own."""
+    if table.constraints_folder().is_dir():
+        return table.load().python
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _requested(requests: tuple[str, ...]) -> dict[str, str]:

@@ -31,6 +31,7 @@ for command in (
     upgrade.upgrade_command,
     bisect.bisect_command,
     bounds.bounds_command,
+    explain.check_command,
     explain.explain_command,
     ladder.ladder_command,
     ci.jobs,

@@ -1,12 +1,13 @@
-"""The answer of ``explain`` for a terminal and as JSON."""
+"""The answers of ``explain`` and ``check``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunematrix.report import screen
 from tunematrix.verdict.prediction import Expected, Prediction
+from tunematrix.verdict.standing import Problem
 
 LABELS = {"default": "defaults", "edit": "edits"}
 
@@ -64,3 +65,33 @@ def explain_json(prediction: Prediction) -> dict[str, Any]:
             for each in prediction.found
         ],
     }
+
+
+def check_lines(name: str, found: Sequence[Problem]) -> Iterator[str]:
+    """A line for how many there are, and for each what it hits, why, and the nearest pins that mend it."""
+    number = "1 known problem" if len(found) == 1 else f"{len(found) or 'no'} known problems"
+    yield f"{name}: {number}"
+    for problem in found:
+        yield from screen.wrapped(problem.severity, f"{', '.join(problem.stages)} [{problem.id}]")
+        yield from screen.wrapped("", problem.cause)
+        yield from screen.wrapped("", f"mend it: {problem.fix}")
+        if problem.link:
+            yield screen.row("", problem.link)
+
+
+def github_lines(file: str, found: Sequence[Problem]) -> Iterator[str]:
+    """Annotations of a workflow run on GitHub: one for each problem, at the file if there is one."""
+    for problem in found:
+        text = f"{', '.join(problem.stages)}: {problem.cause}; mend it: {problem.fix}"
+        place = f"file={_escaped(file)}," if file else ""
+        yield f"::error {place}title={_escaped(f'{problem.severity} {problem.id}')}::{_escaped_data(text)}"
+
+
+def _escaped_data(text: str) -> str:
+    """The text of a command, as the runner's own toolkit escapes it; nothing in it can start another."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escaped(text: str) -> str:
+    """A property of a command."""
+    return _escaped_data(text).replace(":", "%3A").replace(",", "%2C")

@@ -159,6 +159,12 @@ def load(folder: Path) -> Ledger:
     return Ledger(path=path, issues=issues)
 
 
+def shipped() -> Ledger:
+    """The ledger of this project, about public releases; a wheel has it beside this module."""
+    package = Path(__file__).parent
+    return load(package if (package / FILE).is_file() else package.parents[2] / "constraints")
+
+
 def _issue(entry: Any, path: Path, text: str) -> Issue:
     where = f"{path}: [[issue]] {entry.get('id', '') if isinstance(entry, Mapping) else ''}".rstrip()
     check_keys(KEYS, entry, where)

@@ -1,9 +1,12 @@
-"""``tunematrix explain``: cells, files and requests, and what is no environment."""
+"""``explain`` and ``check``: cells, files and requests, and what is no environment."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +85,50 @@ def test_the_documented_answer_is_the_answer(
 def test_the_changelog_is_made_from_the_data() -> None:
     lines = stack_changelog.lines(releases.read(DATA))
     assert (ROOT / "docs/stack-changelog.md").read_text() == "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [("text", "1 known problem"), ("json", '"id": "trl-1.3"'), ("github", "::error file=ours.txt")],
+)
+def test_check_tells_what_is_broken(
+    style: str, expected: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broken = replace(LADDER[1], stages={"finetune": ("passed", "failed: KeyError")})
+    monkeypatch.setattr(releases, "load", lambda: (broken,))
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "ours.txt", "--format", style])
+    assert exit_.value.code == 1
+    assert expected in capfd.readouterr().out
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "old", "--format", style])
+    assert exit_.value.code == 0
+
+
+def test_check_reads_the_installed_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = [SimpleNamespace(metadata={"Name": "TRL"}, version="1.5")]
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: installed)
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "--installed"])
+    assert exit_.value.code == 0
+    assert "this environment: no known problems" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a cell or a file, or pass --installed"),
+        (["old", "--installed"], "name a cell or a file, or pass --installed"),
+        (["none.txt"], "none.txt: has none of transformers, peft, trl"),
+    ],
+)
+def test_bad_input_of_check_is_told_in_a_line(
+    arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "none.txt").write_text("numpy==2.0\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""What is known to be broken or silently wrong in a set of packages, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tunematrix.base.versions import parse_version
+from tunematrix.shared.stages import STAGES
+from tunematrix.verdict.ledger import Issue
+from tunematrix.verdict.releases import Rung
+
+FAILURES: Final = ("failed", "crashed", "timed_out")
+# What a stage that ends without an error and with a wrong result is recorded as.
+SILENT: Final = "Mismatch: the resumed run is not the uninterrupted one"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One cause. ``severity`` is broken or wrong; ``stages`` are the parts of the work that it hits."""
+
+    id: str
+    severity: str
+    stages: tuple[str, ...]
+    cause: str
+    fix: str
+    link: str = ""
+
+
+def problems(packages: Mapping[str, str], issues: Iterable[Issue], rungs: Sequence[Rung]) -> list[Problem]:
+    """The issues whose conditions ``packages`` meet, and the stages that a release broke and none mended.
+
+    ``packages`` maps canonical names to versions. The worst come first.
+    """
+    found = [_of_issue(issue) for issue in issues if issue.applies_to(packages)]
+    known = {stage for problem in found for stage in problem.stages}
+    broken = _of_rungs(packages, rungs)
+    found += [problem for problem in broken if not set(problem.stages) <= known]
+    return sorted(found, key=lambda problem: problem.severity != "broken")
+
+
+def _of_issue(issue: Issue) -> Problem:
+    silent = issue.error is None or issue.error.search(SILENT) is not None
+    return Problem(
+        id=issue.id,
+        severity="wrong" if silent else "broken",
+        stages=issue.stages,
+        cause=issue.cause,
+        fix=issue.fix,
+        link=issue.link,
+    )
+
+
+def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Problem]:
+    """A problem for each release that broke stages, if none that is there too made them pass again."""
+    state: dict[str, tuple[Rung, str]] = {}
+    for rung in rungs:
+        if _has(packages, rung):
+            state |= {name: (rung, new) for name, (_, new) in rung.stages.items() if name in STAGES}
+    standing: dict[str, list[tuple[str, Rung, str]]] = {}
+    for name, (rung, outcome) in state.items():
+        if outcome.partition(":")[0] in FAILURES:
+            standing.setdefault(f"{rung.package} {rung.after}", []).append((name, rung, outcome))
+    for release, entries in standing.items():
+        stages = tuple(name for name in STAGES if name in {entry[0] for entry in entries})
+        _, rung, outcome = entries[0]
+        yield Problem(
+            id=release.replace(" ", "-"),
+            severity="wrong" if outcome.endswith("Mismatch") else "broken",
+            stages=stages,
+            cause=f"{release} ({rung.day}){_stack(rung)}: {outcome}",
+            fix=_fix(rung, stages[0], rungs),
+        )
+
+
+def _has(packages: Mapping[str, str], rung: Rung) -> bool:
+    installed, release = parse_version(packages.get(rung.package)), parse_version(rung.after)
+    return installed is not None and release is not None and installed >= release
+
+
+def _stack(rung: Rung) -> str:
+    core = ("transformers", "peft", "trl")
+    beside = (name for name in core if name in rung.stack and name != rung.package)
+    listed = ", ".join(f"{name} {rung.stack[name]}" for name in beside)
+    return f" with {listed}" if listed else ""
+
+
+def _fix(rung: Rung, stage: str, rungs: Sequence[Rung]) -> str:
+    later = rungs[rungs.index(rung) + 1 :]
+    mends = (each for each in later if each.stages.get(stage, ("", ""))[1] == "passed")
+    mended = next((f"{each.package}>={each.after} or " for each in mends), "")
+    return f"{mended}{rung.package}<={rung.before}"
