@@ -93,6 +93,8 @@ def _packages(name: str, *more: str) -> dict[str, str]:
         if not pins:
             raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
         return pins
+    if not table.constraints_folder().is_dir():
+        raise UsageError(f"{name}: no such file, and here are no cells")
     matrix = table.load()
     return lock.read_versions(matrix.lock_path(matrix.cell(name)))
 

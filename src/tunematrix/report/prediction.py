@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tunematrix.report import screen
 from tunematrix.verdict.prediction import Expected, Prediction
 from tunematrix.verdict.standing import Problem
 
-LABELS = {"default": "defaults", "edit": "edits"}
+SHOWN: Final = 2  # findings of one release and severity
+LABELS: Final = {"default": "defaults", "edit": "edits"}
 
 
 def explain_lines(
     names: tuple[str, str], prediction: Prediction, *, everything: bool = False
 ) -> Iterator[str]:
     """One screen: what moved, what is known to change, worst first, and where knowledge ends."""
-    moves = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in sorted(prediction.moved.items()))
+    moves = ", ".join(
+        f"{name} {old or '(none)'} -> {new or '(none)'}"
+        for name, (old, new) in sorted(prediction.moved.items())
+    )
     number = "1 release" if prediction.rungs == 1 else f"{prediction.rungs} releases"
     yield f"{names[0]} -> {names[1]}: {number} of the ladder between them"
     yield from screen.wrapped("moves", moves or "no package of the ladder")
     label = ""
-    loud = [each for each in prediction.found if each.severity != "edit" or everything]
-    for each in loud:
+    shown: Counter[tuple[str, str, str]] = Counter()
+    for each in prediction.found:
+        group = each.severity, each.rung.package, each.rung.after
+        shown[group] += 1
+        if not everything and (each.severity == "edit" or shown[group] > SHOWN):
+            continue
         own = LABELS.get(each.severity, each.severity)
         yield from screen.wrapped(
             "" if own == label else own, _headline(each), lines=None if everything else 2
@@ -30,6 +39,11 @@ def explain_lines(
         if each.action and everything:
             yield from screen.wrapped("", each.action)
         label = own
+    hidden = sum(
+        number - SHOWN for (severity, *_), number in shown.items() if severity != "edit" and number > SHOWN
+    )
+    if hidden and not everything:
+        yield screen.row("", f"and {hidden} more of these releases, which mostly follow")
     if edits := [] if everything else [each for each in prediction.found if each.severity == "edit"]:
         releases = dict.fromkeys(f"{each.rung.package} {each.rung.after}" for each in edits)
         yield from screen.wrapped("edits", f"names and options gone or refused in {', '.join(releases)}")
@@ -37,7 +51,7 @@ def explain_lines(
         yield screen.row("", "nothing above info is known to change")
     for name, versions in sorted(prediction.beyond.items()):
         yield from screen.wrapped("not known", f"releases of {name} {versions}: not on the ladder")
-    if edits:
+    if edits or (hidden and not everything):
         yield screen.row("details", "--all shows every finding; upgrade runs it")
 
 

@@ -22,8 +22,9 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.versions import parse_version
 from tunematrix.shared.reading import UnreadableError, parse_json, read_text
+from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.diff import Diff
-from tunematrix.verdict.findings import Cause, Finding
+from tunematrix.verdict.findings import SEVERITIES, Cause, Finding
 from tunematrix.verdict.sentences import UNEXPLAINED
 
 Moved = Mapping[str, tuple[str | None, str | None]]  # by package, (before, after)
@@ -86,8 +87,13 @@ def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Itera
         stack={name: after.packages[name] for name in core if name in after.packages},
         stages=stages,
         changes=dict(sorted(changes.items())),
-        findings=tuple(_summary(finding) for finding in found if finding.loud),
+        findings=tuple(_summary(finding) for finding in _stages_first(found) if finding.loud),
     )
+
+
+def _stages_first(found: Iterable[Finding]) -> list[Finding]:
+    """Worst first, and of one severity the stages: what else fails then mostly fails for the same reason."""
+    return sorted(found, key=lambda each: (SEVERITIES.index(each.severity), not {*each.fields} & {*STAGES}))
 
 
 def _stages(before: Record, after: Record, diff: Diff) -> dict[str, tuple[str, str]]:

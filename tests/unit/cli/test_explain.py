@@ -105,6 +105,16 @@ def test_check_tells_what_is_broken(
     assert exit_.value.code == 0
 
 
+def test_where_there_are_no_cells_a_name_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path / "missing"))
+    with pytest.raises(SystemExit) as exit_:
+        main(["check", "nope.txt"])
+    assert exit_.value.code == 2
+    assert "nope.txt: no such file, and here are no cells" in capsys.readouterr().err
+
+
 def test_check_reads_the_installed_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,6 +78,21 @@ def test_one_screen_counts_edits_and_all_shows_them() -> None:
     assert "edits        trl 1.4 (2026-01-04): title 4" in everything
 
 
+def test_of_one_release_the_first_two_findings_are_shown() -> None:
+    findings = tuple({"id": f"f{n}", "severity": "broken", "title": f"title {n}"} for n in range(5))
+    found = predict({"trl": "1.1"}, {"trl": "1.2"}, (rung(2, findings=findings),))
+    lines = list(explain_lines(("a", "b"), found))
+    assert "             trl 1.2 (2026-01-02): title 1" in lines
+    assert not any("title 2" in line for line in lines)
+    assert "             and 3 more of these releases, which mostly follow" in lines
+    assert any("title 4" in line for line in explain_lines(("a", "b"), found, everything=True))
+
+
+def test_what_was_not_there_is_told() -> None:
+    found = predict({}, {"trl": "1.3"}, LADDER)
+    assert "moves        trl (none) -> 1.3" in list(explain_lines(("a", "b"), found))
+
+
 def test_odd_versions_explain_nothing() -> None:
     assert predict({"trl": "weird"}, {"trl": "1.3"}, LADDER).rungs == 0
     assert predict({}, {"trl": "1.3"}, LADDER).rungs == 0

@@ -159,6 +159,13 @@ def test_of_several_releases_none_is_the_cause(shares: tuple[int, ...], action: 
     assert found.action == action
 
 
+def test_stages_come_first_among_the_findings_of_a_rung() -> None:
+    after = replace(failed("align"), fingerprint={f"tiny-llama.trainer.{n}.error": "KeyError" for n in "abc"})
+    judged = judge(GOOD, after, NOTHING)
+    own = releases.measured(rung("1.5"), GOOD, after, judged.diff, judged.findings)
+    assert own.findings[0]["title"].startswith("alignment") or "align" in own.findings[0]["id"]
+
+
 def test_rungs_are_kept_a_file_a_year_and_replaced_by_newer_ones(tmp_path: Path) -> None:
     old = replace(moved("1.5", 2.0, 3.0), day="2025-12-31", findings=({"id": "x", "severity": "wrong"},))
     releases.write(tmp_path, [moved("1.7", 1, 2), old])
