@@ -55,8 +55,11 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
     if bool(name) == installed:
         raise UsageError("name a cell or a file, or pass --installed")
     packages = _installed() if name is None else _packages(name)
-    if not any(package in packages for package in table.CORE):
-        raise UsageError(f"{name or 'this environment'}: has none of {', '.join(table.CORE)}")
+    if unknown := [package for package in table.CORE if package not in packages]:
+        raise UsageError(
+            f"{name or 'this environment'}: no exact version of {', '.join(unknown)}; "
+            "freeze your environment and check that, or name a lock file"
+        )
     issues = {issue.id: issue for issue in ledger.shipped().issues}
     issues |= {issue.id: issue for issue in ledger.load(table.constraints_folder()).issues}
     found = standing.problems(packages, issues.values(), releases.load())
@@ -72,10 +75,12 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
 
 
 def _installed() -> dict[str, str]:
-    found = importlib.metadata.distributions()
-    return {
-        str(canonicalize_name(each.metadata["Name"])): each.version for each in found if each.metadata["Name"]
-    }
+    """The versions of this environment; of two copies the first, which is the one that Python imports."""
+    found: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        if each.metadata["Name"]:
+            found.setdefault(str(canonicalize_name(each.metadata["Name"])), each.version)
+    return found
 
 
 def _packages(name: str, *more: str) -> dict[str, str]:
@@ -101,7 +106,7 @@ def _packages(name: str, *more: str) -> dict[str, str]:
 
 def _python() -> str:
     """The Python of the matrix; where there is none, that of this process, as it is the team's own."""
-    if table.constraints_folder().is_dir():
+    if (table.constraints_folder() / table.FILE).is_file():
         return table.load().python
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -114,7 +119,8 @@ def _requested(requests: tuple[str, ...]) -> dict[str, str]:
         except ValueError:
             requirement = None
         exact = [clause.version for clause in requirement.specifier] if requirement else []
-        if requirement is None or len(exact) != 1 or "==" not in str(requirement.specifier):
+        one = len(exact) == 1 and not exact[0].endswith(".*")
+        if requirement is None or not one or "==" not in str(requirement.specifier):
             raise UsageError(f"{text[:100]!r}: not a request for one release, such as trl==1.16.0")
         found[str(canonicalize_name(requirement.name))] = exact[0]
     return found

@@ -54,13 +54,18 @@ def _of_issue(issue: Issue) -> Problem:
 
 def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Problem]:
     """A problem for each release that broke stages, if none that is there too made them pass again."""
-    state: dict[str, tuple[Rung, str]] = {}
+    seen: dict[str, list[tuple[Rung, str]]] = {}
     for rung in rungs:
         if _has(packages, rung):
-            state |= {name: (rung, new) for name, (_, new) in rung.stages.items() if name in STAGES}
+            for name, (_, new) in rung.stages.items():
+                if name in STAGES and new != "not_run":  # a stage that another one kept from running
+                    seen.setdefault(name, []).append((rung, new))
     standing: dict[str, list[tuple[str, Rung, str]]] = {}
-    for name, (rung, outcome) in state.items():
-        if outcome.partition(":")[0] in FAILURES:
+    for name, outcomes in seen.items():
+        rung, outcome = outcomes[-1]
+        earlier = outcomes[-2][1] if len(outcomes) > 1 else rung.stages[name][0]
+        # One that failed or did not run before was not broken here; what broke it is not on the ladder.
+        if outcome.partition(":")[0] in FAILURES and earlier == "passed":
             standing.setdefault(f"{rung.package} {rung.after}", []).append((name, rung, outcome))
     for release, entries in standing.items():
         stages = tuple(name for name in STAGES if name in {entry[0] for entry in entries})

@@ -23,8 +23,8 @@ DATA = ROOT / "src/tunematrix/verdict/rungs"
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     matrix = 'schema = 1\n[defaults]\npython = "3.11"\n[[cell]]\nname = "old"\npins = {trl = "1.1"}\n'
     (tmp_path / "matrix.toml").write_text(matrix)
-    (tmp_path / "old.txt").write_text("trl==1.1\nnumpy==2.0\n")
-    (tmp_path / "ours.txt").write_text("trl==1.3\nnumpy==2.0\n")
+    (tmp_path / "old.txt").write_text("trl==1.1\nnumpy==2.0\ntransformers==5.23.0\npeft==0.18.1\n")
+    (tmp_path / "ours.txt").write_text("trl==1.3\nnumpy==2.0\ntransformers==5.23.0\npeft==0.18.1\n")
     (tmp_path / "loose.txt").write_text("trl>=1.3\n")
     monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -57,7 +57,7 @@ def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> Non
         (["old", "nothing"], "nothing"),
         (["old", "ours.txt", "old"], "name one cell or file for B"),
         (["old", "loose.txt"], "loose.txt: pins no package to one version"),
-        (["old", "trl==1.*", "x"], "not a request for one release"),
+        (["old", "trl==1.*"], "not a request for one release"),
         (["old", "trl==1.0,>2"], "not a request for one release"),
         (["old", "==1"], "not a request for one release"),
         (["missing.txt", "old"], "missing.txt"),
@@ -118,8 +118,11 @@ def test_where_there_are_no_cells_a_name_is_a_file(
 def test_check_reads_the_installed_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    installed = [SimpleNamespace(metadata={"Name": "TRL"}, version="1.5")]
+    versions = [("TRL", "1.1"), ("trl", "1.3"), ("peft", "0.2"), ("transformers", "5.23.0")]
+    installed = [SimpleNamespace(metadata={"Name": name}, version=version) for name, version in versions]
     monkeypatch.setattr(importlib.metadata, "distributions", lambda: installed)
+    broken = replace(LADDER[1], stages={"finetune": ("passed", "failed: KeyError")})
+    monkeypatch.setattr(releases, "load", lambda: (broken,))
     with pytest.raises(SystemExit) as exit_:
         main(["check", "--installed"])
     assert exit_.value.code == 0
@@ -131,13 +134,16 @@ def test_check_reads_the_installed_environment(
     [
         ([], "name a cell or a file, or pass --installed"),
         (["old", "--installed"], "name a cell or a file, or pass --installed"),
-        (["none.txt"], "none.txt: has none of transformers, peft, trl"),
+        (["none.txt"], "none.txt: no exact version of transformers, peft, trl"),
+        (["loose.txt"], "loose.txt: pins no package to one version"),
+        (["half.txt"], "half.txt: no exact version of peft, trl; freeze your environment"),
     ],
 )
 def test_bad_input_of_check_is_told_in_a_line(
     arguments: list[str], message: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "none.txt").write_text("numpy==2.0\n")
+    (folder / "half.txt").write_text("transformers==5.16.1\ntrl>=1.12\n")
     with pytest.raises(SystemExit) as exit_:
         main(["check", *arguments])
     assert exit_.value.code == 2

@@ -46,8 +46,9 @@ def rung(day: int, package: str, before: str, after: str, **stages: Any) -> Rung
 LADDER = (
     rung(1, "trl", "1.4", "1.5", finetune=("passed", FAILED), align=("passed", FAILED)),
     rung(2, "peft", "0.1", "0.2"),
-    rung(3, "trl", "1.5", "1.6", finetune=(FAILED, "passed"), align=(FAILED, "failed: Mismatch")),
-    rung(4, "transformers", "5.0", "5.1", align=("failed: Mismatch", "passed")),
+    rung(3, "trl", "1.5", "1.6", finetune=(FAILED, "passed"), align=(FAILED, "passed")),
+    rung(4, "trl", "1.6", "1.7", align=("passed", "failed: Mismatch")),
+    rung(5, "transformers", "5.0", "5.1", align=("failed: Mismatch", "passed")),
 )
 
 
@@ -65,9 +66,19 @@ def test_a_stage_that_a_release_broke_is_told_with_the_pins_that_mend_it() -> No
 
 def test_what_another_release_mended_is_not_told() -> None:
     assert standing(trl="1.4") == []
-    assert standing(trl="1.6") == [("trl-1.6", "wrong", ("align",), "transformers>=5.1 or trl<=1.5")]
-    assert standing(trl="1.6", transformers="5.1") == []
+    assert standing(trl="1.6") == []
+    assert standing(trl="1.7") == [("trl-1.7", "wrong", ("align",), "transformers>=5.1 or trl<=1.6")]
+    assert standing(trl="1.7", transformers="5.1") == []
     assert standing(peft="0.3", transformers="5.0") == []
+
+
+def test_a_release_is_not_blamed_for_a_stage_that_failed_before() -> None:
+    """As trl 1.15 and 1.16: one that kept a failing stage from running, and one that lets it fail again."""
+    ladder = (
+        rung(1, "trl", "1.4", "1.5", align=("failed: Mismatch", "not_run")),
+        rung(2, "trl", "1.5", "1.6", align=("not_run", "failed: Mismatch")),
+    )
+    assert problems({"trl": "1.6"}, (), ladder) == []
 
 
 def test_what_the_ledger_tells_is_not_told_twice() -> None:
