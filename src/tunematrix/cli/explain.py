@@ -6,6 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -67,11 +68,18 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
     if style == "json":
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
     elif style == "github":
-        # Commands of a workflow, which this process's own standard output disarms.
-        print(*screens.github_lines(name or "", found), sep="\n", end="\n" * bool(found), file=sys.__stdout__)
+        _print_commands(screens.github_lines(name or "", found))
     else:
         print_lines(screens.check_lines(label, found))
     return int(bool(found))
+
+
+def _print_commands(lines: Iterable[str]) -> None:
+    """Print the commands of a workflow, which this process's own standard output disarms."""
+    stream = sys.__stdout__ or sys.stdout
+    for line in lines:
+        text = line.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+        print(text, file=stream, flush=True)
 
 
 def _installed() -> dict[str, str]:

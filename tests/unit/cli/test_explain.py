@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.unit.verdict.test_prediction import LADDER
+from tunematrix.cli.explain import _print_commands
 from tunematrix.cli.main import main
 from tunematrix.report import stack_changelog
 from tunematrix.verdict import releases
@@ -113,6 +115,15 @@ def test_where_there_are_no_cells_a_name_is_a_file(
         main(["check", "nope.txt"])
     assert exit_.value.code == 2
     assert "nope.txt: no such file, and here are no cells" in capsys.readouterr().err
+
+
+def test_commands_come_out_at_once_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They pass by what cleans the output, so neither its flush nor its escapes reach them."""
+    path = tmp_path / "output"
+    with path.open("w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        _print_commands(["::error file=é.txt::x"])
+        assert path.read_text() == "::error file=\\xe9.txt::x\n"
 
 
 def test_check_reads_the_installed_environment(
