@@ -17,6 +17,16 @@ def parse_version(text: str | None) -> Version | None:
         return None
 
 
+def exact_version(requirement: Requirement) -> str | None:
+    """The version to which a requirement is pinned; None for a range, also for one such as ``==1.*``."""
+    exact = (
+        clause.version
+        for clause in requirement.specifier
+        if clause.operator in ("==", "===") and "*" not in clause.version
+    )
+    return next(exact, None)
+
+
 def parse_requirement(text: str) -> Requirement:
     """The requirement; raises ``ValueError`` also for a version that would fail only when it is compared."""
     requirement = Requirement(text)

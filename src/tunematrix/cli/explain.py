@@ -13,7 +13,7 @@ import click
 from packaging.utils import canonicalize_name
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.versions import parse_requirement
+from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.cli.questions import JSON
 from tunematrix.locks import lock, package_files, table
 from tunematrix.report import prediction as screens
@@ -98,10 +98,9 @@ def _packages(name: str, *more: str) -> dict[str, str]:
     if reading.is_file(name):
         listed = package_files.read(Path(name), _python())
         pins = {
-            str(canonicalize_name(item.name)): clause.version
+            str(canonicalize_name(item.name)): version
             for item in listed.requirements
-            for clause in item.specifier
-            if clause.operator in ("==", "===") and not clause.version.endswith(".*")
+            if (version := exact_version(item))
         }
         if not pins:
             raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
@@ -126,9 +125,8 @@ def _requested(requests: tuple[str, ...]) -> dict[str, str]:
             requirement = parse_requirement(text)
         except ValueError:
             requirement = None
-        exact = [clause.version for clause in requirement.specifier] if requirement else []
-        one = len(exact) == 1 and not exact[0].endswith(".*")
-        if requirement is None or not one or "==" not in str(requirement.specifier):
+        version = exact_version(requirement) if requirement and len(requirement.specifier) == 1 else None
+        if requirement is None or version is None:
             raise UsageError(f"{text[:100]!r}: not a request for one release, such as trl==1.16.0")
-        found[str(canonicalize_name(requirement.name))] = exact[0]
+        found[str(canonicalize_name(requirement.name))] = version
     return found

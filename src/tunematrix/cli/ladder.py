@@ -12,9 +12,11 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.store import Store
 from tunematrix.cli import plan
 from tunematrix.cli.questions import progress_printer
+from tunematrix.locks.rungs import Rung
 from tunematrix.questions import ladder
 from tunematrix.report import stack_changelog
 from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
 from tunematrix.shared.reading import UnreadableError
 from tunematrix.verdict import releases
 
@@ -48,48 +50,39 @@ def ladder_command(
     resolver moves with it. It runs with the tiny models and is compared with the rung before, so that what
     moved belongs to that release. Interrupted, it goes on where it was.
     """
-    store = Store(model=MODEL)
+    store, progress = Store(model=MODEL), progress_printer(quiet=False)
     # The environments of the jobs and the data files belong to one climb at a time.
     with Store(store.root / ladder.FOLDER, MODEL).locked("climb"):
-        return _climb(store, since, until, jobs, only_plan=only_plan, data=data, changelog=changelog)
-
-
-def _climb(
-    store: Store,
-    since: str | None,
-    until: str | None,
-    jobs: int | None,
-    *,
-    only_plan: bool,
-    data: Path,
-    changelog: Path,
-) -> int:
-    first = _day("--since", since) if since else _newest(_read(data))
-    last = _day("--until", until) if until else datetime.datetime.now(datetime.UTC).date()
-    if first >= last:
-        raise UsageError(f"--since {first} is not before --until {last}")
-    progress = progress_printer(quiet=False)
-    chain = ladder.plan(store, first, last, progress)
-    progress(f"{len(chain)} rung{'s' * (len(chain) != 1)} from {first} to {last}")
-    if only_plan:
-        for rung in chain:
-            move = f"{rung.package} {rung.before} -> {rung.after}" if rung.package else "the newest releases"
-            click.echo(f"{rung.day}  {move}")
-        return 0
-    options = Options(model=MODEL)
-    parallel = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
-    records = []
-    for rung, record in ladder.climb(store, chain, options, parallel):
-        records.append(record)
-        reused = "reused" if record.reused else f"{record.seconds:.0f} s"
-        progress(f"{len(records)} of {len(chain)}  {rung.name}: {record.outcome}, {reused}")
-    found = list(ladder.changes(chain, records, progress))
-    data.mkdir(parents=True, exist_ok=True)
-    releases.write(data, found)
-    write_atomic(changelog, "\n".join(stack_changelog.lines(_read(data))))
+        first = _day("--since", since) if since else _newest(_read(data))
+        last = _day("--until", until) if until else datetime.datetime.now(datetime.UTC).date()
+        if first >= last:
+            raise UsageError(f"--since {first} is not before --until {last}")
+        chain = ladder.plan(store, first, last, progress)
+        progress(f"{len(chain)} rung{'s' * (len(chain) != 1)} from {first} to {last}")
+        if only_plan:
+            print_lines(map(_plan_line, chain))
+            return 0
+        records = []
+        for rung, record in ladder.climb(store, chain, Options(model=MODEL), jobs or _jobs()):
+            records.append(record)
+            reused = "reused" if record.reused else f"{record.seconds:.0f} s"
+            progress(f"{len(records)} of {len(chain)}  {rung.name}: {record.outcome}, {reused}")
+        found = list(ladder.changes(chain, records, progress))
+        data.mkdir(parents=True, exist_ok=True)
+        releases.write(data, found)
+        write_atomic(changelog, "\n".join(stack_changelog.lines(_read(data))))
     moved = sum(bool(rung.findings) for rung in found)
-    click.echo(f"{len(found)} releases compared, {moved} of them changed something; {changelog}")
+    print_lines([f"{len(found)} releases compared, {moved} of them changed something; {changelog}"])
     return 0
+
+
+def _plan_line(rung: Rung) -> str:
+    move = f"{rung.package} {rung.before} -> {rung.after}" if rung.package else "the newest releases"
+    return f"{rung.day}  {move}"
+
+
+def _jobs() -> int:
+    return plan.parallel_cells(plan.available_cores(), plan.total_memory())
 
 
 def _read(data: Path) -> tuple[releases.Rung, ...]:

@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
+from tunematrix.base.versions import exact_version
 from tunematrix.locks import editing, lock, package_files, uv
 from tunematrix.locks.table import CORE, FILE, Cell, Matrix, check_name
 
@@ -198,9 +199,5 @@ def _portable(requirement: Requirement) -> str:
 
 def _pin(requirement: Requirement) -> str | None:
     """The exact version of a pinned requirement, without its local part."""
-    exact = [
-        clause.version
-        for clause in requirement.specifier
-        if clause.operator in ("==", "===") and "*" not in clause.version
-    ]
-    return lock.public_version(exact[0]) if exact else None
+    exact = exact_version(requirement)
+    return lock.public_version(exact) if exact else None

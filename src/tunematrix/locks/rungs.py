@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,19 +189,14 @@ def _compile(
     wanted = [*pins, *(name for name in (*lock.WORKFLOW_PACKAGES, *lock.TEST_TOOLS) if name not in pins)]
     extra = ["rich"] if "rich" in rung.packages else []
     requirements = [*(f"{name}{pins.get(name, '')}" for name in wanted), *extra]
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "lock.txt"
-        output.write_text("".join(f"{name}=={version}\n" for name, version in rung.packages.items()))
-        options = ["--quiet", "--no-header", "--no-annotate", "--python-version", python]
-        options += ["--exclude-newer", lock.end_of_day(day), "--output-file", str(output)]
-        for package in lock.PLATFORM:
-            options += ["--exclude-newer-package", f"{package}=2999-01-01"]
-        options += uv.torch_options(f"=={lock.public_version(torch)}", python)
-        completed = uv.run("pip", "compile", *options, "-", stdin="\n".join([*requirements, ""]))
-        if completed.returncode and not uv.is_infrastructure(completed.stderr):
-            return None
-        uv.checked(completed, UnresolvableError)
-        text = output.read_text()
+    options = ["--no-annotate", "--python-version", python, "--exclude-newer", lock.end_of_day(day)]
+    for package in lock.PLATFORM:
+        options += ["--exclude-newer-package", f"{package}=2999-01-01"]
+    platform = uv.torch_options(pins["torch"], python)
+    try:
+        text = uv.compile_over(rung.packages, requirements, options, platform)
+    except UnresolvableError:
+        return None
     kept = lock.versions(text)
     backwards = [
         name

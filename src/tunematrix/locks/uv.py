@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from tunematrix.base.errors import InfrastructureError, TunematrixError
+from tunematrix.base.errors import InfrastructureError, TunematrixError, UnresolvableError
 from tunematrix.locks import index
 from tunematrix.shared import stages
 from tunematrix.shared.secrets import environment_of_tools
@@ -91,6 +91,23 @@ def compile(  # noqa: A001  # the name of uv's command
         constraints_file.write_text("".join(f"{line}\n" for line in constraints))
         stdin = "".join(f"{line}\n" for line in requirements)
         return run("pip", "compile", *options, "--constraint", str(constraints_file), "-", stdin=stdin)
+
+
+def compile_over(
+    packages: Mapping[str, str], requirements: Iterable[str], options: Sequence[str], platform: list[str]
+) -> str:
+    """The lock of ``requirements`` in which uv keeps the versions of ``packages`` where it can.
+
+    ``platform`` are the options for a CPU build of torch (``cpu_first``). Raises ``UnresolvableError``.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "lock.txt"  # uv prefers what it finds there
+        output.write_text("".join(f"{name}=={version}\n" for name, version in packages.items()))
+        command = ["pip", "compile", "--quiet", "--no-header", *options, "--output-file", str(output), "-"]
+        stdin = "".join(f"{line}\n" for line in requirements)
+        completed = cpu_first(lambda torch: run(*command, *torch, stdin=stdin), platform)
+        checked(completed, UnresolvableError)
+        return output.read_text()
 
 
 def checked(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tunematrix.base.errors import UnresolvableError, UsageError
+from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
@@ -147,21 +145,12 @@ def _kept_torch(base: Baseline) -> list[Requirement]:
 
 
 def _compile(requirements: Sequence[str], base: Baseline, torch: str) -> str:
-    """Compile a lock; uv keeps the versions of an existing output file where the requirements allow it."""
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "lock.txt"
-        output.write_text("".join(f"{name}=={version}\n" for name, version in base.packages.items()))
-        style = ["--quiet", "--no-header", "--annotation-style", "line", "--python-version", base.cell.python]
-        command = ["pip", "compile", *style, "--output-file", str(output), "-"]
-
-        def attempt(platform: list[str]) -> subprocess.CompletedProcess[str]:
-            return uv.run(*command, *platform, stdin="\n".join(requirements) + "\n")
-
-        # An imported environment may have a CUDA build of torch; its candidates then have one too.
-        cuda = uv.has_cuda(base.packages)
-        completed = uv.cpu_first(attempt, [] if cuda else uv.torch_options(torch, base.cell.python))
-        uv.checked(completed, UnresolvableError)
-        return output.read_text()
+    """Compile a lock; uv keeps the versions of the baseline where the requirements allow it."""
+    style = ["--annotation-style", "line", "--python-version", base.cell.python]
+    # An imported environment may have a CUDA build of torch; its candidates then have one too.
+    cuda = uv.has_cuda(base.packages)
+    platform = [] if cuda else uv.torch_options(torch, base.cell.python)
+    return uv.compile_over(base.packages, requirements, style, platform)
 
 
 def _parse_request(text: str) -> Requirement:

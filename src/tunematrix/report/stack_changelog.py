@@ -35,13 +35,8 @@ def _section(rung: Rung) -> Iterator[str]:
     yield ""
     yield f"## {rung.package} {rung.after} ({rung.day})"
     yield ""
-    stack = ", ".join(f"{name} {version}" for name, version in rung.stack.items() if name != rung.package)
     also = ", ".join(f"{name} {old or 'new'} to {new or 'none'}" for name, (old, new) in rung.also.items())
-    yield (
-        f"After {rung.before}; with {also}; beside {stack}."
-        if also
-        else f"After {rung.before}; beside {stack}."
-    )
+    yield f"After {rung.before};{f' with {also};' if also else ''} beside {rung.beside(rung.stack)}."
     yield ""
     for finding in rung.findings:
         title, action = plain_text(finding["title"]), plain_text(finding.get("action", ""))

@@ -119,7 +119,7 @@ def _counts(facet: str, effect: Any) -> bool:
     """Whether an effect is one on the run itself, and large enough to last."""
     if facet in BESIDES:
         return False
-    return not _is_number(effect) or facet not in NUMBERS or abs(effect) >= COARSE
+    return not is_number(effect) or facet not in NUMBERS or abs(effect) >= COARSE
 
 
 def _differ(facet: str, before: Mapping[str, Any], after: Mapping[str, Any], moved: Moved) -> bool:
@@ -130,7 +130,7 @@ def _differ(facet: str, before: Mapping[str, Any], after: Mapping[str, Any], mov
         unlike = other_batch or facet.removeprefix("batch_") in moved
         return bool(old != new and not _same_list(old, new) and not unlike)
     shift = _shift(facet, moved)
-    if math.isinf(shift) or not (_is_number(old) and _is_number(new)):
+    if math.isinf(shift) or not (is_number(old) and is_number(new)):
         return bool(old != new and not math.isinf(shift))
     size = max(abs(old), abs(new))
     flipped = old * new < 0 and min(abs(old), abs(new)) > max(COARSE, shift)
@@ -154,7 +154,7 @@ def _is_relative(facet: str) -> bool:
     return facet in NUMBERS or facet.startswith("batch_") or facet == "trainable"
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -162,7 +162,7 @@ def _same_list(old: Any, new: Any) -> bool:
     """Whether two lists, of learning rates, differ only by rounding."""
     if not (isinstance(old, list) and isinstance(new, list) and len(old) == len(new)):
         return False
-    numbers = all(map(_is_number, [*old, *new]))
+    numbers = all(map(is_number, [*old, *new]))
     return numbers and all(math.isclose(*pair, rel_tol=1e-5) for pair in zip(old, new, strict=True))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.diff import moved_packages
 from tunematrix.verdict.findings import SEVERITIES
-from tunematrix.verdict.releases import Moved, Rung
+from tunematrix.verdict.releases import Moved, Rung, between
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +42,8 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     """
     names = {rung.package for rung in rungs}
     moved = {name: pair for name, pair in moved_packages(before, after).items() if name in names}
-    between = [(rung, direction) for rung in rungs if (direction := rung.lies_between(moved))]
-    lasting = _lasting_fields([rung for rung, _ in between])
+    crossed = between(moved, rungs)
+    lasting = _lasting_fields([rung for rung, _ in crossed])
     found = [
         Expected(
             rung=rung,
@@ -52,7 +52,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
             action=finding.get("action", ""),
             undone=direction < 0,
         )
-        for rung, direction in between
+        for rung, direction in crossed
         if not rung.changes or lasting & rung.changes.keys()
         for finding in rung.findings
     ]
@@ -60,7 +60,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     return Prediction(
         moved=moved,
         found=tuple(sorted(ordered, key=lambda each: SEVERITIES.index(each.severity))),
-        rungs=len(between),
+        rungs=len(crossed),
         beyond=_beyond(moved, rungs),
     )
 

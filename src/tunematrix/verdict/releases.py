@@ -10,25 +10,26 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.versions import parse_version
+from tunematrix.locks.table import CORE
 from tunematrix.shared.reading import UnreadableError, parse_json, read_text
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.diff import Diff
+from tunematrix.verdict.effects import is_number
 from tunematrix.verdict.findings import SEVERITIES, Cause, Finding
 from tunematrix.verdict.sentences import UNEXPLAINED
 
 Moved = Mapping[str, tuple[str | None, str | None]]  # by package, (before, after)
 
+STACK: Final = (*CORE, "accelerate", "datasets", "huggingface-hub", "tokenizers")
 RELEASE: Final = ("day", "package", "before", "after")
 MAX_VALUE: Final = 100  # characters of a value's JSON; of a longer one only a checksum is kept
 AGREED: Final = 0.9  # of the fields with a release, those that name the same, for it to be the cause
@@ -57,10 +58,10 @@ class Rung:
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     findings: tuple[Mapping[str, str], ...] = ()
 
-    @property
-    def moves(self) -> dict[str, tuple[str, str]]:
-        """All packages that moved, the release first."""
-        return {self.package: (self.before, self.after), **self.also}
+    def beside(self, names: Iterable[str]) -> str:
+        """Those of the packages ``names`` that stood there too, such as ``trl 1.2.0, peft 0.18.1``."""
+        others = (name for name in names if name in self.stack and name != self.package)
+        return ", ".join(f"{name} {self.stack[name]}" for name in others)
 
     def lies_between(self, moved: Moved) -> int:
         """1 if the release came with a move from old to new, -1 if it was undone, 0 if neither."""
@@ -81,10 +82,9 @@ def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Itera
         if change.kind not in NO_CHANGES_OF
     }
     stages = {name: pair for name, pair in _stages(before, after, diff).items() if pair[0] != pair[1]}
-    core = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface-hub", "tokenizers")
     return dataclasses.replace(
         rung,
-        stack={name: after.packages[name] for name in core if name in after.packages},
+        stack={name: after.packages[name] for name in STACK if name in after.packages},
         stages=stages,
         changes=dict(sorted(changes.items())),
         findings=tuple(_summary(finding) for finding in _stages_first(found) if finding.loud),
@@ -128,11 +128,7 @@ def short(value: Any) -> Any:
 @functools.cache
 def load() -> tuple[Rung, ...]:
     """The rungs of the package's own data, the oldest first."""
-    folder = resources.files("tunematrix.verdict") / "rungs"
-    if not folder.is_dir():
-        return ()
-    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".jsonl"))
-    return tuple(rung for name in names for rung in _rungs((folder / name).read_text("utf-8"), name))
+    return read(Path(__file__).parent / "rungs")
 
 
 def read(folder: Path) -> tuple[Rung, ...]:
@@ -163,7 +159,7 @@ def _line(rung: Rung) -> str:
     return json.dumps({name: value for name, value in content.items() if value or name in RELEASE})
 
 
-def _rungs(text: str, where: Path | str) -> Iterator[Rung]:
+def _rungs(text: str, where: Path) -> Iterator[Rung]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line:
             try:
@@ -186,13 +182,17 @@ def _rung(content: Mapping[str, Any]) -> Rung:
     )
 
 
-def responsible(name: str, pair: tuple[Any, Any], moved: Moved, rungs: Sequence[Rung]) -> Rung | None:
-    """The rung between two records in which a field or a stage moved as it did between the two, ``pair``.
+def between(moved: Moved, rungs: Iterable[Rung]) -> list[tuple[Rung, int]]:
+    """The rungs that lie between two records, each with its direction (``lies_between``)."""
+    return [(rung, direction) for rung in rungs if (direction := rung.lies_between(moved))]
+
+
+def responsible(name: str, pair: tuple[Any, Any], between: Sequence[tuple[Rung, int]]) -> Rung | None:
+    """The rung in ``between`` in which a field or a stage moved as it did between the two records, ``pair``.
 
     Of several the one that left the field as it is now, and else the last. One that a later rung undid is
     none of them. None if the ladder has none.
     """
-    between = [(rung, direction) for rung in rungs if (direction := rung.lies_between(moved))]
     steps: list[tuple[Rung, tuple[Any, Any], bool]] = []
     for rung, direction in between:
         is_stage = name in rung.stages
@@ -215,13 +215,9 @@ def responsible(name: str, pair: tuple[Any, Any], moved: Moved, rungs: Sequence[
 
 def _same_direction(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
     """Numbers that both rise or both fall; of anything else, one side that is the same."""
-    if all(_is_number(value) for value in (*rung, *change)):
+    if all(is_number(value) for value in (*rung, *change)):
         return bool((rung[1] > rung[0]) == (change[1] > change[0]))
     return _same(change[0], rung[0]) or _same(change[1], rung[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -238,12 +234,13 @@ def attribute(
     """
     pairs = {change.name: (change.before, change.after) for change in diff.changes}
     pairs |= _stages(before, after, diff)
+    crossed = between(diff.packages, rungs)
 
     def with_release(finding: Finding) -> Finding:
         if finding.cause or not finding.loud:
             return finding
         names = [name for name in finding.fields if name in pairs]
-        causes = (responsible(name, pairs[name], diff.packages, rungs) for name in names)
+        causes = (responsible(name, pairs[name], crossed) for name in names)
         votes = Counter(rung for rung in causes if rung)
         if not votes:
             return finding

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tunematrix.base.record import BROKEN
 from tunematrix.base.versions import parse_version
+from tunematrix.locks.table import CORE
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Issue
 from tunematrix.verdict.releases import Rung
 
-FAILURES: Final = ("failed", "crashed", "timed_out")
 # What a stage that ends without an error and with a wrong result is recorded as.
 SILENT: Final = "Mismatch: the resumed run is not the uninterrupted one"
 
@@ -65,16 +66,17 @@ def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Pr
         rung, outcome = outcomes[-1]
         earlier = outcomes[-2][1] if len(outcomes) > 1 else rung.stages[name][0]
         # One that failed or did not run before was not broken here; what broke it is not on the ladder.
-        if outcome.partition(":")[0] in FAILURES and earlier == "passed":
+        if outcome.partition(":")[0] in BROKEN and earlier == "passed":
             standing.setdefault(f"{rung.package} {rung.after}", []).append((name, rung, outcome))
     for release, entries in standing.items():
         stages = tuple(name for name in STAGES if name in {entry[0] for entry in entries})
         _, rung, outcome = entries[0]
+        beside = rung.beside(CORE)
         yield Problem(
             id=release.replace(" ", "-"),
             severity="wrong" if outcome.endswith("Mismatch") else "broken",
             stages=stages,
-            cause=f"{release} ({rung.day}){_stack(rung)}: {outcome}",
+            cause=f"{release} ({rung.day}){f' with {beside}' if beside else ''}: {outcome}",
             fix=_fix(rung, stages[0], rungs),
         )
 
@@ -82,13 +84,6 @@ def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Pr
 def _has(packages: Mapping[str, str], rung: Rung) -> bool:
     installed, release = parse_version(packages.get(rung.package)), parse_version(rung.after)
     return installed is not None and release is not None and installed >= release
-
-
-def _stack(rung: Rung) -> str:
-    core = ("transformers", "peft", "trl")
-    beside = (name for name in core if name in rung.stack and name != rung.package)
-    listed = ", ".join(f"{name} {rung.stack[name]}" for name in beside)
-    return f" with {listed}" if listed else ""
 
 
 def _fix(rung: Rung, stage: str, rungs: Sequence[Rung]) -> str:

@@ -17,7 +17,7 @@ from tunematrix.shared.reading import UnreadableError
 from tunematrix.verdict import accepted, releases
 from tunematrix.verdict.answer import judge
 from tunematrix.verdict.findings import Finding
-from tunematrix.verdict.releases import Rung, responsible, short
+from tunematrix.verdict.releases import Rung, between, responsible, short
 
 LOSS = "tiny-llama.sft.text.training_loss"
 LONG = list(range(100))
@@ -51,30 +51,30 @@ def moved(after: str, *pair: Any, package: str = "trl") -> Rung:
 def test_the_rung_lies_between_and_moved_the_field_the_same_way(
     rungs: list[Rung], expected: str | None
 ) -> None:
-    found = responsible(LOSS, (2.0, 3.0), {"trl": ("1.1", "1.9")}, rungs)
+    found = responsible(LOSS, (2.0, 3.0), between({"trl": ("1.1", "1.9")}, rungs))
     assert (found.after if found else None) == expected
 
 
 def test_going_back_undoes_a_rung() -> None:
     packages = {"trl": ("1.9", "1.1")}
-    assert responsible(LOSS, (3.0, 2.0), packages, [moved("1.5", 2.0, 3.0)]) is not None
-    assert responsible(LOSS, (2.0, 3.0), packages, [moved("1.5", 2.0, 3.0)]) is None
+    assert responsible(LOSS, (3.0, 2.0), between(packages, [moved("1.5", 2.0, 3.0)])) is not None
+    assert responsible(LOSS, (2.0, 3.0), between(packages, [moved("1.5", 2.0, 3.0)])) is None
 
 
 def test_what_is_no_number_is_compared_with_a_side_of_the_rung() -> None:
     packages = {"trl": ("1.1", "1.9")}
     listed = moved("1.5", short([1, 2]), short(LONG))
-    assert responsible(LOSS, ([7], LONG), packages, [listed]) is listed
-    assert responsible(LOSS, ([1, 2], [3]), packages, [listed]) is listed
-    assert responsible(LOSS, ([7], [3]), packages, [listed]) is None
+    assert responsible(LOSS, ([7], LONG), between(packages, [listed])) is listed
+    assert responsible(LOSS, ([1, 2], [3]), between(packages, [listed])) is listed
+    assert responsible(LOSS, ([7], [3]), between(packages, [listed])) is None
 
 
 def test_nan_is_itself_and_true_is_not_one() -> None:
     packages = {"trl": ("1.1", "1.9")}
     rungs = [moved("1.4", 2.0, math.nan), moved("1.6", 3.0, 2.5)]
-    found = responsible(LOSS, (2.0, math.nan), packages, rungs)
+    found = responsible(LOSS, (2.0, math.nan), between(packages, rungs))
     assert found is rungs[0]
-    assert responsible(LOSS, (False, True), packages, [moved("1.4", 0, 5)]) is None
+    assert responsible(LOSS, (False, True), between(packages, [moved("1.4", 0, 5)])) is None
 
 
 def test_long_values_are_kept_as_checksums() -> None:
@@ -240,7 +240,7 @@ def test_no_release_is_named_that_does_not_lie_between(
     steps: list[tuple[str, float, float]], old: str, new: str
 ) -> None:
     rungs = [moved(version, before, after) for version, before, after in steps]
-    found = responsible(LOSS, (1.0, 2.0), {"trl": (old, new)}, rungs)
+    found = responsible(LOSS, (1.0, 2.0), between({"trl": (old, new)}, rungs))
     if found:
         low, high = sorted((int(old[2:]), int(new[2:])))
         assert low < int(found.after[2:]) <= high
