@@ -14,6 +14,7 @@ from typing import Final
 from tunematrix.harness.isolate import Unavailable
 from tunematrix.harness.measures import (
     adapters,
+    architectures,
     basics,
     calls,
     formats,
@@ -53,7 +54,7 @@ GENERAL_GROUPS: Final[Mapping[str, Mapping[str, tuple[Measure, ...]]]] = {
         "relations": relations.ALL,
         "trainers": trainers.ALL,
         "calls": calls.ALL,
-        "adapters and formats": (*adapters.ALL, *formats.ALL),
+        "adapters and formats": (*adapters.ALL, *architectures.ALL, *formats.ALL),
     },
     "tiny-gpt2": {"relations": relations.OF_ARCHITECTURES},
 }
