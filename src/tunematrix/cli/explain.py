@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -15,10 +15,11 @@ from packaging.utils import canonicalize_name
 from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.cli.questions import JSON
-from tunematrix.locks import lock, package_files, table
+from tunematrix.locks import lock, package_files, rungs, table
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
+from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict import ledger, prediction, releases, standing
 
 
@@ -34,7 +35,7 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     requests such as trl==1.16.0 change A. What the resolver would move with them does not count.
     """
     old = _packages(before)
-    new = {**old, **_requested(after)} if "==" in after[0] else _packages(*after)
+    new = {**old, **_requested(after, before, old)} if "==" in after[0] else _packages(*after)
     result = prediction.predict(old, new, releases.load())
     if as_json:
         click.echo(json.dumps(screens.explain_json(result), indent=1, ensure_ascii=False))
@@ -68,7 +69,8 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
     if style == "json":
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
     elif style == "github":
-        _print_commands(screens.github_lines(name or "", found))
+        file = name if name and reading.is_file(name) else ""
+        _print_commands(screens.github_lines(file, found))
     else:
         print_lines(screens.check_lines(label, found))
     return int(bool(found))
@@ -118,7 +120,8 @@ def _python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _requested(requests: tuple[str, ...]) -> dict[str, str]:
+def _requested(requests: tuple[str, ...], before: str, packages: Mapping[str, str]) -> dict[str, str]:
+    """The versions that ``requests`` ask for; each must be of a package in ``before``, so that no typo is."""
     found = {}
     for text in requests:
         try:
@@ -128,5 +131,8 @@ def _requested(requests: tuple[str, ...]) -> dict[str, str]:
         version = exact_version(requirement) if requirement and len(requirement.specifier) == 1 else None
         if requirement is None or version is None:
             raise UsageError(f"{text[:100]!r}: not a request for one release, such as trl==1.16.0")
-        found[str(canonicalize_name(requirement.name))] = version
+        name = str(canonicalize_name(requirement.name))
+        if name not in packages:
+            raise UsageError(f"{text}: {before} has no {name}{did_you_mean(name, rungs.PACKAGES)}")
+        found[name] = version
     return found

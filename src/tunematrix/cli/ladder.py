@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,13 +15,16 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.store import Store
 from tunematrix.cli import plan
 from tunematrix.cli.questions import progress_printer
+from tunematrix.cli.results import open_store
+from tunematrix.locks import table
 from tunematrix.locks.rungs import Rung
-from tunematrix.questions import ladder
+from tunematrix.questions import ladder, score
+from tunematrix.report import prediction as screens
 from tunematrix.report import stack_changelog
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
 from tunematrix.shared.reading import UnreadableError
-from tunematrix.verdict import releases
+from tunematrix.verdict import agreement, causes, releases
 
 DATA = Path("src/tunematrix/verdict/rungs")
 CHANGELOG = Path("docs/stack-changelog.md")
@@ -33,47 +39,83 @@ OVERLAP = datetime.timedelta(days=14)
 @click.option("--until", metavar="DAY", help="The last day. Default: today.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Rungs at a time. Default: one for each core.")
 @click.option("--plan", "only_plan", is_flag=True, help="Make the locks and list the rungs; run nothing.")
+@click.option("--part", metavar="I/N", help="Run the I-th of N parts, for one job of a CI service.")
+@click.option(
+    "--merge",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Run nothing; add the data files in this folder, which another machine wrote.",
+)
+@click.option("--score", "only_score", is_flag=True, help="Tell how well 'explain' foresees the cells.")
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="The folder of the data files.")
 @click.option("--changelog", type=click.Path(path_type=Path), default=CHANGELOG, help="The file to write.")
-def ladder_command(
-    since: str | None,
-    until: str | None,
-    *,
-    jobs: int | None,
-    only_plan: bool,
-    data: Path,
-    changelog: Path,
-) -> int:
+@click.option("--news", type=click.Path(path_type=Path), help="Also write what is new, a paragraph.")
+@click.option("--model", default=MODEL, show_default=True, help="The model to run beside the tiny ones.")
+def ladder_command(**options: Any) -> int:
     """Run every release of the stack once, and keep what each changed.
 
     Each rung of the ladder is a lock that differs from the one before by one release, and by what the
     resolver moves with it. It runs with the tiny models and is compared with the rung before, so that what
-    moved belongs to that release. Interrupted, it goes on where it was.
+    moved belongs to that release. Interrupted, it goes on where it was. Exits 1 if an entry of
+    known-changes.toml names a release in which the ladder saw none of its fields move.
     """
-    store, progress = Store(model=MODEL), progress_printer(quiet=False)
+    if options["only_score"]:
+        store = open_store(options["model"])
+        print_lines(screens.score_lines(score.scored_pairs(store, _read(options["data"]))))
+        return 0
+    if options["merge"]:
+        return _keep(_read(options["merge"]), options)
+    store, progress = Store(model=options["model"]), progress_printer(quiet=False)
     # The environments of the jobs and the data files belong to one climb at a time.
-    with Store(store.root / ladder.FOLDER, MODEL).locked("climb"):
-        first = _day("--since", since) if since else _newest(_read(data))
-        last = _day("--until", until) if until else datetime.datetime.now(datetime.UTC).date()
+    with Store(store.root / ladder.FOLDER, store.model).locked("climb"):
+        first = _day("--since", options["since"]) if options["since"] else _newest(_read(options["data"]))
+        today = datetime.datetime.now(datetime.UTC).date()
+        last = _day("--until", options["until"]) if options["until"] else today
         if first >= last:
             raise UsageError(f"--since {first} is not before --until {last}")
-        chain = ladder.plan(store, first, last, progress)
-        progress(f"{len(chain)} rung{'s' * (len(chain) != 1)} from {first} to {last}")
-        if only_plan:
+        chain: Iterable[Rung] = ladder.plan(store, first, last, progress)
+        if options["only_plan"]:
             print_lines(map(_plan_line, chain))
             return 0
-        records = []
-        for rung, record in ladder.climb(store, chain, Options(model=MODEL), jobs or _jobs()):
+        if options["part"]:
+            chain = _part(list(chain), options["part"])
+        progress(f"rungs from {first} to {last}")
+        rungs, records = [], []
+        jobs = options["jobs"] or _jobs()
+        for rung, record in ladder.climb(store, chain, Options(model=store.model), jobs):
+            rungs.append(rung)
             records.append(record)
             reused = "reused" if record.reused else f"{record.seconds:.0f} s"
-            progress(f"{len(records)} of {len(chain)}  {rung.name}: {record.outcome}, {reused}")
-        found = list(ladder.changes(chain, records, progress))
-        data.mkdir(parents=True, exist_ok=True)
-        releases.write(data, found)
-        write_atomic(changelog, "\n".join(stack_changelog.lines(_read(data))))
+            progress(f"{len(records)}  {rung.name}: {record.outcome}, {reused}")
+        return _keep(list(ladder.changes(rungs, records, progress)), options)
+
+
+def _keep(found: Sequence[releases.Rung], options: Mapping[str, Any]) -> int:
+    """Write the data, the changelog and the news, and hold the known changes against the data."""
+    data, changelog = options["data"], options["changelog"]
+    data.mkdir(parents=True, exist_ok=True)
+    known = {(rung.package, rung.after) for rung in _read(data)}
+    releases.write(data, found)
+    rungs = _read(data)
+    write_atomic(changelog, "\n".join(stack_changelog.lines(rungs)))
+    news = stack_changelog.news([rung for rung in found if (rung.package, rung.after) not in known])
+    if options["news"]:
+        write_atomic(options["news"], f"{news}\n")
     moved = sum(bool(rung.findings) for rung in found)
-    print_lines([f"{len(found)} releases compared, {moved} of them changed something; {changelog}"])
-    return 0
+    print_lines([f"{len(found)} releases compared, {moved} of them changed something; {changelog}", news])
+    wrong = list(agreement.disagreements(causes.load(table.constraints_folder()), rungs))
+    print_lines([f"{causes.FILE}: {line}" for line in wrong], err=True)
+    return int(bool(wrong))
+
+
+def _part(chain: list[Rung], text: str) -> list[Rung]:
+    """The rungs of a part, after the one that its first is compared with."""
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise UsageError(f"--part {text[:80]!r}: not a part such as 1/4")
+    steps = len(chain) - 1
+    first, last = steps * (part - 1) // parts, steps * part // parts
+    return chain[first : last + 1] if last > first else []
 
 
 def _plan_line(rung: Rung) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,17 +23,18 @@ from tunematrix.verdict.answer import Knowledge, judge
 FOLDER: Final = ".ladder"  # in the results: locks, records, and an environment for each job
 
 
-def plan(store: Store, since: datetime.date, until: datetime.date, progress: Progress) -> list[Rung]:
-    """The rungs from ``since`` to ``until``; their locks are made where they are missing."""
+def plan(store: Store, since: datetime.date, until: datetime.date, progress: Progress) -> Iterator[Rung]:
+    """The rungs from ``since`` to ``until``, as their locks are made or found."""
     matrix = table.load()
     base = Cell(name="ladder", python=matrix.python, pins={"torch": matrix.torch} if matrix.torch else {})
-    return list(rungs.chain(store.root / FOLDER / "locks", since, until, base, progress))
+    return rungs.chain(store.root / FOLDER / "locks", since, until, base, progress)
 
 
-def climb(store: Store, chain: list[Rung], options: Options, jobs: int) -> Iterator[tuple[Rung, Record]]:
+def climb(store: Store, chain: Iterable[Rung], options: Options, jobs: int) -> Iterator[tuple[Rung, Record]]:
     """Run the rungs, ``jobs`` at a time, and yield each with its record, in the order in which they end.
 
-    A rung whose lock, tests and measures are unchanged is not run again, so an interrupted climb goes on.
+    The first run while the locks of later ones are made. A rung whose lock, tests and measures are
+    unchanged is not run again, so an interrupted climb goes on.
     Each job has one environment at one path, so that byte code of what stays installed is compiled once.
     """
     folder = store.root / FOLDER

@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from tunematrix.questions.score import Scored
 from tunematrix.report import screen
 from tunematrix.verdict.prediction import Expected, Prediction
+from tunematrix.verdict.releases import Moved
+from tunematrix.verdict.scoring import rates
 from tunematrix.verdict.standing import Problem
 
 SHOWN: Final = 2  # findings of one release and severity
+OTHERS: Final = 3  # packages that are not on the ladder, by name
 LABELS: Final = {"default": "defaults", "edit": "edits"}
 
 
@@ -18,10 +22,7 @@ def explain_lines(
     names: tuple[str, str], prediction: Prediction, *, everything: bool = False
 ) -> Iterator[str]:
     """One screen: what moved, what is known to change, worst first, and where knowledge ends."""
-    moves = ", ".join(
-        f"{name} {old or '(none)'} -> {new or '(none)'}"
-        for name, (old, new) in sorted(prediction.moved.items())
-    )
+    moves = ", ".join(_moves(prediction.moved))
     number = "1 release" if prediction.rungs == 1 else f"{prediction.rungs} releases"
     yield f"{names[0]} -> {names[1]}: {number} of the ladder between them"
     yield from screen.wrapped("moves", moves or "no package of the ladder")
@@ -47,12 +48,21 @@ def explain_lines(
     if edits := [] if everything else [each for each in prediction.found if each.severity == "edit"]:
         releases = dict.fromkeys(f"{each.rung.package} {each.rung.after}" for each in edits)
         yield from screen.wrapped("edits", f"names and options gone or refused in {', '.join(releases)}")
-    if not prediction.found:
-        yield screen.row("", "nothing above info is known to change")
-    for name, versions in sorted(prediction.beyond.items()):
-        yield from screen.wrapped("not known", f"releases of {name} {versions}: not on the ladder")
+    unknown = [f"releases of {name} {versions}" for name, versions in sorted(prediction.beyond.items())]
+    if prediction.others:
+        moved = _moves(dict(sorted(prediction.others.items(), key=lambda item: item[0] != "torch")))
+        more = f" and {len(moved) - OTHERS} more" if len(moved) > OTHERS else ""
+        unknown.append(f"{', '.join(moved[:OTHERS])}{more}")
+    if not prediction.found and prediction.rungs:
+        yield screen.row("", "of these releases nothing above info is known to change")
+    for line in unknown:
+        yield from screen.wrapped("not known", f"{line}: not on the ladder", lines=2)
     if edits or (hidden and not everything):
         yield screen.row("details", "--all shows every finding; upgrade runs it")
+
+
+def _moves(moved: Moved) -> list[str]:
+    return [f"{name} {old or '(none)'} -> {new or '(none)'}" for name, (old, new) in moved.items()]
 
 
 def _headline(each: Expected) -> str:
@@ -66,6 +76,7 @@ def explain_json(prediction: Prediction) -> dict[str, Any]:
         "moved": {name: list(pair) for name, pair in sorted(prediction.moved.items())},
         "rungs": prediction.rungs,
         "beyond": dict(prediction.beyond),
+        "others": {name: list(pair) for name, pair in prediction.others.items()},
         "found": [
             {
                 "day": each.rung.day,
@@ -79,6 +90,23 @@ def explain_json(prediction: Prediction) -> dict[str, Any]:
             for each in prediction.found
         ],
     }
+
+
+def score_lines(pairs: Sequence[Scored]) -> Iterator[str]:
+    """A line for each pair: findings predicted and held, found and foreseen; then precision and recall.
+
+    Pairs that reach beyond the ladder do not count.
+    """
+    yield f"{'from -> to':<52} {'predicted':>9} {'held':>5} {'found':>6} {'foreseen':>9}"
+    for pair in pairs:
+        score, name = pair.score, f"{pair.before} -> {pair.after}"
+        beyond = "  beyond the ladder" if pair.prediction.beyond else ""
+        counts = f"{score.predicted:>9} {len(score.held):>5} {score.found:>6} {len(score.foreseen):>9}"
+        yield f"{name:<52} {counts}{beyond}"
+    counted = [pair.score for pair in pairs if not pair.prediction.beyond]
+    precision, recall = rates(counted)
+    shares = f"{precision:.0%} of the predictions held, {recall:.0%} of the findings were foreseen"
+    yield f"{len(counted)} pairs count: {shares}"
 
 
 def check_lines(name: str, found: Sequence[Problem]) -> Iterator[str]:

@@ -61,13 +61,13 @@ class KnownChange:
         if not versions or None in versions:
             return False
         low, high = sorted(filter(None, versions))
-        return low < self.since <= high and bool(self._matches(name))
+        return low < self.since <= high and bool(self.matches(name))
 
     def specificity(self, name: str) -> int:
         """How many characters of ``name`` the best pattern spells out; "*" spells out none."""
-        return max((len(pattern.replace("*", "")) for pattern in self._matches(name)), default=0)
+        return max((len(pattern.replace("*", "")) for pattern in self.matches(name)), default=0)
 
-    def _matches(self, name: str) -> list[str]:
+    def matches(self, name: str) -> list[str]:
         """The patterns that match ``name``; an option's effect only those that say "sweep".
 
         ``*.bf16`` is about the default, not about what bf16 does.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.diff import moved_packages
@@ -13,37 +14,44 @@ from tunematrix.verdict.releases import Moved, Rung, between
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """A finding of a rung that is expected again; ``undone`` where the move goes back over the rung."""
+    """A finding of a rung that is expected again; ``undone`` where the move goes back over the rung.
+
+    ``fields`` are those of the finding that the whole move leaves otherwise than it found them.
+    """
 
     rung: Rung
     severity: str
     title: str
     action: str = ""
     undone: bool = False
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """The expected findings, worst first, from ``rungs`` rungs; ``moved`` are packages of the ladder alone.
 
-    ``beyond`` are moves that reach further than the ladder: what is out there is not known.
+    ``beyond`` are moves that reach further than the ladder, and ``others`` those of packages that are not on
+    it: what they change is not known.
     """
 
     moved: Moved
     found: tuple[Expected, ...]
     rungs: int
     beyond: Mapping[str, str]
+    others: Moved
 
 
 def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence[Rung]) -> Prediction:
     """Compare two sets of versions by package.
 
-    A rung whose changes later rungs between the two undo is left out.
+    A finding is left out if other rungs between the two undo it.
     """
     names = {rung.package for rung in rungs}
-    moved = {name: pair for name, pair in moved_packages(before, after).items() if name in names}
-    crossed = between(moved, rungs)
-    lasting = _lasting_fields([rung for rung, _ in crossed])
+    all_moved = moved_packages(before, after)
+    moved = {name: pair for name, pair in all_moved.items() if name in names}
+    path = _path(between(moved, rungs))
+    lasting = _lasting([_moves(*step) for step in path])
     found = [
         Expected(
             rung=rung,
@@ -51,29 +59,51 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
             title=finding["title"],
             action=finding.get("action", ""),
             undone=direction < 0,
+            fields=tuple(fields),
         )
-        for rung, direction in crossed
-        if not rung.changes or lasting & rung.changes.keys()
+        for rung, direction in path
         for finding in rung.findings
+        if (fields := _fields(finding, rung) & lasting) or not (rung.changes or rung.stages)
     ]
     ordered = sorted(found, key=lambda each: each.rung.day, reverse=True)
     return Prediction(
         moved=moved,
         found=tuple(sorted(ordered, key=lambda each: SEVERITIES.index(each.severity))),
-        rungs=len(crossed),
+        rungs=len(path),
         beyond=_beyond(moved, rungs),
+        others={name: pair for name, pair in all_moved.items() if name not in names},
     )
 
 
-def _lasting_fields(rungs: Sequence[Rung]) -> set[str]:
-    """The fields that the last of ``rungs`` does not leave as the first found them."""
-    first: dict[str, object] = {}
-    last: dict[str, object] = {}
-    for rung in rungs:
-        for name, (old, new) in rung.changes.items():
+def _path(between: Sequence[tuple[Rung, int]]) -> list[tuple[Rung, int]]:
+    """The steps in the order in which they are taken: those back the newest first."""
+    back = [step for step in between if step[1] < 0]
+    return [*reversed(back), *(step for step in between if step[1] > 0)]
+
+
+def _moves(rung: Rung, direction: int) -> dict[str, tuple[Any, Any]]:
+    moves = {**rung.changes, **rung.stages}
+    return moves if direction > 0 else {name: (new, old) for name, (old, new) in moves.items()}
+
+
+def _lasting(path: Sequence[Mapping[str, tuple[Any, Any]]]) -> set[str]:
+    """The fields and stages that the last step does not leave as the first found them."""
+    first: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    for moves in path:
+        for name, (old, new) in moves.items():
             first.setdefault(name, old)
             last[name] = new
     return {name for name, value in last.items() if value != first[name]}
+
+
+def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:
+    """What decides whether a finding lasts: its fields, and of one about stages their outcomes alone.
+
+    A number that is missing while a stage fails comes back, perhaps another, when it passes again.
+    """
+    names = set(finding.get("fields", (*rung.changes, *rung.stages)))
+    return names & rung.stages.keys() or names
 
 
 def _beyond(moved: Moved, rungs: Sequence[Rung]) -> dict[str, str]:
@@ -81,12 +111,15 @@ def _beyond(moved: Moved, rungs: Sequence[Rung]) -> dict[str, str]:
     found = {}
     for name, pair in moved.items():
         own = [rung for rung in rungs if rung.package == name]
-        versions = [version for text in pair if (version := parse_version(text)) is not None]
+        old, new = (parse_version(text) for text in pair)
         first, last = parse_version(own[0].before), parse_version(own[-1].after)
-        if not versions or first is None or last is None:
+        if first is None or last is None:
             continue
-        parts = [f"before {first}"] if min(versions) < first else []
-        parts += [f"after {last}"] if max(versions) > last else []
+        if old is None or new is None:
+            found[name] = "without a version on both sides"
+            continue
+        parts = [f"before {first}"] if min(old, new) < first else []
+        parts += [f"after {last}"] if max(old, new) > last else []
         if parts:
             found[name] = " and ".join(parts)
     return found

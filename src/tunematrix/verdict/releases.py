@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,7 @@ class Rung:
     stack: Mapping[str, str] = field(default_factory=dict)
     stages: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-    findings: tuple[Mapping[str, str], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     def beside(self, names: Iterable[str]) -> str:
         """Those of the packages ``names`` that stood there too, such as ``trl 1.2.0, peft 0.18.1``."""
@@ -87,7 +87,11 @@ def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Itera
         stack={name: after.packages[name] for name in STACK if name in after.packages},
         stages=stages,
         changes=dict(sorted(changes.items())),
-        findings=tuple(_summary(finding) for finding in _stages_first(found) if finding.loud),
+        findings=tuple(
+            _summary(finding, changes.keys() | stages.keys())
+            for finding in _stages_first(found)
+            if finding.loud
+        ),
     )
 
 
@@ -108,7 +112,7 @@ def _stages(before: Record, after: Record, diff: Diff) -> dict[str, tuple[str, s
     }
 
 
-def _summary(finding: Finding) -> dict[str, str]:
+def _summary(finding: Finding, moved: Collection[str]) -> dict[str, Any]:
     link, advice = finding.cause.link if finding.cause else "", finding.action
     return {
         "id": finding.id,
@@ -116,6 +120,7 @@ def _summary(finding: Finding) -> dict[str, str]:
         "title": finding.title,
         **({"action": advice} if advice and not advice.startswith(NO_ADVICE) else {}),
         **({"link": link} if link else {}),
+        "fields": [name for name in finding.fields if name in moved],
     }
 
 

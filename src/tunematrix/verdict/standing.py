@@ -35,9 +35,13 @@ def problems(packages: Mapping[str, str], issues: Iterable[Issue], rungs: Sequen
     ``packages`` maps canonical names to versions. The worst come first.
     """
     found = [_of_issue(issue) for issue in issues if issue.applies_to(packages)]
-    known = {stage for problem in found for stage in problem.stages}
-    broken = _of_rungs(packages, rungs)
-    found += [problem for problem in broken if not set(problem.stages) <= known]
+    known = {stage: problem.severity for problem in found for stage in problem.stages}
+    found += [
+        problem
+        for problem in _of_rungs(packages, rungs)
+        # That a stage is silently wrong does not say that it crashes.
+        if any(known.get(stage) not in ("broken", problem.severity) for stage in problem.stages)
+    ]
     return sorted(found, key=lambda problem: problem.severity != "broken")
 
 

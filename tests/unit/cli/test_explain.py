@@ -62,6 +62,7 @@ def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> Non
         (["old", "trl==1.*"], "not a request for one release"),
         (["old", "trl==1.0,>2"], "not a request for one release"),
         (["old", "==1"], "not a request for one release"),
+        (["old", "trll==1.2"], "trll==1.2: old has no trll; did you mean 'trl'?"),
         (["missing.txt", "old"], "missing.txt"),
     ],
 )

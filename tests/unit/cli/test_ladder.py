@@ -14,11 +14,14 @@ from click.testing import CliRunner, Result
 from tests.unit.verdict.test_answer import GOOD
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record
+from tunematrix.base.store import Store
 from tunematrix.cli.ladder import ladder_command
 from tunematrix.cli.main import main
-from tunematrix.locks.rungs import Rung
+from tunematrix.locks.rungs import PACKAGES, Rung
 from tunematrix.questions import ladder
 from tunematrix.verdict import releases
+
+ROOT = Path(__file__).parents[3]
 
 LOSS = "tiny-llama.sft.text.training_loss"
 
@@ -59,7 +62,9 @@ def _climb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Climb:
 
         monkeypatch.setattr(ladder, "climb", run)
         files = ["--data", str(tmp_path / "data"), "--changelog", str(tmp_path / "changelog.md")]
-        return CliRunner().invoke(ladder_command, [*options, *files], catch_exceptions=False)
+        arguments = [*options, *files]
+        runner = CliRunner()
+        return runner.invoke(ladder_command, arguments, catch_exceptions=False, standalone_mode=False)
 
     return climb
 
@@ -90,7 +95,7 @@ def test_it_goes_on_two_weeks_before_the_newest_rung(climb: Climb, tmp_path: Pat
     known = releases.Rung(day="2026-01-20", package="trl", before="1.0", after="1.1")
     releases.write(tmp_path / "data", [known])
     result = climb(("1.1", GOOD), options=("--until", "2026-01-25"))
-    assert "1 rung from 2026-01-06 to 2026-01-25" in result.stderr
+    assert "rungs from 2026-01-06 to 2026-01-25" in result.stderr
 
 
 def test_a_data_file_that_is_none_is_told_in_a_line(climb: Climb, tmp_path: Path) -> None:
@@ -115,3 +120,76 @@ def test_bad_days_are_told_in_one_line(
         main(["ladder", *options])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_job_of_a_service_climbs_its_part_and_the_rung_below(
+    climb: Climb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = [lock(Path(), day, f"1.{day - 1}", f"1.{day}") for day in range(1, 9)]
+    steps = [("1.0", GOOD)]
+    seen: list[str] = []
+    for part in ("1/3", "2/3", "3/3"):
+        climb(*steps)  # the stand-ins
+        monkeypatch.setattr(ladder, "plan", lambda *_: iter(chain))
+
+        def run(_: object, rungs: list[Rung], *__: object) -> Iterator[tuple[Rung, Record]]:
+            seen.append(" ".join(rung.after for rung in rungs))
+            yield from ()
+
+        monkeypatch.setattr(ladder, "climb", run)
+        days = ("--since", "2026-01-01", "--part", part)
+        CliRunner().invoke(ladder_command, days, catch_exceptions=False)
+    assert seen == ["1.1 1.2 1.3", "1.3 1.4 1.5", "1.5 1.6 1.7 1.8"]
+
+
+def test_what_another_machine_climbed_is_added_and_told(climb: Climb, tmp_path: Path) -> None:
+    title = {"id": "a", "severity": "broken", "title": "DPO raises `Error`", "fields": ["align"]}
+    theirs = releases.Rung(day="2026-01-03", package="trl", before="1.1", after="1.2", findings=(title,))
+    quiet = releases.Rung(day="2026-01-04", package="trl", before="1.2", after="1.3")
+    releases.write(tmp_path / "theirs", [theirs, quiet])
+    news = tmp_path / "news.md"
+    options = ("--merge", str(tmp_path / "theirs"), "--news", str(news))
+    assert climb(options=options).return_value == 0
+    assert [rung.after for rung in releases.read(tmp_path / "data")] == ["1.2", "1.3"]
+    told = "2 new releases; 1 changed nothing that the measures see. trl 1.2: breaks: DPO raises"
+    assert news.read_text().startswith(told)
+    assert "## trl 1.2" in (tmp_path / "changelog.md").read_text()
+    climb(options=options)
+    assert news.read_text() == "No new releases.\n"
+
+
+def test_a_known_change_in_which_nothing_moved_is_an_error(
+    climb: Climb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = 'schema = 1\n[[change]]\nid = "mine"\nfields = ["*.loss"]\npackage = "trl"\n'
+    (tmp_path / "known-changes.toml").write_text(f'{entry}since = "1.2"\ncause = "a mean"\n')
+    (tmp_path / "matrix.toml").write_text((ROOT / "constraints" / "matrix.toml").read_text())
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
+    steps = [("1.0", climbed(2.0, "1.0")), ("1.1", climbed(3.0, "1.1")), ("1.2", climbed(3.0, "1.2"))]
+    result = climb(*steps)
+    assert result.return_value == 1
+    assert "mine: trl 1.2 moved none of its fields; these fields moved in:" in result.stderr
+
+
+def test_predictions_are_scored_over_recorded_cells(
+    climb: Climb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
+    names = dict.fromkeys(PACKAGES, "1")
+    for cell, trl, loss in (("trl-1.0", "1.0", 2.0), ("trl-1.6", "1.1", 3.0), ("trl-1.12", "1.2", 4.0)):
+        record = climbed(loss, trl)
+        environment = {"packages": {**names, "trl": trl}}
+        model = {"name": "tiny-gpt2"}
+        Store(model="tiny-gpt2").save(replace(record, cell=cell, environment=environment, model=model))
+    finding = {"id": "a", "severity": "training", "title": "another loss", "fields": [LOSS]}
+    change = {LOSS: (2.0, 3.0)}
+    rung = releases.Rung(
+        day="2026-01-03", package="trl", before="1.0", after="1.1", changes=change, findings=(finding,)
+    )
+    other = {**finding, "fields": ["other"]}
+    wrong = replace(rung, after="1.2", before="1.1", changes={"other": (1, 2)}, findings=(other,))
+    releases.write(tmp_path / "data", [rung, wrong])
+    lines = climb(options=("--score",)).stdout.splitlines()
+    counts = {line.split("  ")[0]: line.split()[3:] for line in lines[1:4]}
+    assert counts["trl-1.0 -> trl-1.6"] == ["1", "1", "1", "1"]
+    assert lines[-1] == "3 pairs count: 50% of the predictions held, 67% of the findings were foreseen"

@@ -53,6 +53,33 @@ def test_what_a_later_release_undoes_is_left_out() -> None:
     assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
 
 
+def test_of_a_release_only_the_findings_that_are_undone_are_left_out() -> None:
+    """trl 1.15.0 broke a stage that 1.16.0 mends, and changed numbers that stay."""
+    broken = {"id": "a", "severity": "broken", "title": "fails", "fields": ["align", "loss"]}
+    other = {"id": "b", "severity": "training", "title": "other tokens", "fields": ["ids"]}
+    ladder = (
+        rung(
+            2,
+            changes={"loss": (1, "<absent>"), "ids": ("a", "b")},
+            stages={"align": ("passed", "failed: E")},
+            findings=(broken, other),
+        ),
+        rung(3, changes={"loss": ("<absent>", 3)}, stages={"align": ("failed: E", "passed")}, findings=()),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == ["other tokens"]
+    [first, _] = predict({"trl": "1.1"}, {"trl": "1.2"}, ladder).found
+    assert (first.title, first.fields) == ("fails", ("align",))
+
+
+def test_moves_in_opposite_directions_add_up() -> None:
+    """What trl brings and what going back with peft brings are the same change, twice."""
+    back = Rung(day="2026-01-09", package="peft", before="0.1", after="0.2", changes={"loss": (2, 1)})
+    ladder = (rung(2, changes={"loss": (1, 2)}), back)
+    there = {"trl": "1.1", "peft": "0.2"}, {"trl": "1.2", "peft": "0.1"}
+    assert titles(predict(*there, ladder)) == ["title 2"]
+    assert titles(predict({"trl": "1.1", "peft": "0.1"}, {"trl": "1.2", "peft": "0.2"}, ladder)) == []
+
+
 def test_a_stage_that_broke_has_no_field_and_stays() -> None:
     ladder = (rung(2, "broken", changes={}, stages={"align": ("passed", "failed")}),)
     assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
@@ -93,7 +120,18 @@ def test_what_was_not_there_is_told() -> None:
     assert "moves        trl (none) -> 1.3" in list(explain_lines(("a", "b"), found))
 
 
+def test_packages_that_are_not_on_the_ladder_are_told() -> None:
+    more = {"torch": "2", "a": "2", "b": "2", "c": "2", "trl": "1.2"}
+    found = predict({**dict.fromkeys(more, "1"), "trl": "1.2"}, more, LADDER)
+    lines = list(explain_lines(("a", "b"), found))
+    told = "torch 1 -> 2, a 1 -> 2, b 1 -> 2 and 1 more: not on the ladder"
+    assert f"not known    {told}" in lines
+    assert not any("nothing above info" in line for line in lines)
+    assert "numpy 1 -> 2" not in explain_lines(("a", "b"), predict({"trl": "1.1"}, {"trl": "1.2"}, LADDER))
+
+
 def test_odd_versions_explain_nothing() -> None:
     assert predict({"trl": "weird"}, {"trl": "1.3"}, LADDER).rungs == 0
-    assert predict({}, {"trl": "1.3"}, LADDER).rungs == 0
+    found = predict({}, {"trl": "1.3"}, LADDER)
+    assert (found.rungs, found.beyond) == (0, {"trl": "without a version on both sides"})
     assert predict({"trl": "1.1"}, {"trl": "1.3"}, ()).moved == {}

@@ -88,6 +88,13 @@ def test_what_the_ledger_tells_is_not_told_twice() -> None:
     assert (problem.id, problem.severity) == ("dpo-resume-loses-adapter", "wrong")
 
 
+def test_a_silent_fault_of_the_ledger_does_not_hide_a_crash_of_the_same_stage() -> None:
+    issues = [issue for issue in ledger.shipped().issues if issue.id == "dpo-resume-loses-adapter"]
+    broken = rung(5, "trl", "1.6", "1.7", **{"align-resume": ("passed", FAILED)})
+    found = problems({"trl": "1.7", "transformers": "5.0"}, issues, (broken,))
+    assert [problem.id for problem in found] == ["trl-1.7", "dpo-resume-loses-adapter"]
+
+
 @pytest.mark.parametrize("cell", table.load(ROOT / "constraints").cells, ids=lambda cell: cell.name)
 def test_the_known_cells_of_the_matrix_are_told_and_no_green_one(cell: table.Cell) -> None:
     packages = lock.read_versions(ROOT / "constraints" / f"{cell.name}.txt")
