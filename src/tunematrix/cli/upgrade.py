@@ -16,7 +16,7 @@ from tunematrix.base.files import write_atomic
 from tunematrix.cli.questions import BASELINE, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
-from tunematrix.questions import candidate, upgrade
+from tunematrix.questions import attribute, candidate, upgrade
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
@@ -43,6 +43,9 @@ LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
     "--accept", metavar="ID", multiple=True, help="Accept this finding, with --reason, in accepted.toml."
 )
 @click.option("--reason", metavar="TEXT", help="Why the finding of --accept is fine for you.")
+@click.option(
+    "--attribute", is_flag=True, help="Find what nobody explained, with further runs: package, then release."
+)
 @click.option("--details", is_flag=True, help="Print every finding in full, not one screen.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
 @JSON
@@ -81,6 +84,8 @@ def upgrade_command(
         if not requests:
             raise UsageError(f"--against {against}: this cell pins nothing that can be requested")
     answer = upgrader.evaluate(requests)
+    if options["attribute"]:
+        answer = attribute.attribute(upgrader, answer)
     if options["accept"]:
         answer = _accept(answer, upgrader, options["accept"], options["reason"])
     _print_answer(answer, options["markdown"], as_json=options["as_json"], everything=options["details"])

@@ -20,7 +20,6 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock, releases
-from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate, search
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.search import Search, SearchResult
@@ -214,7 +213,9 @@ def _culprits(
         if version is None or reference is None:
             continue
         packages = {**last_good.packages, name: version}
-        updated = _candidate_with(trials.base, f"{result.last_good}-{name}-{version}", packages, trials.store)
+        updated = candidate.exactly(
+            trials.base, f"{result.last_good}-{name}-{version}", packages, trials.store
+        )
         record = candidate.run(updated, trials.options, trials.store)
         if matches(trials.question, record, reference) is False:
             culprits.append(name)
@@ -261,18 +262,7 @@ def _candidate_on(base: Baseline, date: str, store: Store) -> Candidate:
         )
     cell = dataclasses.replace(base.cell, as_of=datetime.date.fromisoformat(date))
     today = datetime.datetime.now(datetime.UTC).date()
-    return _candidate_with(base, date, lock.versions(lock.resolve(cell, today)), store)
-
-
-def _candidate_with(base: Baseline, name: str, packages: Mapping[str, str], store: Store) -> Candidate:
-    """A candidate with exactly these packages; dates with equal packages share one candidate."""
-    text = "".join(f"{package}=={version}\n" for package, version in packages.items())
-    digest = lock.digest(text)
-    cell = Cell(name=f"{base.cell.name}-{digest}", why=f"{base.cell.name}, {name}")
-    matrix = Matrix(folder=candidate.candidate_store(store).root, cells=(cell,), python=base.cell.python)
-    if not matrix.lock_path(cell).is_file():
-        write_atomic(matrix.lock_path(cell), f"# {base.cell.name}, {name}.\n{text}")
-    return Candidate(cell=cell, matrix=matrix, requests=(name,), packages=packages, moved={})
+    return candidate.exactly(base, date, lock.versions(lock.resolve(cell, today)), store)
 
 
 class _SavedVerdicts:

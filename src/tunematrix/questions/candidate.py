@@ -138,6 +138,17 @@ def describe(base: Baseline, requests: Sequence[str], text: str, store: Store) -
     return candidate, header + text
 
 
+def exactly(base: Baseline, name: str, packages: Mapping[str, str], store: Store) -> Candidate:
+    """A candidate with exactly these packages; those with equal packages are one candidate."""
+    text = "".join(f"{package}=={version}\n" for package, version in packages.items())
+    digest = lock.digest(text)
+    cell = Cell(name=f"{base.cell.name}-{digest}", why=f"{base.cell.name}, {name}")
+    matrix = Matrix(folder=candidate_store(store).root, cells=(cell,), python=base.cell.python)
+    if not matrix.lock_path(cell).is_file():
+        write_atomic(matrix.lock_path(cell), f"# {base.cell.name}, {name}.\n{text}")
+    return Candidate(cell=cell, matrix=matrix, requests=(name,), packages=packages, moved={})
+
+
 def _kept_torch(base: Baseline) -> list[Requirement]:
     """The baseline's torch, in whatever build."""
     version = base.packages.get("torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from tunematrix.verdict import diff
 from tunematrix.verdict.answer import BEST_FIRST, BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.edits import describe_edit
+from tunematrix.verdict.findings import SEVERITIES
+from tunematrix.verdict.prediction import Prediction, predict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,7 @@ class Answer:
     advice: tuple[str, ...] = ()
     reason: str = ""
     details: Path | None = None
+    prediction: Prediction | None = None
 
     @property
     def answer(self) -> str:
@@ -92,6 +96,9 @@ class Upgrader:
                 baseline=self.base.cell.name, requests=requested, judgement=unknown, reason=str(error)
             )
         check_moved(candidate, self.base)
+        prediction = predict(self.base.packages, candidate.packages, self.knowledge.rungs)
+        if with_fix:
+            self.progress(describe_prediction(prediction))
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
         judgement = judge(before, after, self.knowledge)
@@ -107,6 +114,7 @@ class Upgrader:
             nearest=self._nearest(candidate, before) if broken else None,
             advice=tuple(advise(self.base, candidate)),
             reason=after.error.one_line if after.error else "",
+            prediction=prediction,
             details=candidates.candidate_store(self.store).cell_folder(candidate.cell.name) / "changes.md",
         )
 
@@ -161,6 +169,18 @@ class Upgrader:
                 answer = judge(before, record, self.knowledge).answer
                 best = (version, answer) if answer not in (BREAKS, CANNOT_TELL) else best
         return (f"{package} {best[0]}", best[1]) if best else None
+
+
+def describe_prediction(prediction: Prediction) -> str:
+    """What the ladder lets expect, in a line, before anything runs."""
+    counts = Counter(each.severity for each in prediction.found)
+    if not prediction.rungs:
+        return "expected: nothing is known of these releases"
+    told = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES if counts[severity])
+    if not told:
+        return "expected: nothing; the ladder saw these releases change nothing above info"
+    first = prediction.found[0]
+    return f"expected: {told}, such as {first.rung.package} {first.rung.after}: {first.title}"
 
 
 def _how(record: Record) -> str:

@@ -9,12 +9,16 @@ from typing import Any, Final
 
 from tunematrix.base.record import Record
 from tunematrix.locks.lock import WORKFLOW_PACKAGES
+from tunematrix.locks.rungs import PACKAGES
 from tunematrix.questions.upgrade import Answer, Plan
 from tunematrix.report import difference, screen
 from tunematrix.report.escape import plain_text
+from tunematrix.report.prediction import explain_json
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS
+from tunematrix.verdict.prediction import Prediction
+from tunematrix.verdict.scoring import score
 
 NAMED: Final = 6  # packages named in one line
 
@@ -51,6 +55,8 @@ def _tail(answer: Answer) -> Iterator[str]:
         yield from wrapped("also bump", line, lines=2)
     yield from wrapped("also moves", _moved(answer, NAMED) or "nothing else", lines=2)
     yield from wrapped("unchanged", screen.passed_line(answer.before, judgement), lines=2)
+    if answer.prediction and answer.prediction.rungs:
+        yield from wrapped("foreseen", _foreseen(answer, answer.prediction), lines=2)
     if info := screen.info_line(judgement):
         yield row("info", info)
     if "workload" not in answer.before.options:
@@ -60,6 +66,23 @@ def _tail(answer: Answer) -> Iterator[str]:
     yield from _next(answer)
     if answer.details:
         yield command("details", str(answer.details))
+
+
+def _foreseen(answer: Answer, prediction: Prediction) -> str:
+    """How the prediction of the ladder held; what it did not foresee is the news."""
+    held = score(prediction, answer.judgement.findings)
+    parts = [f"{len(held.foreseen)} of {held.found} findings"] if held.found else ["that nothing changes"]
+    if held.surprises:
+        parts.append(f"not: {held.surprises[0].title}{_more(held.surprises)}")
+    if held.missed:
+        first = held.missed[0]
+        release = f"{first.rung.package} {first.rung.after}"
+        parts.append(f"expected in vain: {first.title} ({release}){_more(held.missed)}")
+    return "; ".join(parts)
+
+
+def _more(items: Sequence[object]) -> str:
+    return f" and {len(items) - 1} more" if len(items) > 1 else ""
 
 
 def _fix(answer: Answer) -> Iterator[str]:
@@ -90,7 +113,16 @@ def _next(answer: Answer) -> Iterator[str]:
         yield command("next", f'accept what you want: --accept {left[0].id} --reason "..."')
     unexplained = (one for one in answer.judgement.findings if one.action.startswith("unexplained"))
     if first := next(unexplained, None):
-        yield command("unexplained", first.action.partition(": ")[2])
+        yield command("unexplained", _attribute(answer) or first.action.partition(": ")[2])
+
+
+def _attribute(answer: Answer) -> str:
+    """The command that finds the package, where several of the ladder's moved."""
+    moved = answer.candidate.moved if answer.candidate else {}
+    if sum(name in PACKAGES for name in moved) < 2:
+        return ""
+    requests = " ".join(shlex.quote(text) for text in answer.requests)
+    return f"tunematrix upgrade {requests}{_options(answer)} --attribute"
 
 
 def _search(answer: Answer) -> str:
@@ -176,6 +208,7 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         "edits": answer.edits,
         "advice": list(answer.advice),
         "fix": {"requests": list(fix.requests), "answer": fix.judgement.answer} if fix else None,
+        "prediction": explain_json(answer.prediction) if answer.prediction else None,
         "nearest": list(answer.nearest) if answer.nearest else None,
         "reason": answer.reason,
     }

@@ -28,6 +28,7 @@ from tunematrix.run.options import Options
 from tunematrix.verdict import answer as words
 from tunematrix.verdict import ledger
 from tunematrix.verdict.answer import Judgement, Knowledge, judge
+from tunematrix.verdict.releases import Rung
 
 
 @pytest.fixture(name="base")
@@ -352,3 +353,47 @@ def test_the_baseline_runs_once_for_all_requests(
         upgrader.evaluate([request])
 
     assert len(baselines) == 1
+
+
+def test_the_ladder_says_what_to_expect_and_the_run_what_of_it_came(runs: Callable[..., Upgrader]) -> None:
+    loss, other = "tiny-llama.sft.text.training_loss", "tiny-llama.dpo.text.training_loss"
+
+    def rung(after: str, before: str, field: str, severity: str) -> Rung:
+        finding = {"id": "f", "severity": severity, "title": f"{field} moves", "fields": [field]}
+        return Rung(
+            day="2026-01-01",
+            package="trl",
+            before=before,
+            after=after,
+            changes={field: (1, 2)},
+            findings=(finding,),
+        )
+
+    ladder = (rung("1.5", "1.0", loss, "training"), rung("2.0", "1.5", "gone", "broken"))
+    said: list[str] = []
+    before, after = (replace(GOOD, fingerprint={loss: value, other: value}) for value in (2.0, 3.0))
+    upgrader = runs(before, {"trl==2.0": after}, replace(NOTHING, rungs=ladder))
+    answer = replace(upgrader, progress=said.append).evaluate(["trl==2.0"])
+    assert said[0] == "expected: 1 broken, 1 training, such as trl 2.0: gone moves"
+    row = " ".join("\n".join(report.upgrade_lines(answer)).split("foreseen")[1].split())
+    assert row.startswith("1 of 2 findings; not: DPO")
+    assert "expected in vain: gone moves (trl 2.0)" in row
+    assert [each["release"] for each in report.upgrade_json(answer)["prediction"]["found"]] == ["2.0", "1.5"]
+
+
+@pytest.mark.parametrize(
+    ("rungs", "words_"),
+    [
+        ((), "nothing is known"),
+        ((Rung(day="d", package="trl", before="1.0", after="2.0"),), "change nothing"),
+    ],
+)
+def test_nothing_known_is_not_nothing_to_expect(
+    runs: Callable[..., Upgrader], rungs: tuple[Rung, ...], words_: str
+) -> None:
+    said: list[str] = []
+    upgrader = runs(GOOD, {"trl==2.0": GOOD}, replace(NOTHING, rungs=rungs))
+    answer = replace(upgrader, progress=said.append).evaluate(["trl==2.0"])
+    assert words_ in said[0]
+    lines = "\n".join(report.upgrade_lines(answer))
+    assert ("foreseen     that nothing changes" in lines) == bool(rungs)
