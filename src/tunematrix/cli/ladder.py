@@ -46,6 +46,11 @@ OVERLAP = datetime.timedelta(days=14)
     help="Run nothing; add the data files in this folder, which another machine wrote.",
 )
 @click.option("--score", "only_score", is_flag=True, help="Tell how well 'explain' foresees the cells.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write only what was climbed, to this folder, for --merge.",
+)
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="The folder of the data files.")
 @click.option("--changelog", type=click.Path(path_type=Path), default=CHANGELOG, help="The file to write.")
 @click.option("--news", type=click.Path(path_type=Path), help="Also write what is new, a paragraph.")
@@ -63,7 +68,8 @@ def ladder_command(**options: Any) -> int:
         print_lines(screens.score_lines(score.scored_pairs(store, _read(options["data"]))))
         return 0
     if options["merge"]:
-        return _keep(_read(options["merge"]), options)
+        folders = sorted({path.parent for path in options["merge"].rglob("*.jsonl")})
+        return _keep([rung for folder in folders for rung in _read(folder)], options)
     store, progress = Store(model=options["model"]), progress_printer(quiet=False)
     # The environments of the jobs and the data files belong to one climb at a time.
     with Store(store.root / ladder.FOLDER, store.model).locked("climb"):
@@ -86,7 +92,12 @@ def ladder_command(**options: Any) -> int:
             records.append(record)
             reused = "reused" if record.reused else f"{record.seconds:.0f} s"
             progress(f"{len(records)}  {rung.name}: {record.outcome}, {reused}")
-        return _keep(list(ladder.changes(rungs, records, progress)), options)
+        found = list(ladder.changes(rungs, records, progress))
+        if options["output"]:
+            options["output"].mkdir(parents=True, exist_ok=True)
+            releases.write(options["output"], found)
+            return 0
+        return _keep(found, options)
 
 
 def _keep(found: Sequence[releases.Rung], options: Mapping[str, Any]) -> int:

@@ -146,7 +146,9 @@ def test_what_another_machine_climbed_is_added_and_told(climb: Climb, tmp_path: 
     title = {"id": "a", "severity": "broken", "title": "DPO raises `Error`", "fields": ["align"]}
     theirs = releases.Rung(day="2026-01-03", package="trl", before="1.1", after="1.2", findings=(title,))
     quiet = releases.Rung(day="2026-01-04", package="trl", before="1.2", after="1.3")
-    releases.write(tmp_path / "theirs", [theirs, quiet])
+    for name, rung in (("one", theirs), ("two", quiet)):
+        (tmp_path / "theirs" / name).mkdir(parents=True)
+        releases.write(tmp_path / "theirs" / name, [rung])
     news = tmp_path / "news.md"
     options = ("--merge", str(tmp_path / "theirs"), "--news", str(news))
     assert climb(options=options).return_value == 0
@@ -193,3 +195,12 @@ def test_predictions_are_scored_over_recorded_cells(
     counts = {line.split("  ")[0]: line.split()[3:] for line in lines[1:4]}
     assert counts["trl-1.0 -> trl-1.6"] == ["1", "1", "1", "1"]
     assert lines[-1] == "3 pairs count: 50% of the predictions held, 67% of the findings were foreseen"
+
+
+def test_a_job_writes_only_what_it_climbed(climb: Climb, tmp_path: Path) -> None:
+    known = releases.Rung(day="2025-12-01", package="trl", before="0.8", after="0.9")
+    releases.write(tmp_path / "data", [known])
+    steps = [("1.0", climbed(2.0, "1.0")), ("1.1", climbed(3.0, "1.1"))]
+    climb(*steps, options=("--since", "2026-01-01", "--output", str(tmp_path / "out")))
+    assert [rung.after for rung in releases.read(tmp_path / "out")] == ["1.1"]
+    assert [rung.after for rung in releases.read(tmp_path / "data")] == ["0.9"]
