@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import jsonschema
 
 from tunematrix.shared.reading import MAX_BITS
-from tunematrix.shared.stages import is_infrastructure
+from tunematrix.shared.stages import STAGES, is_infrastructure
 
 SCHEMA: Final = 1
 # A cell's outcome is the first of these that a stage or probe has.
@@ -124,6 +124,11 @@ class Record:
         results = (result.machine_error for result in (*self.stages, *self.probes))
         return next(filter(None, (_machine_error(self.error), *results)), None)
 
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The stages of its work: those of the workflow, or of a team's own scripts."""
+        return tuple(self.options.get("stages", "").split()) or STAGES
+
     def stage(self, name: str) -> Result:
         """The result of stage ``name``; ``not_run`` if the record has none."""
         matches = (stage for stage in self.stages if stage.name == name)
@@ -133,6 +138,12 @@ class Record:
         """The error of a stage or a probe, which may also be called ``probe:NAME``."""
         errors = {part.name: part.error for part in (*self.stages, *self.probes)}
         return errors.get(name.removeprefix("probe:"))
+
+
+def stage_names(*records: Record | None) -> tuple[str, ...]:
+    """The stages of records that are compared: those of a team's scripts if one of them has them."""
+    own = (record.stage_names for record in records if record and record.options.get("stages"))
+    return next(own, STAGES)
 
 
 def _machine_error(error: Failure | None) -> Failure | None:

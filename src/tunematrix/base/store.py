@@ -25,6 +25,7 @@ from tunematrix.shared import reading
 from tunematrix.shared.secrets import mask_all
 from tunematrix.shared.stages import DEFAULT_MODEL
 
+STATE: Final = ".tunematrix"
 CANDIDATES: Final = "candidates"  # in the results folder: the locks and results of candidates
 ENVIRONMENTS: Final = ".venvs"
 # Files beside the records of cells; no cell may have such a name.
@@ -34,8 +35,13 @@ RESERVED_NAME: Final = re.compile(rf"{CANDIDATES}|.*\.(json|md|html|txt|lock)", 
 
 
 def results_folder() -> Path:
-    """``TUNEMATRIX_RESULTS``, by default ``results`` in the current folder."""
-    return Path(os.environ.get("TUNEMATRIX_RESULTS") or "results")
+    """``TUNEMATRIX_RESULTS``; by default ``results`` where there are cells, else ``.tunematrix``.
+
+    A repository without cells may have results of its own in a folder of that name.
+    """
+    cells = Path("constraints")
+    own = os.environ.get("TUNEMATRIX_CONSTRAINTS") or any(cells.glob("*.txt")) or any(cells.glob("*.toml"))
+    return Path(os.environ.get("TUNEMATRIX_RESULTS") or ("results" if own else STATE))
 
 
 def folder_name(model: str) -> str:

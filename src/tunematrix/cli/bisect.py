@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tunematrix.base.errors import UsageError
-from tunematrix.cli.questions import JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.questions import COMMAND, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.questions import bisect, candidate
 from tunematrix.report import answers
@@ -33,6 +33,7 @@ from tunematrix.shared.suggest import did_you_mean
 @click.option("--find-fix", is_flag=True, help="Find the first version that works: pass BAD before GOOD.")
 @MODEL
 @WORKLOAD
+@COMMAND
 @JSON
 def bisect_command(
     arguments: tuple[str, ...],
@@ -42,8 +43,9 @@ def bisect_command(
     stage: str | None,
     metric: str | None,
     find_fix: bool,
-    model: str,
+    model: str | None,
     workload: Path | None,
+    command: str | None,
     as_json: bool,
 ) -> int:
     """Find the first bad version of PACKAGE.
@@ -55,21 +57,18 @@ def bisect_command(
         raise UsageError("bisect needs PACKAGE GOOD BAD, or --by-date GOOD_DATE BAD_DATE")
     package, first, last = (bisect.BY_DATE, *arguments) if by_date else arguments
     question = bisect.Question(
-        package=package, first=first, last=last, stage=_check_stage(stage), metric=metric, find_fix=find_fix
+        package=package, first=first, last=last, stage=stage, metric=metric, find_fix=find_fix
     )
-    store = open_store(model)
+    options = Options.of(model=model, workload=workload, command=command)
+    names = (*options.scripts.names,) if options.scripts else STAGES
+    if stage and stage not in names:
+        raise UsageError(f"--stage: no stage '{stage}'{did_you_mean(stage, names)}")
+    store = open_store(options.model)
     base = candidate.load_baseline(baseline, store)
     progress = progress_printer(quiet=as_json)
-    answer = bisect.find_first(base, question, Options(model=model, workload=workload), store, progress)
+    answer = bisect.find_first(base, question, options, store, progress)
     if as_json:
         click.echo(json.dumps(answers.bisect_json(answer), indent=1, ensure_ascii=False))
     else:
         print_lines(answers.bisect_lines(answer))
     return 0
-
-
-def _check_stage(stage: str | None) -> str | None:
-    """Return ``stage`` if it exists; raises ``UsageError`` with the closest stage."""
-    if stage and stage not in STAGES:
-        raise UsageError(f"--stage: no stage '{stage}'{did_you_mean(stage, STAGES)}")
-    return stage

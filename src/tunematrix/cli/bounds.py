@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.questions import bounds, candidate
 from tunematrix.report import answers
@@ -24,25 +24,28 @@ from tunematrix.shared.output import print_lines
 )
 @MODEL
 @WORKLOAD
+@COMMAND
 @JSON
 def bounds_command(
     packages: tuple[str, ...],
     *,
     baseline: str | None,
     no_drift: bool,
-    model: str,
+    model: str | None,
     workload: Path | None,
+    command: str | None,
     as_json: bool,
 ) -> int:
     """Find the version range of each PACKAGE that works.
 
     In it every stage passes that passes in the baseline.
     """
-    store = open_store(model)
+    options = Options.of(model=model, workload=workload, command=command)
+    store = open_store(options.model)
     base = candidate.load_baseline(baseline, store)
     prober = bounds.Prober(
         base=base,
-        options=Options(model=model, workload=workload),
+        options=options,
         store=store,
         progress=progress_printer(quiet=as_json),
         allow_drift=not no_drift,

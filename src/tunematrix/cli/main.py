@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from tunematrix import __version__
-from tunematrix.cli import bisect, bounds, ci, compare, explain, ladder, lock, run, upgrade
+from tunematrix.cli import bisect, bounds, ci, compare, explain, ladder, lock, run, scan, upgrade
 from tunematrix.cli.errors import handle_errors
 from tunematrix.shared.output import clean_output
 
@@ -34,6 +34,7 @@ for command in (
     explain.check_command,
     explain.explain_command,
     ladder.ladder_command,
+    scan.scan_command,
     ci.jobs,
     ci.merge,
     run.finish,

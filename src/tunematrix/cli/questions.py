@@ -10,7 +10,8 @@ import click
 from tunematrix.shared.stages import DEFAULT_MODEL
 
 MODEL = click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, help="A short name, or a Hub repository id."
+    "--model",
+    help=f"A short name, or a Hub repository id. Default: {DEFAULT_MODEL}, or that of workload.toml.",
 )
 BASELINE = click.option(
     "--baseline",
@@ -20,7 +21,10 @@ BASELINE = click.option(
 WORKLOAD = click.option(
     "--workload",
     type=click.Path(path_type=Path),
-    help="Folder with your own configurations, data and tests.",
+    help="Your own work: a workload.toml, or a folder with one or with configurations, data and tests.",
+)
+COMMAND = click.option(
+    "--run", "command", metavar="COMMAND", help="Your own work in one line, such as 'python train.py'."
 )
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON; docs/upgrade.md describes the format."

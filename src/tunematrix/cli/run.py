@@ -11,6 +11,7 @@ import click
 
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store, stores
+from tunematrix.cli import questions
 from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import lock as locks
 from tunematrix.locks import table
@@ -20,7 +21,7 @@ from tunematrix.report.rows import Row, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
-from tunematrix.shared.stages import DEFAULT_MODEL, DEPTHS, FULL
+from tunematrix.shared.stages import DEPTHS, FULL
 from tunematrix.verdict import ledger
 
 PATH = click.Path(path_type=Path)
@@ -29,15 +30,14 @@ PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("name", metavar="CELL")
 @click.option("--venv", type=PATH, help="Environment to use. Default: one in the results folder.")
-@click.option(
-    "--model", default=DEFAULT_MODEL, show_default=True, help="A short name, or a Hub repository id."
-)
+@questions.MODEL
 @click.option("--rerun", is_flag=True, help="Run even if nothing has changed since the last record.")
 @click.option("--keep", is_flag=True, help="Keep the work folder even if every stage passes.")
 @click.option(
     "-k", "select", metavar="EXPR", help="Run only the tests that match; leave the record as it is."
 )
-@click.option("--workload", type=PATH, help="Folder with your own finetune.yaml, align.yaml, data and tests.")
+@questions.WORKLOAD
+@questions.COMMAND
 @click.option(
     "--depth",
     type=click.Choice(DEPTHS),
@@ -47,7 +47,7 @@ PATH = click.Path(path_type=Path)
 )
 def run(name: str, **arguments: Any) -> int:
     """Run one cell and update the summary."""
-    matrix, options = table.load(), Options(**arguments)
+    matrix, options = table.load(), Options.of(**arguments)
     options.check()
     cell = matrix.cell(name)
     store = open_store(options.model)

@@ -13,12 +13,14 @@ import click
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
-from tunematrix.cli.questions import BASELINE, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
+from tunematrix.code import uses
 from tunematrix.locks import table
 from tunematrix.questions import attribute, candidate, upgrade
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
+from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 from tunematrix.verdict import accepted
 from tunematrix.verdict.answer import Knowledge, judge
@@ -35,14 +37,21 @@ LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
     is_flag=True,
     help="Check each outdated package alone, then all together, and find an order that works.",
 )
-@click.option("--against", metavar="CELL", help="Request the core pins of another cell, such as latest.")
+@click.option("--against", metavar="CELL|FILE", help="The core pins of another cell, or all pins of a file.")
 @MODEL
 @WORKLOAD
+@COMMAND
+@click.option(
+    "--code",
+    type=click.Path(path_type=Path),
+    help="Your Python files: only what they use is told. Default: those beside workload.toml.",
+)
 @click.option("--rerun", is_flag=True, help="Run both sides again, also if nothing changed.")
 @click.option(
     "--accept", metavar="ID", multiple=True, help="Accept this finding, with --reason, in accepted.toml."
 )
 @click.option("--reason", metavar="TEXT", help="Why the finding of --accept is fine for you.")
+@click.option("--fix", is_flag=True, help="Make the mechanical edits in your files, and run them.")
 @click.option(
     "--attribute", is_flag=True, help="Find what nobody explained, with further runs: package, then release."
 )
@@ -68,22 +77,30 @@ def upgrade_command(
     if bool(options["accept"]) != bool(options["reason"]):
         raise UsageError("--accept ID and --reason TEXT go together")
     check_writable(options["markdown"])
-    store = open_store(options["model"])
-    run_options = Options(model=options["model"], workload=options["workload"], rerun=options["rerun"])
+    run_options = Options.of(**{name: options[name] for name in ("model", "workload", "command", "rerun")})
+    store, progress = open_store(run_options.model), progress_printer(quiet=options["as_json"])
+    knowledge = Knowledge.load(table.constraints_folder())
+    code = options["code"] or (run_options.scripts.folder if run_options.scripts else None)
     upgrader = upgrade.Upgrader(
-        base=candidate.load_baseline(baseline, store),
+        knowledge=dataclasses.replace(knowledge, code=uses.read(code) if code else None),
+        base=candidate.load_baseline(baseline, store, progress),
         options=run_options,
         store=store,
-        progress=progress_printer(quiet=options["as_json"]),
+        progress=progress,
     )
     if all_outdated:
         return _print_plan(upgrade.plan(upgrader), as_json=options["as_json"])
-    if against:
+    file = Path(against) if against and reading.is_file(against) else None
+    if against and not file:
         pins = table.load().cell(against).pins
         requests = tuple(f"{name}=={version}" for name, version in pins.items() if name != "torch")
         if not requests:
             raise UsageError(f"--against {against}: this cell pins nothing that can be requested")
-    answer = upgrader.evaluate(requests)
+    answer = upgrader.evaluate(requests or (f"the packages of {against}",), against=file)
+    if options["fix"]:
+        if code is None:
+            raise UsageError("--fix: name the folder of your Python files with --code")
+        answer = upgrader.fix(answer, code)
     if options["attribute"]:
         answer = attribute.attribute(upgrader, answer)
     if options["accept"]:
@@ -106,7 +123,8 @@ def _accept(
     for name in names:
         entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
         click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
-    judgement = judge(answer.before, answer.after, Knowledge.load(folder))
+    knowledge = dataclasses.replace(Knowledge.load(folder), code=upgrader.knowledge.code)
+    judgement = judge(answer.before, answer.after, knowledge)
     return dataclasses.replace(answer, judgement=judgement)
 
 

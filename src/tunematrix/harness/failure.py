@@ -14,6 +14,8 @@ from tunematrix.shared.secrets import mask
 # Frames of these packages show where an upgrade broke something; torch's frames lie too deep to help.
 STACK: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface_hub", "tokenizers")
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")  # torch prints some messages in bold
+# The folders of a team's own scripts, whose lines say most; paths in them are shown relative to them.
+own_folders: list[Path] = []
 PACKAGE: Final = Path(tunematrix.__file__).parent
 
 
@@ -24,7 +26,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
         "type": type(cause).__name__,
         "message": mask(ANSI.sub("", str(cause)).strip() or "no message"),
         "where": location(cause) or location(error),
-        "traceback": mask("".join(traceback.format_exception(error))),
+        "traceback": mask(_relative("".join(traceback.format_exception(error)))),
     }
 
 
@@ -36,7 +38,10 @@ def deepest_cause(error: BaseException) -> BaseException:
 
 
 def location(error: BaseException) -> str:
-    """The innermost frame in the stack, else the innermost in the pipeline, else the innermost of all."""
+    """The innermost frame in a team's own code, else in the stack, else in the pipeline, else of all."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if any((folder / frame.filename).is_relative_to(folder) for folder in own_folders):
+            return f"{_relative(frame.filename)}:{frame.lineno}"
     frames = [
         (short_path(Path(frame.filename)), frame.lineno)
         for frame in traceback.extract_tb(error.__traceback__)
@@ -46,6 +51,12 @@ def location(error: BaseException) -> str:
             if path.split("/")[0] in packages:
                 return f"{path}:{line}"
     return f"{frames[-1][0]}:{frames[-1][1]}" if frames else ""
+
+
+def _relative(text: str) -> str:
+    for folder in own_folders:
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 def short_path(path: Path) -> str:

@@ -30,10 +30,10 @@ def time_limit() -> float:
     return float(os.environ.get("TUNEMATRIX_STAGE_SECONDS", "100"))
 
 
-def run_stage(name: str, work: Callable[[Trace], None]) -> WorkResult:
+def run_stage(name: str, work: Callable[[Trace], None], limit: float | None = None) -> WorkResult:
     """Run ``work`` as the stage ``name`` in a child process; errors of ``work`` are in the result."""
     notify("start", name)
-    return report_end(name, run_isolated(work, time_limit()))
+    return report_end(name, run_isolated(work, limit or time_limit()))
 
 
 def not_run(name: str, reason: str, *, reported: bool) -> WorkResult:

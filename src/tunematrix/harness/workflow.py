@@ -211,14 +211,20 @@ class Workflow:
         return work
 
     def run(
-        self, name: str, work: Callable[[Trace], None], *, after: Sequence[str] = (), reported: bool = True
+        self,
+        name: str,
+        work: Callable[[Trace], None],
+        *,
+        after: Sequence[str] = (),
+        reported: bool = True,
+        limit: float | None = None,
     ) -> WorkResult:
         """Run ``work`` in a child if all of ``after`` passed; as a stage if ``reported``."""
         not_passed = [earlier for earlier in after if self.results[earlier].outcome != "passed"]
         if not_passed:
             result = not_run(name, f"{not_passed[0]} did not pass", reported=reported)
         else:
-            result = run_stage(name, work) if reported else run_isolated(work, time_limit())
+            result = run_stage(name, work, limit) if reported else run_isolated(work, time_limit())
         self.results[name] = result
         return result
 

@@ -125,6 +125,11 @@ def constraints_folder() -> Path:
         return reading.expand_path(os.environ.get("TUNEMATRIX_CONSTRAINTS") or "constraints")
 
 
+def has_cells(folder: Path) -> bool:
+    """Whether the folder defines cells: by a ``matrix.toml``, or by locks alone."""
+    return (folder / FILE).is_file() or any(folder.glob("*.txt"))
+
+
 def load(folder: Path | None = None) -> Matrix:
     """Read ``matrix.toml`` in ``folder``; without that file, every lock in ``folder`` is a cell.
 

@@ -110,6 +110,11 @@ def compile_over(
         return output.read_text()
 
 
+def freeze(venv: Path) -> str:
+    """What is installed in an environment, one ``name==version`` a line; raises ``InfrastructureError``."""
+    return checked(run("pip", "freeze", "--python", str(venv)), InfrastructureError).stdout
+
+
 def checked(
     completed: subprocess.CompletedProcess[str], error_class: type[TunematrixError]
 ) -> subprocess.CompletedProcess[str]:

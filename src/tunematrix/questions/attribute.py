@@ -15,7 +15,6 @@ from tunematrix.questions import bisect, candidate
 from tunematrix.questions.bisect import Question
 from tunematrix.questions.candidate import Baseline, Candidate
 from tunematrix.questions.upgrade import Answer, Upgrader
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff
 from tunematrix.verdict.findings import Cause, Finding
 from tunematrix.verdict.sentences import UNEXPLAINED
@@ -157,8 +156,9 @@ def _with_release(finding: Finding, swaps: Swaps, group: int, package: str) -> F
     upgrader = swaps.upgrader
     old, new = swaps.candidate.moved[package]
     action = f"comes with {package} {old} -> {new}"
-    stage = next((name for name in finding.fields if name in STAGES), None)
-    metric = next((name for name in finding.fields if name in swaps.record(frozenset()).fingerprint), None)
+    before = swaps.record(frozenset())
+    stage = next((name for name in finding.fields if name in before.stage_names), None)
+    metric = next((name for name in finding.fields if name in before.fingerprint), None)
     if old is None or new is None or not (stage or metric):
         return dataclasses.replace(finding, action=action)
     below = candidate.exactly(

@@ -25,7 +25,6 @@ from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.search import Search, SearchResult
 from tunematrix.run import keys, workload
 from tunematrix.run.options import Options
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff, ledger
 from tunematrix.verdict.outcomes import same_metric
 
@@ -125,7 +124,7 @@ def matches(question: Question, record: Record, reference: Record) -> bool | Non
     stages = (
         [question.stage]
         if question.stage
-        else [name for name in STAGES if reference.stage(name).outcome == "passed"]
+        else [name for name in reference.stage_names if reference.stage(name).outcome == "passed"]
     )
     results = [record.stage(name) for name in stages]
     if any(result.failed for result in results):
@@ -274,7 +273,7 @@ class _SavedVerdicts:
             "packages": dict(base.packages),
             "model": options.model,
             "sources": [keys.hash_tree(folder) for folder in keys.source_folders()],
-            "workload": workload.digest(options.workload) if options.workload else "",
+            "workload": workload.digest_of(options),
         }
         key = lock.digest(json.dumps(inputs, sort_keys=True))
         self.path: Path = candidate.candidate_store(store).root / f"bisect-{key}.state"

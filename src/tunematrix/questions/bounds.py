@@ -18,7 +18,6 @@ from tunematrix.locks.table import CORE
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions.candidate import Baseline, Progress
 from tunematrix.run.options import Options
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.answer import Knowledge, judge
 
 REFUSED: Final = "the resolver refuses it"
@@ -99,7 +98,7 @@ class Prober:
             raise InfrastructureError(f"{', '.join(requests)}: {error.one_line}; run the command again")
         if record.error:
             return _brief(record.error.one_line)
-        for name in STAGES:
+        for name in record.stage_names:
             stage = record.stage(name)
             if self.reference.stage(name).outcome == "passed" and stage.outcome != "passed":
                 return _brief(f"{name}: {stage.error.one_line if stage.error else stage.outcome}")
@@ -132,7 +131,7 @@ def find_bounds(base: Baseline, packages: Sequence[str], prober: Prober) -> Boun
         lowest=lowest,
         highest=highest,
         upstream=list(upstream_errors(base, ranges)),
-        untested=[name for name in STAGES if reference.stage(name).outcome != "passed"],
+        untested=[name for name in reference.stage_names if reference.stage(name).outcome != "passed"],
         workload=str(prober.options.workload or "the pipeline of tunematrix"),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +16,15 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
-from tunematrix.base.versions import parse_requirement
-from tunematrix.locks import imported, lock, table, uv
+from tunematrix.base.versions import exact_version, parse_requirement
+from tunematrix.locks import discover, imported, lock, table, uv
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
 from tunematrix.run import environment
 from tunematrix.run.options import Options
 from tunematrix.shared import reading
 from tunematrix.verdict import ledger
+from tunematrix.verdict.diff import moved_packages
 
 Progress = Callable[[str], None]  # receives progress, a line at a time
 
@@ -55,11 +58,17 @@ class Candidate:
     required_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def load_baseline(name: str | None, store: Store) -> Baseline:
+def load_baseline(name: str | None, store: Store, progress: Progress = lambda _: None) -> Baseline:
     """The baseline called ``name``: a cell, or any file that ``lock --from`` reads.
 
-    Without a name, the cell that ``matrix.toml`` sets as its baseline. Raises ``UsageError``.
+    Without a name, the cell that ``matrix.toml`` sets as its baseline, or where there are no cells, what the
+    repository pins; ``progress`` is told which. Raises ``UsageError``.
     """
+    if name is None and not table.has_cells(table.constraints_folder()):
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        path, what = discover.find(Path(), _candidates_folder(store), python)
+        progress(f"baseline: {what}")
+        return _baseline_from_file(path, store)
     if name and reading.is_file(name):
         return _baseline_from_file(Path(name), store)
     if name and (Path(name).suffix in (".txt", ".toml", ".lock", ".in") or "/" in name):
@@ -147,6 +156,32 @@ def exactly(base: Baseline, name: str, packages: Mapping[str, str], store: Store
     if not matrix.lock_path(cell).is_file():
         write_atomic(matrix.lock_path(cell), f"# {base.cell.name}, {name}.\n{text}")
     return Candidate(cell=cell, matrix=matrix, requests=(name,), packages=packages, moved={})
+
+
+def from_file(base: Baseline, path: Path, store: Store) -> Candidate:
+    """The candidate that has exactly what a file pins; raises ``UsageError``."""
+    imported_lock = imported.import_lock(path, base.cell.python)
+    return _with_moved(exactly(base, f"as in {path}", imported_lock.packages, store), base)
+
+
+def requested(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
+    """The baseline with the requested versions alone, whatever the bounds of other packages say."""
+    packages = dict(base.packages)
+    for text in requests:
+        requirement = _parse_request(text)
+        if (version := exact_version(requirement)) is None:
+            raise UsageError(f"{text!r}: without an index, a request names one release, such as trl==1.16.0")
+        packages[str(canonicalize_name(requirement.name))] = version
+    return _with_moved(exactly(base, ", ".join(requests), packages, store), base)
+
+
+def _with_moved(candidate: Candidate, base: Baseline) -> Candidate:
+    moved = {
+        name: pair
+        for name, pair in moved_packages(base.packages, candidate.packages).items()
+        if _public(pair[0]) != _public(pair[1])
+    }
+    return dataclasses.replace(candidate, moved=moved)
 
 
 def _kept_torch(base: Baseline) -> list[Requirement]:

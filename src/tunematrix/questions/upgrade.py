@@ -18,13 +18,15 @@ from tunematrix.base.errors import InfrastructureError, UnresolvableError, Usage
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
+from tunematrix.code import fix as fixes
+from tunematrix.code import uses
 from tunematrix.locks import releases, table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.run import artifacts
 from tunematrix.run.options import Options
-from tunematrix.verdict import diff
+from tunematrix.verdict import diff, usage
 from tunematrix.verdict.answer import BEST_FIRST, BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.edits import describe_edit
@@ -57,6 +59,7 @@ class Answer:
     reason: str = ""
     details: Path | None = None
     prediction: Prediction | None = None
+    fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
 
     @property
     def answer(self) -> str:
@@ -82,14 +85,21 @@ class Upgrader:
     knowledge: Knowledge = field(default_factory=lambda: Knowledge.load(table.constraints_folder()))
     baselines: list[Record] = field(default_factory=list)  # its record, once it has run
 
-    def evaluate(self, requests: Sequence[str], *, with_fix: bool = True) -> Answer:
+    def evaluate(
+        self, requests: Sequence[str], *, with_fix: bool = True, against: Path | None = None
+    ) -> Answer:
         """Run baseline and candidate, load the baseline's checkpoints in the candidate, and judge.
 
-        Raises ``UsageError`` for a request that asks for nothing new, and for a model that cannot be had.
+        The candidate has exactly what the file ``against`` pins, if there is one. Raises ``UsageError`` for a
+        request that asks for nothing new, and for a model that cannot be had.
         """
         requested = tuple(requests)
         try:
-            candidate = candidates.resolve(self.base, requested, self.store)
+            candidate = (
+                candidates.from_file(self.base, against, self.store)
+                if against
+                else candidates.resolve(self.base, requested, self.store)
+            )
         except UnresolvableError as error:
             unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=("the candidate",))
             return Answer(
@@ -102,7 +112,7 @@ class Upgrader:
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
         judgement = judge(before, after, self.knowledge)
-        broken = judgement.answer == BREAKS and with_fix
+        broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
             requests=requested,
@@ -138,6 +148,27 @@ class Upgrader:
         self.progress(_how(after))
         diff.check_comparable(before, after)
         return after
+
+    def fix(self, answer: Answer, folder: Path) -> Answer:
+        """Make the mechanical edits in the files of ``folder``, and run the candidate with them.
+
+        The baseline stays the one that ran the code as it was.
+        """
+        if not (answer.candidate and answer.before and answer.after):
+            return answer
+        surface = {
+            change.name: (change.before, change.after) for change in answer.diff.of_kind(*usage.SURFACE)
+        }
+        places = usage.places(uses.read(folder), surface)
+        made = dict(fixes.apply(folder, usage.edits(places)))
+        if not made:
+            return answer
+        self.progress(f"fixed {', '.join(made)}; running the candidate with them")
+        after = candidates.run(answer.candidate, self.options, self.store)
+        self.progress(_how(after))
+        knowledge = dataclasses.replace(self.knowledge, code=uses.read(folder))
+        judgement = judge(answer.before, after, knowledge)
+        return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:
         """Try the first fix of a known issue that the resolver can combine with the request."""

@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
+from tunematrix.base.record import stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
 from tunematrix.report.difference import finding_markdown
@@ -19,7 +20,6 @@ from tunematrix.report.escape import inline_code, link, plain_text, table_row
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.report.terminal import label
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.answer import SHORT, Judgement
 from tunematrix.verdict.ledger import Issue
 
@@ -85,11 +85,12 @@ def _known_issues(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    header = ["cell", *CORE, *STAGES, "compared with", "step"]
+    names = stage_names(*(row.record for row in rows))
+    header = ["cell", *CORE, *names, "compared with", "step"]
     yield table_row(header)
     yield f"|{'---|' * len(header)}"
     for row in rows:
-        labels = (label(outcome).plain for outcome in row.displayed_outcomes)
+        labels = (label(outcome).plain for outcome in row.displayed_outcomes(names))
         versions = (row.versions[name] for name in CORE)
         step = SHORT[row.judgement.answer] if row.compared_with and row.record else ""
         yield table_row(map(plain_text, (row.title, *versions, *labels, row.compared_with or "", step)))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import BROKEN, FAILED_OUTCOMES, UNTESTABLE, Failure, Record
+from tunematrix.base.record import BROKEN, FAILED_OUTCOMES, UNTESTABLE, Failure, Record, stage_names
 from tunematrix.base.store import Entry
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE, Cell, Matrix
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import diff
 from tunematrix.verdict.answer import SAFE, Judgement, Knowledge, judge
 from tunematrix.verdict.failures import kind_of
@@ -110,12 +109,14 @@ class Row:
         notes = [Reason(stages=(), error=note) for note in self.notes]
         return notes + (reasons(self.record, self.known_issues) if self.record else [])
 
-    @property
-    def displayed_outcomes(self) -> list[str]:
-        """A word for each stage: its outcome, ``known``, or the state of a cell that could not run."""
+    def displayed_outcomes(self, names: Sequence[str]) -> list[str]:
+        """A word for each stage of ``names``: its outcome, ``known``, or the state of the cell."""
         if self.outcome in UNTESTABLE:
-            return [self.state] * len(STAGES)
-        return ["known" if stage in self.known_issues else outcome for stage, outcome in self.stages.items()]
+            return [self.state] * len(names)
+        return ["known" if name in self.known_issues else self._outcome_of(name) for name in names]
+
+    def _outcome_of(self, name: str) -> str:
+        return self.record.stage(name).outcome if self.record else "unknown"
 
     @property
     def issue_ids(self) -> list[str]:
@@ -125,7 +126,7 @@ class Row:
     @property
     def stages(self) -> dict[str, str]:
         """The outcome of every stage; ``unknown`` for all of them without a record."""
-        return {name: self.record.stage(name).outcome if self.record else "unknown" for name in STAGES}
+        return {name: self._outcome_of(name) for name in stage_names(self.record)}
 
 
 def rows(matrix: Matrix, entries: Mapping[str, Entry], knowledge: Knowledge) -> list[Row]:

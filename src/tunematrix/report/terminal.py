@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -13,12 +13,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from tunematrix.base.record import stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
 from tunematrix.report.rows import Row
 from tunematrix.report.summary import Summary
 from tunematrix.shared.lines import one_line
-from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, CANNOT_TELL, SHORT
 from tunematrix.verdict.ledger import Issue
 
@@ -112,7 +112,8 @@ def _table(summary: Summary, *, wide: bool) -> Table:
     table.add_column("cell", overflow="fold", min_width=8)
     for name in CORE:
         table.add_column(HEADERS.get(name, name), no_wrap=True)
-    for name in STAGES:
+    names = stage_names(*(row.record for row in summary.rows))
+    for name in names:
         table.add_column(HEADERS.get(name, name), justify="center", no_wrap=True)
     if wide:
         table.add_column("step", no_wrap=True)
@@ -122,14 +123,14 @@ def _table(summary: Summary, *, wide: bool) -> Table:
         if len(groups) > 1:
             table.add_row(_text(neighbours.HEADINGS[members[0].group], "italic dim"))
         for row in members:
-            table.add_row(*_cells(row, wide=wide))
+            table.add_row(*_cells(row, names, wide=wide))
     return table
 
 
-def _cells(row: Row, *, wide: bool) -> Iterator[Text | str]:
+def _cells(row: Row, names: Sequence[str], *, wide: bool) -> Iterator[Text | str]:
     yield _text(row.title)
     yield from (_text(row.versions[name]) for name in CORE)
-    yield from (label(outcome) for outcome in row.displayed_outcomes)
+    yield from (label(outcome) for outcome in row.displayed_outcomes(names))
     if wide:
         yield _step(row)
         yield _time(row)

@@ -51,16 +51,26 @@ def _tail(answer: Answer) -> Iterator[str]:
     judgement = answer.judgement
     if answer.fix:
         yield from _fix(answer)
+    for file, changes in answer.fixed.items():
+        lines = [
+            line.strip()
+            for line in changes.splitlines()
+            if line[:1] in "+-" and line[:3] not in ("+++", "---")
+        ]
+        yield from wrapped("fixed", f"{file}: {'; '.join(lines)}", lines=2)
     for line in answer.advice:
         yield from wrapped("also bump", line, lines=2)
     yield from wrapped("also moves", _moved(answer, NAMED) or "nothing else", lines=2)
     yield from wrapped("unchanged", screen.passed_line(answer.before, judgement), lines=2)
-    if answer.prediction and answer.prediction.rungs:
+    # The ladder knows nothing of a team's own scripts.
+    if answer.prediction and answer.prediction.rungs and "stages" not in answer.before.options:
         yield from wrapped("foreseen", _foreseen(answer, answer.prediction), lines=2)
+    if noisy := _noisy(answer.before, answer.after):
+        yield from wrapped("noise", f"not equal when run twice, so compared with that: {noisy}", lines=2)
     if info := screen.info_line(judgement):
         yield row("info", info)
     if "workload" not in answer.before.options:
-        yield row("your code", "not run; --workload DIR runs your own configurations, data and tests")
+        yield row("your code", "not run; --run 'python train.py' or a workload.toml runs your own scripts")
     yield row("records", f"{_age('baseline', answer.before)}, {_age('candidate', answer.after)}")
     yield from (row("problem", problem) for problem in judgement.problems)
     yield from _next(answer)
@@ -83,6 +93,16 @@ def _foreseen(answer: Answer, prediction: Prediction) -> str:
 
 def _more(items: Sequence[object]) -> str:
     return f" and {len(items) - 1} more" if len(items) > 1 else ""
+
+
+def _noisy(before: Record, after: Record) -> str:
+    """The stages of a team's own scripts that are not bit-equal to themselves, with their numbers."""
+    found: dict[str, set[str]] = {}
+    for record in (before, after):
+        for name, noise in record.fingerprint.items():
+            if name.endswith(".noise"):
+                found.setdefault(name.removesuffix(".noise"), set()).update(noise)
+    return "; ".join(f"{stage} ({', '.join(sorted(names))})" for stage, names in found.items())
 
 
 def _fix(answer: Answer) -> Iterator[str]:
@@ -211,6 +231,7 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         "prediction": explain_json(answer.prediction) if answer.prediction else None,
         "nearest": list(answer.nearest) if answer.nearest else None,
         "reason": answer.reason,
+        "fixed": dict(answer.fixed),
     }
 
 

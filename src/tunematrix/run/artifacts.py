@@ -14,6 +14,8 @@ FOLDER: Final = "artifacts"
 KEY_FILE: Final = "key.txt"  # in the folder: the key of the record that the artifacts belong to
 # The tests whose folders hold the artifacts, by the pipeline command that they run.
 TEST_NAMES: Final = {"finetune": "test_real_checkpoint_resume", "align": "test_real_align_resume"}
+SCRIPTS: Final = "test_scripts"  # the test that runs a team's own scripts
+SCRIPTS_KEPT: Final = "kept"  # and the folder in its own that another cell loads
 KEPT_FOLDERS: Final = ("data", "checkpoints/whole", "checkpoints/finetuned")
 
 
@@ -42,6 +44,8 @@ def keep(basetemp: Path, target: Path, record: Record) -> None:
             for folder in KEPT_FOLDERS:
                 if (test_folder / folder).is_dir() and not (target / command / folder).exists():
                     shutil.copytree(test_folder / folder, target / command / folder)
+    for kept in sorted(basetemp.glob(f"{SCRIPTS}*/{SCRIPTS_KEPT}")):
+        shutil.copytree(kept, target / SCRIPTS_KEPT, dirs_exist_ok=True)
     surface = {name: getattr(record, name) for name in ("defaults", "signatures", "symbols")}
     (target / "surface.json").write_text(json.dumps(surface), encoding="utf-8")
     (target / KEY_FILE).write_text(record.key, encoding="utf-8")

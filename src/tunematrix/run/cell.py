@@ -41,7 +41,7 @@ def run(
     the machine ended is returned, but saved beside the last complete record.
     """
     options.check()
-    if options.workload:
+    if options.workload and not options.scripts:
         workload.check(options.workload)
     choice = models.choose(options.model)
     store = Store(store.root, choice.name)
@@ -123,9 +123,13 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
 
 def _recorded_options(options: Options) -> dict[str, str]:
     """The options that records must share to be comparable, as far as they are not the defaults."""
-    digest = workload.digest(options.workload) if options.workload else ""
-    depth = "" if options.depth == FULL else options.depth
-    return {name: value for name, value in (("workload", digest), ("depth", depth)) if value}
+    scripts = options.scripts
+    found = {
+        "workload": workload.digest_of(options),
+        "depth": "" if options.depth == FULL or scripts else options.depth,
+        "stages": " ".join(scripts.names) if scripts else "",
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _reusable_record(record: Record, options: Options, store: Store) -> Record | None:
@@ -171,14 +175,17 @@ def _run_tests(
         venv, run_folder, hub.variables, real_hub=record.model["hub"] != "embedded"
     )
     variables |= {"TUNEMATRIX_CELL": record.cell, **_option_variables(options)}
+    if scripts := options.scripts:
+        variables["TUNEMATRIX_SCRIPTS"] = str((run_folder / "scripts.json").resolve())
+        scripts.write(run_folder / "scripts.json")
     command = process.command(venv, options, run_folder, report_log)
-    if options.workload:
+    if options.workload and not scripts:
         secrets.add_files(options.workload)
     exit_code = process.run(command, variables, run_folder, log, options.time_limit)
     secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")
-    collected = evidence.read(report_log, log, exit_code, whole_cell=not options.select)
+    collected = evidence.read(report_log, log, exit_code, record.stage_names, whole_cell=not options.select)
     completed = _completed(record, collected)
     if options.keep_artifacts and not completed.interruption:
         artifacts.keep(run_folder / "tmp", cell_folder / artifacts.FOLDER, completed)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from tunematrix.base.record import Failure, Result, worst_outcome
 from tunematrix.shared.stages import STAGES, memory_hint
 
 LOG_TAIL_LINES: Final = 40  # lines of the log to show with a crash
-WORKFLOW_TESTS: Final = "test_real_e2e.py"  # these tests report their work as stages
+WORKFLOW_TESTS: Final = ("test_real_e2e.py", "test_scripts.py")  # these tests report their work as stages
 TIMED_OUT: Final = "TimeoutError"
 TEST_TIME_LIMIT: Final = re.compile(r"Timeout \(?>")  # the message of pytest-timeout
 COMPLETED: Final = (0, 1)  # exit codes of a pytest that ran all tests: all passed, or some failed
@@ -25,6 +25,7 @@ COMPLETED: Final = (0, 1)  # exit codes of a pytest that ran all tests: all pass
 class Evidence:
     """The facts from one run, as far as it got."""
 
+    expected: tuple[str, ...] = STAGES
     stages: dict[str, Result] = field(default_factory=dict)
     probes: list[Result] = field(default_factory=list)
     fingerprint: dict[str, Any] = field(default_factory=dict)
@@ -42,13 +43,20 @@ class Evidence:
         return worst_outcome([*self.stages.values(), *self.probes, *skipped])
 
 
-def read(report_log: Path, log: Path, exit_code: int | None, *, whole_cell: bool = True) -> Evidence:
+def read(
+    report_log: Path,
+    log: Path,
+    exit_code: int | None,
+    expected_stages: Sequence[str] = STAGES,
+    *,
+    whole_cell: bool = True,
+) -> Evidence:
     """The evidence in pytest's report log; ``exit_code`` is pytest's, None if it reached the time limit.
 
     A stage missing from the log counts as ``not_run`` in a run of the whole cell, and is left out in a
     run of selected tests.
     """
-    evidence = Evidence()
+    evidence = Evidence(expected=tuple(expected_stages))
     for line in _read_lines(report_log):
         if line.get("$report_type") == "StageReport":
             _add_stage(evidence, line)
@@ -56,7 +64,7 @@ def read(report_log: Path, log: Path, exit_code: int | None, *, whole_cell: bool
             _add_test(evidence, line)
     if exit_code not in COMPLETED:
         _add_process_failure(evidence, exit_code, log)
-    expected = [name for name in STAGES if whole_cell or name in evidence.stages]
+    expected = [name for name in expected_stages if whole_cell or name in evidence.stages]
     evidence.stages = {
         name: evidence.stages.get(name, Result(name=name, outcome="not_run")) for name in expected
     }
@@ -119,7 +127,7 @@ def _add_test(evidence: Evidence, line: Mapping[str, Any]) -> None:
         _add_result(evidence, Result(name=evidence.running_stage, outcome=outcome, error=error))
         evidence.running_stage = None
         return
-    if line["$report_type"] == "TestReport" and WORKFLOW_TESTS not in line["nodeid"]:
+    if line["$report_type"] == "TestReport" and not _is_workflow(line["nodeid"]):
         if failed and _is_explained(evidence, error):
             return
         if line["when"] == "call" or line["outcome"] != "passed":
@@ -132,6 +140,10 @@ def _add_test(evidence: Evidence, line: Mapping[str, Any]) -> None:
         evidence.probes.append(Result(name=name, outcome="failed", error=error))
     elif line["outcome"] == "skipped" and line["$report_type"] == "TestReport":
         evidence.error = evidence.error or error
+
+
+def _is_workflow(nodeid: str) -> bool:
+    return nodeid.partition("::")[0].endswith(WORKFLOW_TESTS)
 
 
 def _is_explained(evidence: Evidence, error: Failure) -> bool:
@@ -170,7 +182,7 @@ def _add_process_failure(evidence: Evidence, exit_code: int | None, log: Path) -
 
 
 def _add_result(evidence: Evidence, result: Result) -> None:
-    if result.name in STAGES:
+    if result.name in evidence.expected:
         evidence.stages[result.name] = result
     else:
         evidence.probes.append(result)

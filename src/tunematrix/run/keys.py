@@ -28,7 +28,7 @@ def key(record: Record, options: Options) -> str:
         "model": dict(record.model),
         "select": options.select,
         "sources": [hash_tree(folder) for folder in source_folders()],
-        "workload": workload.digest(options.workload) if options.workload else "",
+        "workload": workload.digest_of(options),
         "depth": options.depth,
         **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }

@@ -6,9 +6,11 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
+from tunematrix.run import scripts
+from tunematrix.run.scripts import Scripts
 from tunematrix.shared.stages import DEFAULT_MODEL, FULL
 
 MAX_SECONDS: Final = 10_000_000.0  # four months; what waits for a process cannot wait for ever longer
@@ -26,11 +28,31 @@ class Options:
     keep: bool = False
     select: str | None = None
     workload: Path | None = None
+    command: str | None = None  # a workload of one line, as somebody types it in the current folder
     depth: str = FULL
     venv: Path | None = None
     bytecode: Path | None = None  # a folder for byte code that outlives the environment
     keep_artifacts: bool = False  # keep the checkpoints for another cell to load
     exchange: Path | None = None  # kept checkpoints of another cell, to load and resume in this one
+
+    @classmethod
+    def of(cls, model: str | None = None, **fields: Any) -> Options:
+        """Options as a command takes them; raises ``UsageError``.
+
+        A ``workload.toml`` in the current folder is the workload unless another one is named, and names the
+        model unless another one is.
+        """
+        if not fields.get("workload") and not fields.get("command") and Path(scripts.FILE).is_file():
+            fields["workload"] = Path(scripts.FILE)
+        own = cls(**fields).scripts
+        return cls(model=model or (own.model if own else DEFAULT_MODEL), **fields)
+
+    @property
+    def scripts(self) -> Scripts | None:
+        """The team's own scripts, if they are the workload; raises ``UsageError``."""
+        if self.command:
+            return scripts.of_command(self.command, Path.cwd())
+        return scripts.load(self.workload) if self.workload and scripts.is_scripts(self.workload) else None
 
     @property
     def time_limit(self) -> float:
@@ -49,6 +71,11 @@ class Options:
     def check(self) -> None:
         """Raise ``UsageError`` for what would fail only after the environment is installed."""
         _ = self.time_limit
+        if self.workload and self.command:
+            raise UsageError("pass --workload or --run, not both")
+        if self.workload and not self.workload.exists():
+            raise UsageError(f"--workload {self.workload}: no such file or folder")
+        _ = self.scripts
         if self.select and not is_expression(self.select):
             raise UsageError(
                 f"-k {self.select[:200]!r}: not an expression such as 'finetune and not resume'; "

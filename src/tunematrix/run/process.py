@@ -24,10 +24,13 @@ PIPE_SIZE: Final = 2**20  # bytes; no pipe holds more unless root allows it
 def command(venv: Path, options: Options, run_folder: Path, report_log: Path) -> list[str]:
     """The command line that runs the suite and the workload's tests in one pytest process."""
     tests = suite_folder().resolve()
-    workload_tests = sorted(options.workload.resolve().glob("test_*.py")) if options.workload else []
+    scripts = options.scripts
+    own_tests = options.workload.resolve().glob("test_*.py") if options.workload and not scripts else ()
+    chosen = [tests / "test_scripts.py"] if scripts else [tests, *sorted(own_tests)]
+    ignored = [] if scripts else ["--ignore", tests / "test_scripts.py"]
     exchange = [] if options.exchange else ["--ignore", tests / "test_exchange.py"]
     arguments = [
-        *(environment.interpreter(venv).absolute(), "-m", "pytest", tests, *workload_tests),
+        *(environment.interpreter(venv).absolute(), "-m", "pytest", *chosen, *ignored),
         *("-c", SUITE / "pytest.ini", "--rootdir", tests),
         *("--basetemp", (run_folder / "tmp").absolute()),
         *("-m", "integration", "-v", "--capture=no", "--color=no", "-p", "no:cacheprovider", *exchange),

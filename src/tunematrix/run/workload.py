@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import files_below
+from tunematrix.run.options import Options
 
 CONFIGURATIONS: Final = ("download.yaml", "finetune.yaml", "align.yaml", "generate.yaml")
 TESTS: Final = "test_*.py"
@@ -30,12 +32,27 @@ def check(folder: Path) -> None:
         )
 
 
+def digest_of(options: Options) -> str:
+    """A hash over the workload of ``options``; empty without one.
+
+    Of scripts, over their commands, the files that these name, and what those name or import in turn.
+    """
+    if scripts := options.scripts:
+        own = sorted({path.resolve() for path in scripts.named_files()})
+        commands = repr([dataclasses.astuple(stage) for stage in scripts.stages])
+        return hashlib.sha256(f"{commands}{_digest(scripts.folder.resolve(), own)}".encode()).hexdigest()
+    return digest(options.workload) if options.workload else ""
+
+
 def digest(folder: Path) -> str:
     """A hash over all files of the workload, and over the files outside it that they name.
 
     A script that a test starts, or data beside the folder, decides the result as well.
     """
-    own = sorted(files_below(folder))
+    return _digest(folder, sorted(files_below(folder)))
+
+
+def _digest(folder: Path, own: list[Path]) -> str:
     result = hashlib.sha256()
     for file in (*own, *sorted(_reached(folder, own) - {path.resolve() for path in own})):
         name = file.relative_to(folder) if file.is_relative_to(folder) else file.name

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tunematrix.base.record import Record
-from tunematrix.shared.stages import STAGES
-from tunematrix.verdict import accepted, causes, diff, findings, ledger, releases
+from tunematrix.base.record import Record, stage_names
+from tunematrix.code.uses import Code
+from tunematrix.locks.table import has_cells
+from tunematrix.verdict import accepted, causes, diff, findings, ledger, releases, usage
 from tunematrix.verdict.accepted import Accepted
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import Diff
@@ -44,13 +45,20 @@ class Knowledge:
     accepted: Accepted
     today: datetime.date
     rungs: tuple[Rung, ...] = ()  # what each release changed, by experiment
+    code: Code | None = None  # what the team's own code uses; None where that is not known
 
     @classmethod
     def load(cls, folder: Path, today: datetime.date | None = None) -> Knowledge:
-        """The files of a constraints folder; raises ``UsageError``."""
+        """The files of a constraints folder; raises ``UsageError``.
+
+        Without known changes of its own, those of this project count, and where there are no cells, also its
+        ledger.
+        """
+        own_causes = (folder / causes.FILE).is_file()
+        own_ledger = (folder / ledger.FILE).is_file() or has_cells(folder)
         return cls(
-            known=causes.load(folder),
-            ledger=ledger.load(folder),
+            known=causes.load(folder if own_causes else ledger.shipped_folder(causes.FILE)),
+            ledger=ledger.load(folder if own_ledger else ledger.shipped_folder(ledger.FILE)),
             accepted=accepted.load(folder),
             today=today or datetime.datetime.now(datetime.UTC).date(),
             rungs=releases.load(),
@@ -92,6 +100,8 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
     if before is None or after is None:
         return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
     found = findings.find(before, after, comparison, knowledge.known, knowledge.ledger)
+    if knowledge.code:
+        found = usage.narrow(found, comparison, knowledge.code)
     found = releases.attribute(found, before, after, comparison, knowledge.rungs)
     found = knowledge.accepted.mark(found, after.packages, knowledge.today)
     untested = tuple(not_tested(before, after, comparison)) or tuple(
@@ -134,8 +144,9 @@ def not_tested(before: Record, after: Record, comparison: Diff) -> Iterator[str]
         if record.error:
             yield f"{record.cell}: {record.outcome}: {record.error.one_line}"
     not_run = []
+    stages = stage_names(before, after)
     for name, (old, new, verdict) in comparison.stages.items():
-        absent = old == new == "unavailable" and name not in STAGES
+        absent = old == new == "unavailable" and name not in stages
         if verdict in ("regressed", "fixed") or old == new == "passed" or absent:
             continue
         part = name.removeprefix("probe:")
@@ -174,7 +185,7 @@ def _lost_measures(before: Record, after: Record) -> list[str]:
     return sorted(
         name
         for name in lost
-        if name.partition(".")[0] not in STAGES
+        if name.partition(".")[0] not in stage_names(before, after)
         and not any(name == measure or name.startswith(f"{measure}.") for measure in told)
     )
 
@@ -184,8 +195,11 @@ def _outcomes(old: str, new: str) -> str:
 
 
 def _reason(before: Record, after: Record, name: str) -> str:
-    for record in (after, before):
-        for part in (*record.stages, *record.probes):
-            if part.name == name and part.error and part.outcome != "passed":
-                return f": {part.error.one_line}"
-    return ""
+    """The error of a part; of one that fails otherwise now, both."""
+    errors = [
+        part.error.one_line
+        for record in (before, after)
+        for part in (*record.stages, *record.probes)
+        if part.name == name and part.error and part.outcome != "passed"
+    ]
+    return f": {', now '.join(dict.fromkeys(errors))}" if errors else ""

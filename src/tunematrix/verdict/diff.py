@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.record import Record
-from tunematrix.shared.stages import FULL, STAGES
+from tunematrix.base.record import Record, stage_names
+from tunematrix.shared.stages import FULL
 from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.outcomes import compared_probes, stage_verdict
 
@@ -17,6 +17,8 @@ VERDICTS: Final = ("regressed", "unknown", "fixed", "changed", "same")  # the wo
 ABSENT: Final = "<absent>"
 # The kinds of change that make the verdict "changed"; a new warning alone does not.
 VERDICT_KINDS: Final = ("fingerprint", "default", "call_site", "signature")
+NOISE_OF: Final = ".noise"  # the field of a script's stage with how far two runs of it are apart
+NOISE: Final = 3  # how much further than two runs of the same two stacks may be apart
 SURFACE_PROBE: Final = "fingerprint:surface"
 
 
@@ -78,9 +80,10 @@ def check_comparable(before: Record, after: Record) -> None:
 def compare(before: Record | None, after: Record | None) -> Diff:
     """Compare two records; if one is missing, everything is unknown, never the same."""
     if before is None or after is None:
-        stages = {name: (_outcome(before, name), _outcome(after, name), "unknown") for name in STAGES}
+        names = stage_names(before, after)
+        stages = {name: (_outcome(before, name), _outcome(after, name), "unknown") for name in names}
         return Diff(verdict="unknown", stages=stages)
-    pairs = {name: (before.stage(name), after.stage(name)) for name in STAGES}
+    pairs = {name: (before.stage(name), after.stage(name)) for name in stage_names(before, after)}
     pairs |= compared_probes(before, after)
     stages = {name: (old.outcome, new.outcome, stage_verdict(old, new)) for name, (old, new) in pairs.items()}
     changes = tuple(change for find_changes in COMPARISONS for change in find_changes(before, after))
@@ -108,6 +111,8 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
     measures = [{_measure(name) for name in fingerprint} for fingerprint in fingerprints]
     moved_runs = effects.moved_runs(*fingerprints)
     for name in sorted(fingerprints[0].keys() | fingerprints[1].keys()):
+        if name.endswith(NOISE_OF):
+            continue  # it says how to compare, and is told by itself
         old, new = (fingerprint.get(name, ABSENT) for fingerprint in fingerprints)
         if old is not ABSENT and new is not ABSENT:
             if effects.is_option(name):
@@ -120,13 +125,32 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
                     effects.new_leaks(side, others)
                     for side, others in zip((old, new), reversed(fingerprints), strict=True)
                 )
-            if not tolerances.close(old, new, name):
+            if not (tolerances.close(old, new, name) or _is_noise(name, old, new, fingerprints)):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
         elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
             without_name = fingerprints[0] if old is ABSENT else fingerprints[1]
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
+
+
+def _is_noise(name: str, old: Any, new: Any, fingerprints: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a script's number differs by no more than it does when the script runs twice.
+
+    Also what two runs of the same disagree in altogether, such as the order of a set.
+    """
+    stage, _, own = name.partition(".")
+    measured = f"{stage.removesuffix('-resume')}{NOISE_OF}"
+    noises = [noise[own] for side in fingerprints if own in (noise := side.get(measured, {}))]
+    if None in noises:
+        return True
+    pair = [value if isinstance(value, list) else [value] for value in (old, new)]
+    numbers = all(effects.is_number(item) for side in pair for item in side) and len(pair[0]) == len(pair[1])
+    return (
+        bool(noises)
+        and numbers
+        and max(abs(a - b) for a, b in zip(*pair, strict=True)) <= NOISE * max(noises)
+    )
 
 
 def _measure(name: str) -> str:
@@ -136,7 +160,9 @@ def _measure(name: str) -> str:
 def _stage_passed(name: str, before: Record, after: Record) -> bool:
     """Whether the stage that measures ``name``, if a stage does, passed in both records."""
     stage = name.split(".", maxsplit=1)[0]
-    return stage not in STAGES or all(record.stage(stage).outcome == "passed" for record in (before, after))
+    return stage not in stage_names(before, after) or all(
+        record.stage(stage).outcome == "passed" for record in (before, after)
+    )
 
 
 def _call_site_changes(before: Record, after: Record) -> Iterator[Change]:

@@ -21,7 +21,7 @@ from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.ledger import Issue, Ledger
-from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, SHORT_NAMES, STAGES_OF, Topic
+from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, SCRIPT, SHORT_NAMES, STAGES_OF, Topic
 
 # Worst first.
 SEVERITIES: Final = ("broken", "wrong", "training", "default", "edit", "info")
@@ -193,7 +193,7 @@ def _leader(topic: Topic, leaders: dict[tuple[str, str], Atom]) -> Atom:
     """The first effect that ``topic`` follows: in its run if the tokens differ, else in an earlier one."""
     own = leaders[topic.run]
     while (
-        (earlier := FOLLOWS.get(topic.run) or FOLLOWS_FAMILY.get(topic.family))
+        (earlier := FOLLOWS.get(topic.run) or FOLLOWS_FAMILY.get(topic.family) or _resumed(topic))
         and own.topic
         and own.topic.quantity != "tokens"
     ):
@@ -203,6 +203,12 @@ def _leader(topic: Topic, leaders: dict[tuple[str, str], Atom]) -> Atom:
         assert own.topic is not None
         topic = own.topic
     return own
+
+
+def _resumed(topic: Topic) -> tuple[str, str] | None:
+    """The stage of a team's script that a stage resumes."""
+    family = topic.family.removesuffix("-resume")
+    return (family, topic.subject) if topic.subject == SCRIPT and family != topic.family else None
 
 
 def _group(atom: Atom) -> tuple[str, str]:

@@ -161,8 +161,13 @@ def load(folder: Path) -> Ledger:
 
 def shipped() -> Ledger:
     """The ledger of this project, about public releases; a wheel has it beside this module."""
+    return load(shipped_folder(FILE))
+
+
+def shipped_folder(file: str) -> Path:
+    """The folder with what this project knows of public releases; in a wheel, that of this module."""
     package = Path(__file__).parent
-    return load(package if (package / FILE).is_file() else package.parents[2] / "constraints")
+    return package if (package / file).is_file() else package.parents[2] / "constraints"
 
 
 def _issue(entry: Any, path: Path, text: str) -> Issue:

@@ -75,6 +75,18 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     )
 
 
+def net_changes(
+    before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence[Rung]
+) -> dict[str, tuple[Any, Any]]:
+    """What the whole move does to each field: its value before the first rung, and after the last."""
+    net: dict[str, tuple[Any, Any]] = {}
+    for step in _path(between(moved_packages(before, after), rungs)):
+        for name, (old, new) in step[0].changes.items():
+            pair = (old, new) if step[1] > 0 else (new, old)
+            net[name] = (net[name][0] if name in net else pair[0], pair[1])
+    return {name: pair for name, pair in net.items() if pair[0] != pair[1]}
+
+
 def _path(between: Sequence[tuple[Rung, int]]) -> list[tuple[Rung, int]]:
     """The steps in the order in which they are taken: those back the newest first."""
     back = [step for step in between if step[1] < 0]

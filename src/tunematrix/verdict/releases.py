@@ -218,6 +218,12 @@ def responsible(name: str, pair: tuple[Any, Any], between: Sequence[tuple[Rung, 
     return candidates[-1] if candidates else None
 
 
+def of_field(name: str, moved: Moved, rungs: Iterable[Rung]) -> Rung | None:
+    """The last rung between two sets of packages in which a field moved."""
+    crossed = between(moved, rungs)
+    return next((rung for rung, _ in reversed(crossed) if name in rung.changes), None)
+
+
 def _same_direction(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
     """Numbers that both rise or both fall; of anything else, one side that is the same."""
     if all(is_number(value) for value in (*rung, *change)):

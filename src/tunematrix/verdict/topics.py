@@ -126,6 +126,8 @@ FOLLOWS: Final = {
 }
 # What the transformers library does alone, trl and peft do on top of it.
 FOLLOWS_FAMILY: Final = dict.fromkeys(("SFT", "LoRA"), ("Trainer", "a plain Trainer"))
+SCRIPT: Final = "your script"
+OF_SCRIPTS: Final = ("sft", "dpo")  # families whose measures have more than two parts; stages of a team too
 # The stages that may fail for the same reason as a measure.
 STAGES_OF: Final = {
     "SFT": ("finetune",),
@@ -170,6 +172,8 @@ def topic(name: str) -> Topic:
     parts = name.split(".")
     if parts[0].startswith("tiny-") and len(parts) > 1:
         parts = parts[1:]
+    if len(parts) == 2 and (parts[0] in OF_SCRIPTS or parts[0] not in FAMILIES):  # STAGE.NAME of a script
+        return Topic(family=parts[0], subject=SCRIPT, quantity=quantity(parts[1]))
     if parts[0] == "call":
         return Topic(family=FAMILIES["call"], subject=".".join(parts[1:]), quantity=OTHER)
     if parts[0] == "sweep" and len(parts) == 3:  # sweep.CLASS.OPTION

@@ -106,6 +106,7 @@ def test_markdown_links_the_cause() -> None:
 def _cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
+    (tmp_path / "known-changes.toml").write_text("schema = 1\n")
     for name in ("old", "new"):
         (tmp_path / f"{name}.txt").write_text("trl==1.0\n")
     for saved in (BEFORE, AFTER):

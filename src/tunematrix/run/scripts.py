@@ -1,0 +1,169 @@
+"""A team's own scripts as the work of a cell: ``workload.toml``, or one command.
+
+Each ``[[stage]]`` is a command that somebody types in that folder. The cell runs it in a copy of the folder,
+so that no file of the team's is ever written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.toml import check_keys, read
+from tunematrix.shared.suggest import did_you_mean
+
+FILE: Final = "workload.toml"
+MODEL: Final = "tiny-llama"
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+RESERVED: Final = ("import", "process")
+RESUME: Final = "-resume"
+PLACEHOLDERS: Final = ("model", "out")
+PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
+KEYS: Final[Mapping[str, type]] = {"schema": int, "model": str, "stage": list}
+STAGE_KEYS: Final[Mapping[str, type]] = {
+    "name": str,
+    "run": str,
+    "resume": str,
+    "keep": list,
+    "after": list,
+    "seconds": int,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """One command line. ``resume`` is added to it to go on from a checkpoint, ``after`` must pass before it.
+
+    ``keep`` are the folders with checkpoints that another stack loads again; ``seconds`` is its time limit, 0
+    for that of the cell.
+    """
+
+    name: str
+    run: str
+    resume: str = ""
+    keep: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    seconds: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stages that it makes."""
+        return (self.name, f"{self.name}{RESUME}") if self.resume else (self.name,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scripts:
+    """The stages of a team, and the folder in which people type their commands."""
+
+    folder: Path
+    stages: tuple[Script, ...] = field(default_factory=tuple)
+    model: str = MODEL
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All stages of a record, in their order."""
+        return ("import", *(name for stage in self.stages for name in stage.names))
+
+    def write(self, path: Path) -> None:
+        """Write them for the cell, whose Python may have no parser of TOML."""
+        stages = [dataclasses.asdict(stage) for stage in self.stages]
+        path.write_text(json.dumps({"folder": str(self.folder.resolve()), "stages": stages}))
+
+    def named_files(self) -> Iterator[Path]:
+        """The files, and the files in the folders, that the commands name; modules by their file."""
+        for stage in self.stages:
+            words = shlex.split(f"{stage.run} {stage.resume}")
+            modules = [after.replace(".", "/") for word, after in itertools.pairwise(words) if word == "-m"]
+            values = (word.partition("=")[2] or word for word in words)
+            for word in (
+                *values,
+                *(f"{module}{end}" for module in modules for end in (".py", "/__main__.py")),
+            ):
+                yield from _files(self.folder, word)
+
+
+def _files(folder: Path, word: str) -> Iterator[Path]:
+    if "{" in word or "\0" in word or len(word) > 250 or word in ("", ".", "..", "/"):
+        return
+    path = folder / word
+    if path.is_file():
+        yield path
+    elif path.is_dir() and path.resolve().is_relative_to(folder.resolve()):
+        yield from (file for file in sorted(path.rglob("*")) if file.is_file())
+
+
+def is_scripts(path: Path) -> bool:
+    """Whether ``--workload`` names scripts rather than a folder of configurations and tests."""
+    return path.suffix == ".toml" or (path / FILE).is_file()
+
+
+def load(path: Path) -> Scripts:
+    """The scripts of a ``workload.toml``, or of the folder that has one; raises ``UsageError``."""
+    file = path / FILE if path.is_dir() else path
+    content = read(file)
+    check_keys(KEYS, content, str(file))
+    if content.get("schema", 1) != 1:
+        raise UsageError(f"{file}: schema is {content['schema']!r}; this release reads schema = 1")
+    stages = tuple(_stage(entry, f"{file}: [[stage]]") for entry in content.get("stage", []))
+    if not stages:
+        raise UsageError(
+            f"{file}: no [[stage]]; give one a name and a command to run, such as python train.py"
+        )
+    _check_names(stages, str(file))
+    return Scripts(folder=file.parent, stages=stages, model=content.get("model", MODEL))
+
+
+def of_command(command: str, folder: Path) -> Scripts:
+    """A workload of one line, such as ``python train.py --max_steps 2``; raises ``UsageError``."""
+    return Scripts(folder=folder, stages=(_stage({"name": "run", "run": command}, "--run"),))
+
+
+def _stage(entry: Any, where: str) -> Script:
+    check_keys(STAGE_KEYS, entry, where)
+    for key in ("name", "run"):
+        if not entry.get(key, "").strip():
+            raise UsageError(f"{where}: needs {key}")
+    where = f"{where} {entry['name']}"
+    if not NAME.fullmatch(entry["name"]) or entry["name"] in RESERVED or entry["name"].endswith(RESUME):
+        rule = f"letters, digits, - and _, at most 40; not {', '.join(RESERVED)}, and not ...{RESUME}"
+        raise UsageError(f"{where}: name: {rule}")
+    for key in ("run", "resume"):
+        _check_command(entry.get(key, ""), f"{where}: {key}")
+    for key in ("keep", "after"):
+        if not all(isinstance(item, str) for item in entry.get(key, [])):
+            raise UsageError(f"{where}: {key}: must be a list of texts")
+    if not 0 <= entry.get("seconds", 0) <= 86_400:
+        raise UsageError(f"{where}: seconds: a number up to 86400")
+    lists = {key: tuple(entry.get(key, ())) for key in ("keep", "after")}
+    return Script(**{**entry, **lists})
+
+
+def _check_command(text: str, where: str) -> None:
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error} in {text[:80]!r}") from None
+    for name in PLACEHOLDER.findall(text):
+        if name not in PLACEHOLDERS:
+            raise UsageError(f"{where}: {{{name}}}{did_you_mean(name, PLACEHOLDERS)}")
+
+
+def _check_names(stages: Iterable[Script], where: str) -> None:
+    earlier: list[str] = []
+    for stage in stages:
+        if stage.name in earlier:
+            raise UsageError(f"{where}: two stages are called {stage.name}")
+        for name in stage.after:
+            if name not in earlier:
+                raise UsageError(
+                    f"{where}: {stage.name}: after: no earlier stage '{name}'{did_you_mean(name, earlier)}"
+                )
+        earlier.append(stage.name)

@@ -1,0 +1,134 @@
+"""``workload.toml``: what it may say, and what of a repository decides whether a record is reused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tunematrix.base.errors import UsageError
+from tunematrix.run import scripts, workload
+from tunematrix.run.options import Options
+
+STAGES = """\
+[[stage]]
+name = "sft"
+run = "python train_sft.py --model {model} --data data/chat.jsonl --output {out}/sft"
+resume = "--resume {out}/sft/checkpoint-1"
+keep = ["{out}/sft"]
+[[stage]]
+name = "dpo"
+after = ["sft"]
+run = "python -m team.dpo --config=dpo.yaml"
+seconds = 300
+"""
+
+
+@pytest.fixture(name="team", autouse=True)
+def _team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in {
+        "workload.toml": STAGES,
+        "train_sft.py": "from common import collate\n",
+        "common.py": "",
+        "team/dpo.py": "import team.losses\n",
+        "team/losses.py": "",
+        "data/chat.jsonl": "{}",
+        "dpo.yaml": "data: more.json",
+        "more.json": "[]",
+        "unrelated.py": "",
+        "README.md": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_stages_are_read_in_their_order(team: Path) -> None:
+    found = scripts.load(team)
+    assert found.names == ("import", "sft", "sft-resume", "dpo")
+    assert found.model == "tiny-llama"
+    assert (found.stages[1].after, found.stages[1].seconds) == (("sft",), 300)
+    found.write(team / "out.json")
+    content = json.loads((team / "out.json").read_text())
+    assert content["folder"] == str(team)
+    assert content["stages"][0]["keep"] == ["{out}/sft"]
+
+
+def test_a_workload_here_is_the_workload_and_names_the_model(team: Path) -> None:
+    assert Options.of().workload == Path("workload.toml")
+    assert Options.of().model == "tiny-llama"
+    assert Options.of(model="tiny-gpt2").model == "tiny-gpt2"
+    (team / "workload.toml").write_text(f'model = "tiny-gpt2"\n{STAGES}')
+    assert Options.of().model == "tiny-gpt2"
+    (team / "workload.toml").unlink()
+    assert Options.of().scripts is None
+    assert Options.of().model == "smollm2-135m"
+
+
+def test_a_command_is_a_workload_of_one_line() -> None:
+    options = Options.of(command="python train_sft.py")
+    assert options.scripts
+    assert options.scripts.names == ("import", "run")
+    with pytest.raises(UsageError, match="--workload or --run"):
+        Options(command="x", workload=Path("workload.toml")).check()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "train_sft.py",
+        "common.py",
+        "team/dpo.py",
+        "team/losses.py",
+        "data/chat.jsonl",
+        "dpo.yaml",
+        "more.json",
+    ],
+)
+def test_what_a_stage_reads_is_part_of_its_key(file: str, team: Path) -> None:
+    before = workload.digest_of(Options.of())
+    (team / file).write_text(f"{(team / file).read_text()} ")
+    assert workload.digest_of(Options.of()) != before
+
+
+def test_what_no_stage_reads_is_not_part_of_its_key_but_its_command_is(team: Path) -> None:
+    before = workload.digest_of(Options.of())
+    for name in ("unrelated.py", "README.md"):
+        (team / name).write_text("other")
+    assert workload.digest_of(Options.of()) == before
+    (team / "workload.toml").write_text(STAGES.replace("dpo.yaml", "dpo.yaml --seed 2"))
+    assert workload.digest_of(Options.of()) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (STAGES, "", "no [[stage]]"),
+        ('name = "sft"', 'nme = "sft"', "unknown key 'nme'; did you mean 'name'?"),
+        ('name = "dpo"', 'name = "sft"', "two stages are called sft"),
+        ('name = "dpo"', 'name = "a b"', "name: letters"),
+        ('name = "dpo"', 'name = "import"', "name: letters"),
+        ('name = "dpo"', 'name = "x-resume"', "name: letters"),
+        ('name = "dpo"', 'name = " "', "needs name"),
+        ('after = ["sft"]', 'after = ["sfx"]', "no earlier stage 'sfx'; did you mean 'sft'?"),
+        ('after = ["sft"]', "after = [1]", "must be a list of texts"),
+        ("{model}", "{modle}", "{modle}; did you mean 'model'?"),
+        ("--config=dpo.yaml", "--config='dpo.yaml", "No closing quotation"),
+        ("seconds = 300", "seconds = -1", "seconds: a number"),
+        ("seconds = 300", 'seconds = "1"', "seconds: must be a whole number"),
+        ("[[stage]]", "schema = 2\n[[stage]]", "this release reads schema = 1"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(old: str, new: str, message: str, team: Path) -> None:
+    (team / "workload.toml").write_text(STAGES.replace(old, new, 1))
+    with pytest.raises(UsageError) as error:
+        Options.of().check()
+    assert message in str(error.value)
+    assert "workload.toml" in str(error.value)
+
+
+def test_a_workload_that_is_not_there_is_told(team: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        Options(workload=team / "none").check()

@@ -1,0 +1,100 @@
+"""Which changes a team's code meets: names, arguments, and defaults that it does not set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunematrix.code import uses
+from tunematrix.code.fix import Edit
+from tunematrix.verdict import usage
+from tunematrix.verdict.diff import ABSENT, Change, Diff
+from tunematrix.verdict.findings import Finding
+
+CODE = """\
+from trl import DPOConfig, DPOTrainer
+from trl.trainer.utils import OldCollator
+from transformers import AutoModelForCausalLM
+args = DPOConfig(max_prompt_length=8, learning_rate=1e-5)
+trainer = DPOTrainer(model=AutoModelForCausalLM.from_pretrained("m", torch_dtype="auto"), tokenizer=None)
+trainer.train(model_path="x")
+trainer.evaluate()
+"""
+
+
+def places(tmp_path: Path, changes: dict[str, tuple[Any, Any]]) -> list[str]:
+    (tmp_path / "a.py").write_text(CODE)
+    return [place.title for place in usage.places(uses.read(tmp_path), changes)]
+
+
+@pytest.mark.parametrize(
+    ("name", "pair", "title"),
+    [
+        ("DPOConfig.max_prompt_length", (512, ABSENT), "a.py:4: DPOConfig(max_prompt_length=) is gone"),
+        ("DPOConfig.beta", (0.1, 0.2), "a.py:4: DPOConfig(beta=) is not set: its default 0.1 is now 0.2"),
+        ("DPOConfig.beta", (0.1, ABSENT), ""),
+        ("DPOConfig.learning_rate", (1e-6, 1e-5), ""),
+        ("DPOConfig.label_smoothing", (0.1, None), ""),
+        ("DPOConfig.new", (ABSENT, 1), ""),
+        ("SFTConfig.packing", (True, False), ""),
+        ("TrainingArguments.max_prompt_length", (1, ABSENT),
+         "a.py:4: TrainingArguments(max_prompt_length=) is gone"),
+        ("trl.DPOTrainer(tokenizer)", ("tokenizer", "processing_class"),
+         "a.py:5: DPOTrainer(tokenizer=) is now processing_class="),
+        ("transformers.Trainer.train(model_path)", ("model_path", ABSENT),
+         "a.py:6: train(model_path=) is gone"),
+        ("trl.SFTTrainer(tokenizer)", ("tokenizer", ABSENT), ""),
+        ("transformers.PreTrainedModel.from_pretrained(torch_dtype)", ("torch_dtype", "dtype"),
+         "a.py:5: from_pretrained(torch_dtype=) is now dtype="),
+        ("trl.trainer.utils.OldCollator", ("present", ABSENT),
+         "a.py:2: trl.trainer.utils.OldCollator is gone"),
+        ("trl.trainer.utils.OldCollator", ("present", "trl.data.OldCollator"),
+         "a.py:2: trl.trainer.utils.OldCollator is now trl.data.OldCollator"),
+        ("trl.trainer.utils.Other", ("present", ABSENT), ""),
+        ("tiny-llama.sft.text.loss", (1, 2), ""),
+    ],
+)  # fmt: skip
+def test_a_change_is_told_where_the_code_meets_it(
+    name: str, pair: tuple[Any, Any], title: str, tmp_path: Path
+) -> None:
+    assert places(tmp_path, {name: pair}) == ([title] if title else [])
+
+
+def test_edits_come_first_and_many_places_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("from trl import DPOConfig\n" + "DPOConfig(max_prompt_length=1)\n" * 5)
+    found = places(tmp_path, {"DPOConfig.beta": (0.1, 0.2), "DPOConfig.max_prompt_length": (512, ABSENT)})
+    assert found[0] == "a.py:4, b.py:2, b.py:3 and 3 more: DPOConfig(max_prompt_length=) is gone"
+    assert found[1].endswith("its default 0.1 is now 0.2")
+
+
+def test_the_mechanical_edits_are_renames_removals_and_moved_names(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(CODE)
+    changes = {
+        "DPOConfig.max_prompt_length": (512, ABSENT),
+        "DPOConfig.beta": (0.1, 0.2),
+        "trl.DPOTrainer(tokenizer)": ("tokenizer", "processing_class"),
+        "trl.trainer.utils.OldCollator": ("present", "trl.data.OldCollator"),
+    }
+    assert set(usage.edits(usage.places(uses.read(tmp_path), changes))) == {
+        Edit("a.py", 4, "max_prompt_length"),
+        Edit("a.py", 5, "tokenizer", "processing_class"),
+        Edit("a.py", 2, "OldCollator", "OldCollator", "trl.data"),
+    }
+
+
+def test_findings_about_names_are_one_for_each_that_the_code_meets(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(CODE)
+    names = ("DPOConfig.max_prompt_length", "DPOConfig.a", "DPOConfig.b")
+    changes = tuple(Change(kind="default", name=name, before=1, after=ABSENT) for name in names)
+    edit = Finding(id="edit-fields", severity="edit", title="3 configuration fields gone", fields=names)
+    loss = Finding(id="loss", severity="training", title="another loss", fields=("x.loss",))
+    diff = Diff(verdict="changed", changes=changes)
+    found = usage.narrow([edit, loss], diff, uses.read(tmp_path))
+    assert [(each.severity, each.title) for each in found] == [
+        ("edit", "a.py:4: DPOConfig(max_prompt_length=) is gone"),
+        ("training", "another loss"),
+        ("info", "2 other names, arguments and defaults changed; your code does not meet them"),
+    ]
+    assert found[0].fields == ("DPOConfig.max_prompt_length",)
