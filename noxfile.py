@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import subprocess
 import sys
-import time
 
 import nox
 
 from tunematrix.cli import plan
+from tunematrix.nox import sessions
 
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv"
@@ -19,32 +16,9 @@ nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 nox.options.parallel = plan.parallel_sessions(sys.argv)
 
-CELLS = plan.load_cells()
 TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
 
-# nox runs parallel sessions in child processes; the variable keeps them from printing the summary again.
-if plan.runs_cells(sys.argv) and not os.environ.get("TUNEMATRIX_NOX"):
-    os.environ["TUNEMATRIX_NOX"] = "1"
-    STARTED = str(time.time())
-
-    @atexit.register
-    def finish() -> None:
-        """Print the summary once, and exit with its code: sessions cannot set the exit code of nox."""
-        if code := subprocess.run([*TUNEMATRIX, "finish", STARTED], check=False).returncode:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-
-@nox.session(allow_parallel=True)
-@nox.parametrize(
-    "python,cell", [nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in CELLS]
-)
-def e2e(session: nox.Session, cell: str) -> None:
-    """Run the same fine-tuning work in one cell, record it, and update the summary."""
-    session.run(
-        *TUNEMATRIX, "run", cell, "--venv", session.virtualenv.location, *session.posargs, external=True
-    )
+sessions()
 
 
 @nox.session
@@ -112,36 +86,6 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
-def lock(session: nox.Session) -> None:
-    """Write the locks of the named cells, or of all: nox -s lock -- [CELL ...]."""
-    session.run(*TUNEMATRIX, "lock", *session.posargs)
-
-
-@nox.session(venv_backend="none")
-def upgrade(session: nox.Session) -> None:
-    """Check an upgrade: nox -s upgrade -- "trl==1.16.0" | --all | --against CELL [--baseline CELL|FILE]."""
-    session.run(*TUNEMATRIX, "upgrade", *session.posargs)
-
-
-@nox.session(venv_backend="none")
-def bisect(session: nox.Session) -> None:
-    """Find the first bad version: nox -s bisect -- PACKAGE GOOD BAD [--stage S | --metric M] [--find-fix]."""
-    session.run(*TUNEMATRIX, "bisect", *session.posargs)
-
-
-@nox.session(venv_backend="none")
-def bounds(session: nox.Session) -> None:
-    """Find the version ranges that work: nox -s bounds -- PACKAGE... [--no-drift]."""
-    session.run(*TUNEMATRIX, "bounds", *session.posargs)
-
-
-@nox.session(venv_backend="none")
 def ladder(session: nox.Session) -> None:
     """Run every release of the stack once, and keep what each changed: nox -s ladder -- [--since DAY]."""
     session.run(*TUNEMATRIX, "ladder", *session.posargs)
-
-
-@nox.session(venv_backend="none")
-def report(session: nox.Session) -> None:
-    """Write the summary from the existing records, and print it."""
-    session.run(*TUNEMATRIX, "report", *session.posargs)

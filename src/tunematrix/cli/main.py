@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from tunematrix import __version__
-from tunematrix.cli import bisect, bounds, ci, compare, explain, ladder, lock, run, scan, upgrade
+from tunematrix.cli import bisect, bounds, ci, compare, explain, init, ladder, lock, run, scan, upgrade
 from tunematrix.cli.errors import handle_errors
 from tunematrix.shared.output import clean_output
 
@@ -23,6 +23,7 @@ def cli() -> None:
 
 
 for command in (
+    init.init_command,
     run.run,
     lock.lock,
     run.report,

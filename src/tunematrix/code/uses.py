@@ -97,6 +97,11 @@ def _uses(content: bytes, file: str) -> Iterable[Use]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of invalid escapes in somebody's code
         tree = ast.parse(content)
+    return uses_of(tree, file)
+
+
+def uses_of(tree: ast.Module, file: str) -> Iterable[Use]:
+    """The uses in a parsed file."""
     reader = _Reader(file)
     reader.visit(tree)
     return reader.uses

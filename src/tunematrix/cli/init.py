@@ -1,0 +1,173 @@
+"""``init``: set a repository up, after showing the plan."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+from packaging.version import Version
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.files import write_atomic
+from tunematrix.base.store import STATE
+from tunematrix.code import training
+from tunematrix.locks import discover, imported, lock, releases, table
+from tunematrix.run import scripts
+from tunematrix.shared.output import print_lines
+
+BASELINE: Final = "ours"
+SHOWN: Final = 30  # lines of a file that the plan shows whole
+NOXFILE: Final = "from tunematrix.nox import sessions\n\nsessions()\n"
+WORKFLOW: Final = ".github/workflows/tunematrix.yml"
+# At most 20 lines: a pull request that touches the pins is answered in the summary of its run.
+WORKFLOW_TEXT: Final = """\
+name: tunematrix
+on:
+  pull_request:
+    paths: ["{file}"]
+permissions:
+  contents: read
+jobs:
+  upgrade:
+    runs-on: ubuntu-latest
+    timeout-minutes: 60
+    steps:
+      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2
+        with: {{ fetch-depth: 0, persist-credentials: false }}
+      - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065 # v5.6.0
+        with: {{ python-version: "{python}" }}
+      - run: pip install tunematrix
+      - run: git show "origin/$GITHUB_BASE_REF:{file}" > "$RUNNER_TEMP/{name}"
+      - run: tunematrix upgrade --baseline "$RUNNER_TEMP/{name}" --against {file} --markdown answer.md
+      - if: always()
+        run: cat answer.md >> "$GITHUB_STEP_SUMMARY"
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The files to write, by path, and what there is to know about them."""
+
+    files: dict[Path, str]
+    notes: list[str]
+
+
+@click.command("init")
+@click.option("--yes", is_flag=True, help="Write the files without asking.")
+@click.option("--baseline", metavar="FILE", help="What you run now. Default: what this repository pins.")
+def init_command(*, yes: bool, baseline: str | None) -> int:
+    """Set this repository up: cells, a workload of its own scripts, nox sessions, a workflow.
+
+    Shows the plan first, and never writes over a file that is there.
+    """
+    folder = Path.cwd()
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    source, what = (Path(baseline), baseline) if baseline else discover.find(Path(), Path(STATE), python)
+    if not source.is_file():
+        raise UsageError(f"--baseline {source}: no such file")
+    plan = make_plan(folder, source, what, python)
+    print_lines(_plan_lines(plan))
+    if not plan.files:
+        return 0
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing is written without an answer; pass --yes")
+        click.confirm("write these files?", abort=True)
+    for path, text in plan.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    matrix = folder / "constraints" / table.FILE
+    print_lines(
+        ["", f"written. Next: nox -s e2e   (the cells of {matrix.relative_to(folder)}, with your scripts)"]
+    )
+    return 0
+
+
+def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
+    """What to write into ``folder``; files that are there stay, and a note says what would be in them."""
+    imported_lock = imported.import_lock(source, python)
+    versions = imported_lock.packages
+    stages = training.find(folder)
+    constraints = folder / "constraints"
+    wanted: dict[Path, str] = {}
+    notes = [
+        f"baseline: {what}, {len(versions)} packages: "
+        + ", ".join(f"{name} {versions[name]}" for name in table.CORE if name in versions)
+    ]
+    if table.has_cells(constraints):
+        notes.append(f"{constraints.name}: has cells already, stays as it is")
+    else:
+        comment = f"{lock.IMPORTED_PREFIX}{source.name}; installed exactly as written.\n"
+        wanted[constraints / table.FILE] = _matrix(source, versions, python)
+        wanted[constraints / f"{BASELINE}.txt"] = lock.sealed(comment, imported_lock.text)
+    if stages:
+        wanted[folder / scripts.FILE] = training.to_toml(stages)
+    else:
+        notes.append(
+            f"{scripts.FILE}: found no script that makes a Trainer; write one, or use --run 'python ...'"
+        )
+    wanted[folder / "noxfile.py"] = NOXFILE
+    notes.append("results/ will hold the records; ignore it in git unless you want to keep them there")
+    if (folder / ".git").exists() and source.parent == Path():
+        wanted[folder / WORKFLOW] = WORKFLOW_TEXT.format(file=source.name, name=source.name, python=python)
+    files = {path: text for path, text in wanted.items() if not path.exists()}
+    for path in wanted.keys() - files.keys():
+        more = "; add to it: " + NOXFILE.replace("\n\n", "; ").strip() if path.name == "noxfile.py" else ""
+        notes.append(f"{path.relative_to(folder)}: is there already, stays as it is{more}")
+    notes += [
+        f"{scripts.FILE}: stage {stage.name}: no value found for {' '.join(stage.open)}; fill it in"
+        for stage in stages
+        if stage.open and folder / scripts.FILE in files
+    ]
+    return Plan(files=files, notes=sorted(notes))
+
+
+def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:
+    pins = {name: versions[name] for name in table.CORE if name in versions}
+    torch = versions.get("torch", "")
+    lines = [
+        "# The combinations that are tested, in the order of time.",
+        "schema = 1",
+        f'baseline = "{BASELINE}"',
+        "",
+        "[defaults]",
+        f'python = "{python}"',
+        *([f'torch = "{lock.public_version(torch)}"'] if torch else []),
+        "",
+        "[[cell]]",
+        f'name = "{BASELINE}"',
+        f'why = "what this repository pins, from {source.name}"',
+        f'imported_from = "{source.name}"',
+        "[cell.pins]",
+        *(f'{name} = "{version}"' for name, version in pins.items()),
+        "",
+        "[[cell]]",
+        'name = "latest"',
+        f'why = "the newest releases, as of {datetime.datetime.now(datetime.UTC).date()}"',
+        'tags = ["latest"]',
+        "[cell.pins]",
+        *(f'{name} = "{version}"' for name, version in _newest()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _newest() -> Iterator[tuple[str, Version]]:
+    for name in table.CORE:
+        if final := [release.version for release in releases.releases(name) if release.final]:
+            yield name, final[-1]
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield from plan.notes
+    for path, text in plan.files.items():
+        yield ""
+        name = path.relative_to(Path.cwd())
+        lines = text.splitlines()
+        yield f"+ {name}" if len(lines) <= SHOWN else f"+ {name} ({len(lines)} lines)"
+        if len(lines) <= SHOWN:
+            yield from (f"    {line}" for line in lines)

@@ -1,0 +1,165 @@
+"""The training scripts of a repository, and how somebody would start each for two steps."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tunematrix.code.uses import python_files, uses_of
+
+# The kind of training by the class that does it; what stands later starts from what stands earlier.
+KINDS: Final = {"SFTTrainer": "sft", "Trainer": "train", "RewardTrainer": "reward", "DPOTrainer": "dpo"}
+OTHER_KIND: Final = "train"
+# What arguments are called that mean the same in every script; a value, or what has to be found for it.
+MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "{model}": ("model", "model_name", "model_name_or_path", "model_path", "model_id", "base_model"),
+    "{out}": ("output", "output_dir", "out", "out_dir", "save_dir"),
+    "adapter": ("adapter", "adapter_path", "adapter_dir", "adapter_name_or_path", "peft_model", "lora_path"),
+    "data": ("data", "data_path", "data_file", "dataset", "dataset_path", "dataset_name", "train_file"),
+    "2": ("max_steps",),
+    "1": ("save_steps",),
+}
+RESUME: Final = ("resume_from_checkpoint", "resume", "resume_from", "checkpoint")
+DATA: Final = (".jsonl", ".json", ".csv", ".parquet")
+LEFT_OUT: Final = ("tests", "test", "docs", "examples")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Argument:
+    """An option of a script's command line, such as ``--max_steps``."""
+
+    flag: str
+    required: bool
+
+    @property
+    def name(self) -> str:
+        return self.flag.lstrip("-").replace("-", "_")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A script as a stage; ``open`` are required options for which nothing was found."""
+
+    name: str
+    run: str
+    resume: str = ""
+    after: str = ""
+    open: tuple[str, ...] = ()
+
+
+def find(folder: Path) -> list[Stage]:
+    """A stage for each script that trains, those that others start from first."""
+    scripts = sorted(_scripts(folder), key=lambda item: (list(KINDS.values()).index(item[1]), item[0]))
+    stages: list[Stage] = []
+    for file, kind, arguments in scripts:
+        names = [stage.name for stage in stages]
+        name = kind if kind not in names else f"{kind}-{Path(file).stem.replace('_', '-')}"
+        stages.append(_stage(name, file, arguments, names, folder))
+    return stages
+
+
+def _scripts(folder: Path) -> Iterator[tuple[str, str, list[Argument]]]:
+    """Path, kind and options of each script that makes a trainer and is started as a program."""
+    for path in python_files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name.split("/")[0] in LEFT_OUT:
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        made = [use.name.rpartition(".")[2] for use in uses_of(tree, name) if use.called and not use.argument]
+        trainers = [each for each in made if each.endswith("Trainer")]
+        if trainers and _is_program(tree):
+            yield name, KINDS.get(trainers[0], OTHER_KIND), list(_arguments(tree))
+
+
+def _is_program(tree: ast.Module) -> bool:
+    return any(
+        isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) for node in tree.body
+    ) or any(isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) for node in tree.body)
+
+
+def _arguments(tree: ast.Module) -> Iterator[Argument]:
+    """The options that ``argparse`` is given; positional arguments are required."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        values = [item.value for item in node.args if isinstance(item, ast.Constant)]
+        flags = [value for value in values if isinstance(value, str)]
+        if node.func.attr == "add_argument" and flags:
+            required = any(
+                keyword.arg == "required" and getattr(keyword.value, "value", False)
+                for keyword in node.keywords
+            )
+            flag = next((flag for flag in flags if flag.startswith("--")), flags[0])
+            yield Argument(flag=flag, required=required or not flag.startswith("-"))
+
+
+def _stage(
+    name: str, file: str, arguments: Sequence[Argument], earlier: Sequence[str], folder: Path
+) -> Stage:
+    words, open_, resume, after = ["python", file], [], "", ""
+    for argument in arguments:
+        value = _value(argument, name, earlier, folder)
+        if argument.name in RESUME:
+            resume = f"{argument.flag} {{out}}/{name}/checkpoint-1"
+        elif value:
+            words += [argument.flag, value] if argument.flag.startswith("-") else [value]
+            after = earlier[-1] if value == f"{{out}}/{earlier[-1] if earlier else ''}" else after
+        elif argument.required:
+            open_.append(argument.flag)
+    steps = {argument.name for argument in arguments}
+    return Stage(
+        name=name,
+        run=" ".join(words),
+        resume=resume if {"max_steps", "save_steps"} <= steps else "",
+        after=after,
+        open=tuple(open_),
+    )
+
+
+def _value(argument: Argument, stage: str, earlier: Sequence[str], folder: Path) -> str:
+    """The value of an option for a run of two steps; empty if its default does, or if nothing was found."""
+    meaning = next((value for value, names in MEANINGS.items() if argument.name in names), "")
+    if meaning == "{out}":
+        return f"{{out}}/{stage}"
+    if meaning == "adapter":
+        return f"{{out}}/{earlier[-1]}" if earlier else ""
+    if meaning == "data":
+        return _data(folder, stage) if argument.required else ""
+    return meaning
+
+
+def _data(folder: Path, stage: str) -> str:
+    """A data file whose name speaks of the stage, else the first there is."""
+    words = {"sft": ("sft", "chat", "instruct", "train"), "dpo": ("dpo", "pair", "prefer")}.get(stage, ())
+    found = [
+        path.relative_to(folder).as_posix()
+        for suffix in DATA
+        for path in sorted(folder.glob(f"data*/**/*{suffix}"))
+    ]
+    named = [path for word in words for path in found if word in Path(path).name.lower()]
+    return next(iter([*named, *found]), "")
+
+
+def to_toml(stages: Sequence[Stage]) -> str:
+    """The content of a ``workload.toml``."""
+    lines = ["# What the cells run: docs/your-repository.md of tunematrix explains the keys."]
+    for stage in stages:
+        lines += ["", "[[stage]]", f'name = "{stage.name}"']
+        lines += [f'after = ["{stage.after}"]'] if stage.after else []
+        lines += [f"# still to give: {' '.join(stage.open)}"] if stage.open else []
+        lines += [f"run = {_quoted(stage.run)}"]
+        lines += (
+            [f"resume = {_quoted(stage.resume)}", f'keep = ["{{out}}/{stage.name}"]'] if stage.resume else []
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> Any:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

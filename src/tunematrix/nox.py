@@ -1,0 +1,85 @@
+"""The sessions for a repository's own ``noxfile.py``::
+
+from tunematrix.nox import sessions
+
+sessions()
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import subprocess
+import sys
+import time
+
+import nox
+
+from tunematrix.cli import plan
+
+TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
+
+
+def sessions() -> None:
+    """Add ``e2e``, a session for each cell, and ``lock``, ``upgrade``, ``bisect``, ``bounds``, ``report``.
+
+    Other sessions of the noxfile stay as they are, and so do its options, but for the number of cells that
+    run side by side.
+    """
+    if nox.options.parallel is None:
+        nox.options.parallel = plan.parallel_sessions(sys.argv)
+    parameters = [
+        nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in plan.load_cells()
+    ]
+    _print_summary_at_the_end()
+
+    @nox.session(allow_parallel=True, venv_backend="uv", reuse_venv=True)
+    @nox.parametrize("python,cell", parameters)
+    def e2e(session: nox.Session, cell: str) -> None:
+        """Run the same fine-tuning work in one cell, record it, and update the summary."""
+        session.run(
+            *TUNEMATRIX, "run", cell, "--venv", session.virtualenv.location, *session.posargs, external=True
+        )
+
+    @nox.session(venv_backend="none")
+    def lock(session: nox.Session) -> None:
+        """Write the locks of the named cells, or of all: nox -s lock -- [CELL ...]."""
+        session.run(*TUNEMATRIX, "lock", *session.posargs)
+
+    @nox.session(venv_backend="none")
+    def upgrade(session: nox.Session) -> None:
+        """Check an upgrade: nox -s upgrade -- "trl==1.16.0" | --all | --against CELL|FILE."""
+        session.run(*TUNEMATRIX, "upgrade", *session.posargs)
+
+    @nox.session(venv_backend="none")
+    def bisect(session: nox.Session) -> None:
+        """Find the first bad version: nox -s bisect -- PACKAGE GOOD BAD [--stage S | --metric M]."""
+        session.run(*TUNEMATRIX, "bisect", *session.posargs)
+
+    @nox.session(venv_backend="none")
+    def bounds(session: nox.Session) -> None:
+        """Find the version ranges that work: nox -s bounds -- PACKAGE... [--no-drift]."""
+        session.run(*TUNEMATRIX, "bounds", *session.posargs)
+
+    @nox.session(venv_backend="none")
+    def report(session: nox.Session) -> None:
+        """Write the summary from the existing records, and print it."""
+        session.run(*TUNEMATRIX, "report", *session.posargs)
+
+
+def _print_summary_at_the_end() -> None:
+    """Print the summary once, and exit with its code: sessions cannot set the exit code of nox.
+
+    nox runs parallel sessions in child processes; the variable keeps them from printing it again.
+    """
+    if not plan.runs_cells(sys.argv) or os.environ.get("TUNEMATRIX_NOX"):
+        return
+    os.environ["TUNEMATRIX_NOX"] = "1"
+    started = str(time.time())
+
+    @atexit.register
+    def finish() -> None:
+        if code := subprocess.run([*TUNEMATRIX, "finish", started], check=False).returncode:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)

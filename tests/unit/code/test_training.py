@@ -1,0 +1,60 @@
+"""Training scripts of a repository become stages: found by their trainer, started by their own options."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from tunematrix.code import training
+
+TEAM = Path(__file__).parents[2] / "data" / "team"
+
+
+def test_a_real_repository_becomes_a_workload_that_can_run() -> None:
+    sft, dpo = training.find(TEAM)
+    assert (sft.name, sft.after, sft.open) == ("sft", "", ())
+    assert sft.run == "python train_sft.py --model {model} --output {out}/sft --max_steps 2 --save_steps 1"
+    assert sft.resume == "--resume_from_checkpoint {out}/sft/checkpoint-1"
+    assert (dpo.name, dpo.after) == ("dpo", "sft")
+    assert "--adapter {out}/sft --output {out}/dpo" in dpo.run
+    content = tomllib.loads(training.to_toml([sft, dpo]))
+    assert [stage["name"] for stage in content["stage"]] == ["sft", "dpo"]
+    assert content["stage"][1]["after"] == ["sft"]
+    assert content["stage"][0]["keep"] == ["{out}/sft"]
+
+
+def write(folder: Path, name: str, arguments: str, trainer: str = "SFTTrainer") -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(
+        f"import argparse\nfrom trl import {trainer}\np = argparse.ArgumentParser()\n{arguments}\n"
+        f"if __name__ == '__main__':\n    {trainer}(model=None).train()\n"
+    )
+
+
+def test_what_is_required_and_not_found_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jsonl").touch()
+    (tmp_path / "data" / "pairs.jsonl").touch()
+    options = ["data", "-o", "--output", "--wandb-project", "--model-name"]
+    lines = [
+        f"p.add_argument('{options[0]}')",
+        f"p.add_argument('{options[1]}', '{options[2]}', required=True)",
+        f"p.add_argument('{options[3]}', required=True)",
+        f"p.add_argument('{options[4]}')",
+        "p.add_argument('--seed', type=int)",
+    ]
+    write(tmp_path, "dpo.py", "\n".join(lines), "DPOTrainer")
+    [stage] = training.find(tmp_path)
+    assert stage.run == "python dpo.py data/pairs.jsonl --output {out}/dpo --model-name {model}"
+    assert stage.open == ("--wandb-project",)
+    assert not stage.resume
+    assert "# still to give: --wandb-project" in training.to_toml([stage])
+
+
+def test_scripts_are_told_apart_and_modules_and_tests_are_none(tmp_path: Path) -> None:
+    write(tmp_path, "a.py", "")
+    write(tmp_path, "b_two.py", "")
+    write(tmp_path, "tests/c.py", "")
+    (tmp_path / "lib.py").write_text("from trl import SFTTrainer\ndef f():\n    return SFTTrainer()\n")
+    (tmp_path / "bad.py").write_text("def (")
+    assert [stage.name for stage in training.find(tmp_path)] == ["sft", "sft-b-two"]
