@@ -9,29 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import uv as uv_package
-
-from tunematrix.locks import uv
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
-
-
-def run_uv(*arguments: str) -> None:
-    settings = {"UV_FIND_LINKS": ",".join(uv.find_links()), "UV_DEFAULT_INDEX": uv.index_url() or ""}
-    variables = {**os.environ, **{name: value for name, value in settings.items() if value}}
-    subprocess.run([uv_package.find_uv_bin(), *arguments], env=variables, check=True)
-
-
-@pytest.fixture(name="program", scope="module")
-def _program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ``tunematrix`` program of a virtual environment with the wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
-    run_uv("build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT))
-    (wheel,) = folder.glob("*.whl")
-    run_uv("venv", "--quiet", str(folder / "venv"))
-    run_uv("pip", "install", "--quiet", "--python", str(folder / "venv"), str(wheel))
-    return folder / "venv/bin/tunematrix"
 
 
 def test_the_wheel_runs_a_cell_in_a_folder_with_one_lock(program: Path, tmp_path: Path) -> None:

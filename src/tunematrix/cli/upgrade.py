@@ -15,7 +15,6 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
-from tunematrix.code import uses
 from tunematrix.locks import table
 from tunematrix.questions import attribute, candidate, upgrade
 from tunematrix.report import upgrade as report
@@ -80,9 +79,9 @@ def upgrade_command(
     run_options = Options.of(**{name: options[name] for name in ("model", "workload", "command", "rerun")})
     store, progress = open_store(run_options.model), progress_printer(quiet=options["as_json"])
     knowledge = Knowledge.load(table.constraints_folder())
-    code = options["code"] or (run_options.scripts.folder if run_options.scripts else None)
+    code = upgrade.read_code(options["code"], run_options)
     upgrader = upgrade.Upgrader(
-        knowledge=dataclasses.replace(knowledge, code=uses.read(code) if code else None),
+        knowledge=dataclasses.replace(knowledge, code=code),
         base=candidate.load_baseline(baseline, store, progress),
         options=run_options,
         store=store,
@@ -98,9 +97,10 @@ def upgrade_command(
             raise UsageError(f"--against {against}: this cell pins nothing that can be requested")
     answer = upgrader.evaluate(requests or (f"the packages of {against}",), against=file)
     if options["fix"]:
-        if code is None:
+        folder = options["code"] or (run_options.scripts.folder if run_options.scripts else None)
+        if folder is None:
             raise UsageError("--fix: name the folder of your Python files with --code")
-        answer = upgrader.fix(answer, code)
+        answer = upgrader.fix(answer, folder)
     if options["attribute"]:
         answer = attribute.attribute(upgrader, answer)
     if options["accept"]:

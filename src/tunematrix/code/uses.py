@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ LEFT_OUT: Final = (
     ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
     "site-packages", "build", "dist",
 )  # fmt: skip
+LONG: Final = 5  # sft, dpo, kto, grpo, rloo are acronyms; reward is none
 MAX_BYTES: Final = 2_000_000  # of a file; larger ones are data
 MAX_FILES: Final = 20_000
 
@@ -71,6 +73,16 @@ def read(path: Path) -> Code:
     if not number:
         raise UsageError(f"{path}: no Python file in it")
     return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable))
+
+
+def of_yaml(path: Path, command: str, root: Path) -> Iterator[Use]:
+    """The keys of a configuration of trl's command line: of ``trl dpo``, the arguments of ``DPOConfig``."""
+    owner = f"trl.{command.upper() if len(command) < LONG else command.capitalize()}Config"
+    name = path.relative_to(root).as_posix()
+    yield Use(name, 1, owner, called=True)
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if key := re.match(r"([A-Za-z]\w*)\s*:", line):
+            yield Use(name, number, owner, key[1], called=True)
 
 
 def python_files(path: Path) -> Iterator[Path]:

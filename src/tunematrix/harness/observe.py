@@ -22,7 +22,7 @@ from tunematrix.pipeline.trace import watch_batches
 VARIABLE: Final = "TUNEMATRIX_OBSERVE"  # the folder to which the processes that a script starts write
 # What differs in every run, or says what another number says.
 LEFT_OUT: Final = ("runtime", "per_second", "total_flos", "epoch", "step", "num_input_tokens_seen")
-MAX_BATCHES: Final = 8
+MAX_BATCHES: Final = 64
 MODULE: Final = "transformers.trainer"
 
 Numbers = dict[str, Any]

@@ -133,10 +133,7 @@ class Runner:
                 shutil.copytree(start, out / start.relative_to(self.out), dirs_exist_ok=True)
             self.execute(self.command(f"{stage['run']} {stage['resume']}", out), trace)
             whole = self.flow.results[stage["name"]].numbers.get(f"{stage['name']}.batches", [])
-            again = trace.numbers.get(f"{name}.batches", [])
-            differences = []
-            if again and again != whole[-len(again) :]:
-                differences.append(f"data order: {whole[-len(again) :]} became {again}")
+            differences = batch_differences(whole, trace.numbers.get(f"{name}.batches", []))
             for start in starts:
                 differences += compare_ends(start.parent, out / start.parent.relative_to(self.out))
             if differences:
@@ -192,6 +189,7 @@ class Runner:
         seen = self.folder / f"{trace.command}.observed"
         seen.mkdir()
         os.environ[observe.VARIABLE] = str(seen)
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         os.environ["PYTHONPATH"] = os.pathsep.join(
             [str(Path(observe.__file__).parent / "site"), os.environ.get("PYTHONPATH", "")]
         )
@@ -227,7 +225,8 @@ def python_program(words: Sequence[str], folder: Path) -> tuple[str, list[str]] 
             return f"-m {rest[1]}", rest[2:]
         return (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else None
     script = Path(sys.executable).parent / first
-    if "/" not in first and script.is_file() and b"python" in script.read_bytes()[:200].partition(b"\n")[0]:
+    # Under a long path, an installed program starts with a line for sh, and Python stands in the second.
+    if "/" not in first and script.is_file() and b"python" in script.read_bytes()[:1000]:
         return str(script), rest
     return (first, rest) if first.endswith(".py") and (folder / first).is_file() else None
 
@@ -239,7 +238,6 @@ def run_here(program: tuple[str, list[str]], output: int) -> None:
         os.dup2(output, descriptor)
     # What runs the tests may have put something of its own in their place.
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         if name.startswith("-m "):
             sys.argv = [name[3:], *arguments]
@@ -294,6 +292,16 @@ def set_base_models(folder: Path, model: Path) -> None:
     """Let the adapters of another run stand on this run's copy of the model."""
     for config in folder.rglob("adapter_config.json"):
         set_base_model(config, model)
+
+
+def batch_differences(whole: Sequence[str], resumed: Sequence[str]) -> list[str]:
+    """What the batches say: a run that goes on sees the last ones of the whole run, and not all of them."""
+    if not whole or len(whole) >= observe.MAX_BATCHES:
+        return []  # nothing was observed, or not all
+    if len(resumed) >= len(whole):
+        return [f"it did not go on from the checkpoint: it trained on all {len(resumed)} batches again"]
+    expected = list(whole[len(whole) - len(resumed) :])
+    return [] if list(resumed) == expected else [f"data order: {expected} became {list(resumed)}"]
 
 
 def compare_ends(whole: Path, resumed: Path) -> list[str]:

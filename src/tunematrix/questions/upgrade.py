@@ -20,6 +20,7 @@ from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
 from tunematrix.code import fix as fixes
 from tunematrix.code import uses
+from tunematrix.code.uses import Code
 from tunematrix.locks import releases, table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
@@ -159,14 +160,15 @@ class Upgrader:
         surface = {
             change.name: (change.before, change.after) for change in answer.diff.of_kind(*usage.SURFACE)
         }
-        places = usage.places(uses.read(folder), surface)
-        made = dict(fixes.apply(folder, usage.edits(places)))
+        places = usage.places(self.knowledge.code or uses.read(folder), surface)
+        edits = [edit for edit in usage.edits(places) if edit.file.endswith(".py")]
+        made = dict(fixes.apply(folder, edits))
         if not made:
             return answer
         self.progress(f"fixed {', '.join(made)}; running the candidate with them")
         after = candidates.run(answer.candidate, self.options, self.store)
         self.progress(_how(after))
-        knowledge = dataclasses.replace(self.knowledge, code=uses.read(folder))
+        knowledge = dataclasses.replace(self.knowledge, code=read_code(folder, self.options))
         judgement = judge(answer.before, after, knowledge)
         return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 
@@ -212,6 +214,29 @@ def describe_prediction(prediction: Prediction) -> str:
         return "expected: nothing; the ladder saw these releases change nothing above info"
     first = prediction.found[0]
     return f"expected: {told}, such as {first.rung.package} {first.rung.after}: {first.title}"
+
+
+def read_code(path: Path | None, options: Options) -> Code | None:
+    """What the team's code uses: the Python files in ``path``, by default those beside its scripts.
+
+    None where neither is known. Configurations of trl's command line are code too.
+    """
+    scripts = options.scripts
+    folder = path or (scripts.folder if scripts else None)
+    if folder is None:
+        return None
+    if path is None and not any(uses.python_files(folder)):
+        code = uses.Code(uses=(), files=0)
+    else:
+        code = uses.read(folder)
+    if scripts is None:
+        return code
+    found = [
+        use
+        for command, config in scripts.trl_configs()
+        for use in uses.of_yaml(config, command, scripts.folder)
+    ]
+    return dataclasses.replace(code, uses=(*code.uses, *found))
 
 
 def _how(record: Record) -> str:

@@ -77,6 +77,15 @@ class Scripts:
         stages = [dataclasses.asdict(stage) for stage in self.stages]
         path.write_text(json.dumps({"folder": str(self.folder.resolve()), "stages": stages}))
 
+    def trl_configs(self) -> Iterator[tuple[str, Path]]:
+        """The command and the configuration of each stage that is ``trl COMMAND --config FILE``."""
+        for stage in self.stages:
+            words = shlex.split(stage.run)
+            if Path(words[0]).name == "trl" and "--config" in words[2:-1]:
+                path = self.folder / words[words.index("--config") + 1]
+                if path.is_file() and path.resolve().is_relative_to(self.folder.resolve()):
+                    yield words[1], path
+
     def named_files(self) -> Iterator[Path]:
         """The files, and the files in the folders, that the commands name; modules by their file."""
         for stage in self.stages:

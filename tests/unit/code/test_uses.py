@@ -77,3 +77,17 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
         uses.read(tmp_path)
     with pytest.raises(UsageError, match="no such file"):
         uses.read(tmp_path / "none")
+
+
+def test_a_configuration_of_trl_is_code_too(tmp_path: Path) -> None:
+    (tmp_path / "dpo.yaml").write_text("# pairs\nbeta: 0.1\nmax_prompt_length : 8\nlist:\n  - inner: 1\n")
+    found = list(uses.of_yaml(tmp_path / "dpo.yaml", "dpo", tmp_path))
+    assert [(use.line, use.argument) for use in found[1:]] == [
+        (2, "beta"),
+        (3, "max_prompt_length"),
+        (4, "list"),
+    ]
+    assert {use.name for use in found} == {"trl.DPOConfig"}
+    assert {use.name for use in uses.of_yaml(tmp_path / "dpo.yaml", "reward", tmp_path)} == {
+        "trl.RewardConfig"
+    }

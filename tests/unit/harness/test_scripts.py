@@ -223,3 +223,24 @@ def test_a_resume_without_a_checkpoint_says_what_to_do(runner: Runner) -> None:
     runner.out.mkdir()
     error = run_isolated(runner.resume(stage), 60).error or {}
     assert error["message"].startswith("sft/checkpoint-1 is not there to resume from; make sft save after")
+
+
+@pytest.mark.parametrize(
+    ("whole", "resumed", "said"),
+    [
+        (["a", "b", "c"], ["b", "c"], ""),
+        (
+            ["a", "b", "c"],
+            ["a", "b", "c"],
+            "it did not go on from the checkpoint: it trained on all 3 batches again",
+        ),
+        (["a", "b", "c"], ["a", "b"], "data order: ['b', 'c'] became ['a', 'b']"),
+        (["a", "b"], [], ""),
+        ([], [], ""),
+        (["a"] * 64, ["a"] * 64, ""),
+    ],
+)
+def test_a_resumed_run_sees_the_last_batches_and_not_all(
+    whole: list[str], resumed: list[str], said: str
+) -> None:
+    assert scripts.batch_differences(whole, resumed) == ([said] if said else [])

@@ -15,7 +15,8 @@ from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
-from tunematrix.locks import releases
+from tunematrix.locks import imported, releases
+from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import bounds, candidate, upgrade
@@ -397,3 +398,70 @@ def test_nothing_known_is_not_nothing_to_expect(
     assert words_ in said[0]
     lines = "\n".join(report.upgrade_lines(answer))
     assert ("foreseen     that nothing changes" in lines) == bool(rungs)
+
+
+def test_fix_makes_the_edits_and_runs_the_changed_code(
+    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("from trl import DPOConfig\nDPOConfig(beta=0.1, max_prompt_length=8)\n")
+    before = replace(
+        GOOD,
+        defaults={"DPOConfig": {"max_prompt_length": 512, "other": 1}},
+        signatures={"trl.DPOConfig": ["max_prompt_length", "other"]},
+    )
+    after = replace(before, defaults={"DPOConfig": {}}, signatures={"trl.DPOConfig": []})
+    knowledge = replace(NOTHING, code=upgrade.read_code(tmp_path, Options()))
+    upgrader = runs(before, {"trl==2.0": after}, knowledge)
+    answer = upgrader.evaluate(["trl==2.0"])
+    edits = [one.title for one in answer.judgement.findings if one.severity == "edit"]
+    assert edits == ["train.py:2: DPOConfig(max_prompt_length=) is gone"]
+
+    ran: list[str] = []
+
+    def run(*_: object) -> Record:
+        ran.append(script.read_text())
+        return after
+
+    monkeypatch.setattr(candidate, "run", run)
+    fixed = upgrader.fix(answer, tmp_path)
+    assert ran == ["from trl import DPOConfig\nDPOConfig(beta=0.1)\n"]
+    assert list(fixed.fixed) == ["train.py"]
+    assert not [one for one in fixed.judgement.findings if one.severity == "edit"]
+    assert "fixed        train.py: -DPOConfig(beta=0.1, max_prompt_length=8); +DPOConfig(beta=0.1)" in (
+        "\n".join(report.upgrade_lines(fixed))
+    )
+    assert upgrader.fix(fixed, tmp_path).fixed == fixed.fixed  # there is nothing left to change
+    assert len(ran) == 1
+
+
+def test_a_file_of_pins_is_the_candidate(
+    runs: Callable[..., Upgrader], base: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = {"trl": "1.1", "accelerate": "1.0", "pytest": "9.0"}
+    found = ImportedLock(packages=packages, added=(), moved={}, left_out=())
+    monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    upgrader = runs(GOOD, {})
+    seen: list[Candidate] = []
+
+    def run(made: Candidate, *_: object) -> Record:
+        seen.append(made)
+        return GOOD
+
+    monkeypatch.setattr(candidate, "run", run)
+    answer = upgrader.evaluate(("the packages of new.lock",), against=tmp_path / "new.lock")
+    assert answer.answer == words.SAFE
+    assert seen[0].packages == packages
+    assert seen[0].moved == {"trl": ("1.0", "1.1")}
+    assert report.upgrade_lines(answer)[0] == "SAFE: base with trl 1.0 -> 1.1"
+
+
+def test_numbers_that_are_noise_are_told(runs: Callable[..., Upgrader]) -> None:
+    noisy = replace(
+        GOOD, options={"stages": "sft"}, fingerprint={"sft.loss": [1.0], "sft.noise": {"loss": 0.5}}
+    )
+    noisy = replace(noisy, stages=(Result(name="sft", outcome="passed"),))
+    answer = runs(noisy, {"trl==2.0": replace(noisy, fingerprint={"sft.loss": [1.4]})}).evaluate(["trl==2.0"])
+    assert answer.answer == words.SAFE
+    told = "noise        not equal when run twice, so compared with that: sft (loss)"
+    assert told in report.upgrade_lines(answer)
