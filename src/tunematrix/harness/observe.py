@@ -35,8 +35,8 @@ def install(numbers: Numbers) -> None:
     class Observer(TrainerCallback):  # type: ignore[misc]  # the stack is not installed where mypy runs
         """Fills ``numbers`` with what one trainer did, under ``prefix``."""
 
-        def __init__(self, prefix: str) -> None:
-            self.prefix = prefix
+        def __init__(self, prefix: str, trainer: str) -> None:
+            self.prefix, self.trainer = prefix, trainer
             self.batches: list[str] = []
             self.unwatch: Callable[[], None] = lambda: None
 
@@ -49,6 +49,7 @@ def install(numbers: Numbers) -> None:
             numbers.update(
                 {f"{self.prefix}{name}": value for name, value in series(state.log_history).items()}
             )
+            numbers[f"{self.prefix}trainer"] = self.trainer
             numbers[f"{self.prefix}steps"] = state.global_step
             numbers[f"{self.prefix}batches"] = self.batches[:MAX_BATCHES]
             if model is not None:
@@ -63,7 +64,8 @@ def install(numbers: Numbers) -> None:
         original(trainer, *args, **kwargs)
         if trainer not in seen:  # a subclass may call it twice
             seen.append(trainer)
-            made.append(Observer(f"trainer_{len(made) + 1}." if made else ""))
+            prefix = f"trainer_{len(made) + 1}." if made else ""
+            made.append(Observer(prefix, type(trainer).__name__))
             trainer.add_callback(made[-1])
 
     Trainer.__init__ = init

@@ -10,7 +10,6 @@ from typing import Final
 
 from tunematrix.base.record import Record, stage_names
 from tunematrix.code.uses import Code
-from tunematrix.locks.table import has_cells
 from tunematrix.verdict import accepted, causes, diff, findings, ledger, releases, usage
 from tunematrix.verdict.accepted import Accepted
 from tunematrix.verdict.causes import KnownChange
@@ -19,6 +18,7 @@ from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import Ledger
 from tunematrix.verdict.releases import Rung
 
+AGAIN: Final = ":again"  # a script's stage run a second time, for its noise
 TOLD: Final = (".error", ".unavailable")
 SAFE: Final = "SAFE"
 SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
@@ -49,16 +49,15 @@ class Knowledge:
 
     @classmethod
     def load(cls, folder: Path, today: datetime.date | None = None) -> Knowledge:
-        """The files of a constraints folder; raises ``UsageError``.
+        """The files of a constraints folder, and in place of one that is not there, what this project knows.
 
-        Without known changes of its own, those of this project count, and where there are no cells, also its
-        ledger.
+        Raises ``UsageError``.
         """
         own_causes = (folder / causes.FILE).is_file()
-        own_ledger = (folder / ledger.FILE).is_file() or has_cells(folder)
+        own_ledger = (folder / ledger.FILE).is_file()
         return cls(
             known=causes.load(folder if own_causes else ledger.shipped_folder(causes.FILE)),
-            ledger=ledger.load(folder if own_ledger else ledger.shipped_folder(ledger.FILE)),
+            ledger=ledger.load(folder) if own_ledger else ledger.shipped(),
             accepted=accepted.load(folder),
             today=today or datetime.datetime.now(datetime.UTC).date(),
             rungs=releases.load(),
@@ -150,6 +149,8 @@ def not_tested(before: Record, after: Record, comparison: Diff) -> Iterator[str]
         if verdict in ("regressed", "fixed") or old == new == "passed" or absent:
             continue
         part = name.removeprefix("probe:")
+        if part.endswith(AGAIN) and "not_run" in (old, new):
+            continue  # the stage that it repeats did not pass, and says so
         if "not_run" in (old, new) and "failed" not in (old, new):
             not_run.append(part)
         else:

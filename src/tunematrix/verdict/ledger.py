@@ -35,6 +35,9 @@ KEYS: Final[Mapping[str, type]] = {
     "expires": datetime.date,
 }
 PROBE: Final = "probe:"
+RESUME: Final = "-resume"
+# The stage of ours that trains with the class that a team's script was seen to train with.
+OURS: Final = {"SFTTrainer": "finetune", "DPOTrainer": "align"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,10 +87,11 @@ class Issue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
-    """All entries, and the path of their file."""
+    """All entries, and the path of their file; ``own`` if it is in the folder of the cells."""
 
     path: Path
     issues: tuple[Issue, ...] = ()
+    own: bool = True
 
     def known_issues(self, record: Record) -> dict[str, Issue]:
         """The issue that explains each failed stage, probe (``probe:NAME``) or outcome of ``record``.
@@ -99,7 +103,7 @@ class Ledger:
             name: issue
             for name, error in failures
             for issue in reversed(self.issues)  # if several match, the first in the file wins
-            if issue.explains(name, error, record.packages)
+            if any(issue.explains(work, error, record.packages) for work in _works(record, name))
         }
         issues = {
             (error.type, error.message): explained[name] for name, error in failures if name in explained
@@ -129,6 +133,14 @@ class Ledger:
 
     def location(self, issue: Issue) -> str:
         return f"{self.path}:{issue.line}: {issue.id}"
+
+
+def _works(record: Record, name: str) -> Iterator[str]:
+    """A stage, and for one of a team's script the stage of ours that trains with the same class."""
+    yield name
+    base = name.removesuffix(RESUME)
+    if ours := OURS.get(record.fingerprint.get(f"{base}.trainer", "")):
+        yield f"{ours}{RESUME}" if base != name else ours
 
 
 def errors(record: Record) -> Iterator[tuple[str, Failure]]:
@@ -161,7 +173,7 @@ def load(folder: Path) -> Ledger:
 
 def shipped() -> Ledger:
     """The ledger of this project, about public releases; a wheel has it beside this module."""
-    return load(shipped_folder(FILE))
+    return replace(load(shipped_folder(FILE)), own=False)
 
 
 def shipped_folder(file: str) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.verdict.test_answer import NOTHING
 from tunematrix.base.record import Failure, Record, Result
+from tunematrix.verdict import ledger
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, CANNOT_TELL, SAFE, judge
 from tunematrix.verdict.diff import compare
 
@@ -86,3 +87,15 @@ def test_numbers_are_compared_with_the_noise_of_their_stage(
     assert names == ({"train.loss", "train-resume.loss"} if moved else set())
     new = replace(new, fingerprint={**new.fingerprint, "train.noise": {"x": 1.0}})
     assert "train.noise" not in {change.name for change in compare(old, new).changes}
+
+
+def test_a_known_issue_of_a_trainer_explains_the_stage_of_a_script_that_trains_with_it() -> None:
+    packages = {"trl": "0.29.0", "transformers": "5.2.0", "peft": "0.18.0"}
+    silent = Failure(type="Mismatch", message="the resumed run is not the uninterrupted one: x")
+    failed = replace(
+        ran({"train.trainer": "DPOTrainer"}, train_resume=silent), environment={"packages": packages}
+    )
+    issues = ledger.shipped().known_issues(failed)
+    assert issues["train-resume"].id == "dpo-resume-loses-adapter"
+    other = replace(failed, fingerprint={"train.trainer": "SFTTrainer"})
+    assert ledger.shipped().known_issues(other) == {}

@@ -89,12 +89,17 @@ def test_findings_about_names_are_one_for_each_that_the_code_meets(tmp_path: Pat
     names = ("DPOConfig.max_prompt_length", "DPOConfig.a", "DPOConfig.b")
     changes = tuple(Change(kind="default", name=name, before=1, after=ABSENT) for name in names)
     edit = Finding(id="edit-fields", severity="edit", title="3 configuration fields gone", fields=names)
+    broken = Finding(
+        id="dpo", severity="broken", title="dpo fails: no argument 'max_prompt_length'", fields=("dpo",)
+    )
     loss = Finding(id="loss", severity="training", title="another loss", fields=("x.loss",))
     diff = Diff(verdict="changed", changes=changes)
-    found = usage.narrow([edit, loss], diff, uses.read(tmp_path))
+    found = usage.narrow([broken, edit, loss], diff, uses.read(tmp_path))
     assert [(each.severity, each.title) for each in found] == [
+        ("broken", "dpo fails: no argument 'max_prompt_length'"),
         ("edit", "a.py:4: DPOConfig(max_prompt_length=) is gone"),
         ("training", "another loss"),
         ("info", "2 other names, arguments and defaults changed; your code does not meet them"),
     ]
-    assert found[0].fields == ("DPOConfig.max_prompt_length",)
+    assert found[0].action == "edit a.py:4, as below; --fix does it"
+    assert found[1].fields == ("DPOConfig.max_prompt_length",)
