@@ -64,8 +64,8 @@ def bisect_command(
     if stage and stage not in names:
         raise UsageError(f"--stage: no stage '{stage}'{did_you_mean(stage, names)}")
     store = open_store(options.model)
-    base = candidate.load_baseline(baseline, store)
     progress = progress_printer(quiet=as_json)
+    base = candidate.load_baseline(baseline, store, progress)
     answer = bisect.find_first(base, question, options, store, progress)
     if as_json:
         click.echo(json.dumps(answers.bisect_json(answer), indent=1, ensure_ascii=False))

@@ -42,12 +42,13 @@ def bounds_command(
     """
     options = Options.of(model=model, workload=workload, command=command)
     store = open_store(options.model)
-    base = candidate.load_baseline(baseline, store)
+    progress = progress_printer(quiet=as_json)
+    base = candidate.load_baseline(baseline, store, progress)
     prober = bounds.Prober(
         base=base,
         options=options,
         store=store,
-        progress=progress_printer(quiet=as_json),
+        progress=progress,
         allow_drift=not no_drift,
     )
     answer = bounds.find_bounds(base, packages, prober)

@@ -190,6 +190,8 @@ def _compile(
     extra = ["rich"] if "rich" in rung.packages else []
     requirements = [*(f"{name}{pins.get(name, '')}" for name in wanted), *extra]
     options = ["--no-annotate", "--python-version", python, "--exclude-newer", lock.end_of_day(day)]
+    # By itself uv takes a prerelease where nothing else fits; such a release then waits for the final one.
+    options += ["--prerelease", "disallow"]
     for package in lock.PLATFORM:
         options += ["--exclude-newer-package", f"{package}=2999-01-01"]
     platform = uv.torch_options(pins["torch"], python)

@@ -10,7 +10,7 @@ import pytest
 from packaging.version import Version
 
 from tunematrix.base.errors import UnresolvableError
-from tunematrix.locks import lock, rungs
+from tunematrix.locks import lock, rungs, uv
 from tunematrix.locks.releases import Release
 from tunematrix.locks.rungs import Rung, Step
 from tunematrix.locks.table import Cell
@@ -191,3 +191,17 @@ def test_a_start_that_cannot_be_resolved_leaves_no_lock(
     with pytest.raises(UnresolvableError):
         list(rungs.chain(tmp_path, START, END, BASE, print))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_prerelease_never_moves_with_a_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself uv takes one where nothing else fits, such as transformers 5.0.0rc0."""
+    seen: list[str] = []
+
+    def compile_over(_: object, __: object, options: list[str], ___: object) -> str:
+        seen.extend(options)
+        return "trl==1.1.0\n"
+
+    monkeypatch.setattr(uv, "compile_over", compile_over)
+    rung = Rung(name="a", day=START, path=Path("a"), packages=FIRST)
+    assert rungs._compile(rung, Step(START, "trl", Version("1.1.0")), START, {}, "3.11")
+    assert seen[seen.index("--prerelease") + 1] == "disallow"

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.record import Record
 from tunematrix.shared.reading import UnreadableError
-from tunematrix.verdict import accepted, releases
+from tunematrix.verdict import accepted, agreement, causes, releases
 from tunematrix.verdict.answer import judge
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.releases import Rung, between, responsible, short
@@ -244,3 +245,15 @@ def test_no_release_is_named_that_does_not_lie_between(
     if found:
         low, high = sorted((int(old[2:]), int(new[2:])))
         assert low < int(found.after[2:]) <= high
+
+
+def test_the_known_changes_of_this_project_agree_with_its_ladder() -> None:
+    """By experiment before by hand: of two releases that people named, the ladder found another."""
+    known = causes.load(Path(__file__).parents[3] / "constraints")
+    assert list(agreement.disagreements(known, releases.load())) == []
+    once = next(change for change in known if change.id == "accumulation-once")
+    [said] = agreement.disagreements([replace(once, since=Version("5.5.0"))], releases.load())
+    assert said.startswith(
+        "accumulation-once: transformers 5.5.0 moved none of its fields; these fields moved in"
+    )
+    assert "5.5.4" in said
