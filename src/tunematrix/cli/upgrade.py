@@ -17,6 +17,7 @@ from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, p
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.questions import attribute, candidate, upgrade
+from tunematrix.questions import plan as plans
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.shared import reading
@@ -88,7 +89,7 @@ def upgrade_command(
         progress=progress,
     )
     if all_outdated:
-        return _print_plan(upgrade.plan(upgrader), as_json=options["as_json"])
+        return _print_plan(plans.plan(upgrader), as_json=options["as_json"])
     file = Path(against) if against and reading.is_file(against) else None
     if against and not file:
         pins = table.load().cell(against).pins
@@ -150,7 +151,7 @@ def check_writable(path: Path | None) -> None:
         raise UsageError(f"--markdown {path}: the folder {path.parent} is not there or not writable")
 
 
-def _print_plan(plan: upgrade.Plan, *, as_json: bool) -> int:
+def _print_plan(plan: plans.Plan, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(report.plan_json(plan), indent=1, ensure_ascii=False))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from tunematrix.harness.checkpoint import compare_checkpoints
 from tunematrix.harness.exchange import set_base_model
 from tunematrix.harness.fingerprint import max_children, survey
 from tunematrix.harness.isolate import CAN_FORK, Unavailable, run_isolated, run_parallel
+from tunematrix.harness.programs import copy_tree, python_program, run_here, tail
 from tunematrix.harness.stages import report_end, time_limit
 from tunematrix.harness.workflow import Mismatch, Workflow
 from tunematrix.pipeline.trace import Trace
@@ -26,13 +26,6 @@ VARIABLE: Final = "TUNEMATRIX_SCRIPTS"
 RESUME: Final = "-resume"
 NOISE: Final = ":again"
 KEPT: Final = "kept"  # what another stack loads
-# Folders of tools, and of results: no script reads them.
-LEFT_OUT: Final = (
-    ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
-    ".mypy_cache", ".ruff_cache", ".pytest_cache", "wandb", "mlruns",
-)  # fmt: skip
-LARGEST_COPY: Final = 20_000_000  # bytes; a larger file is linked, since it is data
-TAIL: Final = 30  # lines of output
 
 
 class ScriptError(Exception):
@@ -49,6 +42,7 @@ class Runner:
         self.copy = folder / "repository"
         self.out = folder / "out"
         self.stages: Sequence[dict[str, Any]] = content["stages"]
+        self.names = [stage["name"] for stage in self.stages]
 
     def run(self) -> None:
         """Run every stage whose earlier stages passed; fails the test if one does not pass."""
@@ -183,7 +177,11 @@ class Runner:
                     shutil.copytree(path, self.folder / KEPT / path.relative_to(self.out), dirs_exist_ok=True)
 
     def execute(self, words: Sequence[str], trace: Trace) -> None:
-        """Run a command in the copy of the folder: a Python program in this process, else as a process."""
+        """Run a command in a copy of the folder: a Python program in this process, else as a process.
+
+        Each command has a copy of its own, since some run side by side and write where they stand; a stage
+        starts with what the stages before it left.
+        """
         log = self.folder / f"{trace.command}.log"
         numbers: observe.Numbers = {}
         seen = self.folder / f"{trace.command}.observed"
@@ -193,9 +191,13 @@ class Runner:
         os.environ["PYTHONPATH"] = os.pathsep.join(
             [str(Path(observe.__file__).parent / "site"), os.environ.get("PYTHONPATH", "")]
         )
-        failure.own_folders.append(self.copy)
-        os.chdir(self.copy)
-        program = python_program(words, self.copy)
+        copy = self.copy
+        if trace.command not in self.names:
+            copy = self.folder / f"{trace.command}.repository"
+            shutil.copytree(self.copy, copy, symlinks=True)
+        failure.own_folders.append(copy)
+        os.chdir(copy)
+        program = python_program(words, copy)
         try:
             with log.open("wb") as stream:
                 if program and CAN_FORK:
@@ -215,62 +217,6 @@ class Runner:
                 numbers |= json.loads(path.read_text())
             for name, value in numbers.items():
                 trace.add_number(name, value)
-
-
-def python_program(words: Sequence[str], folder: Path) -> tuple[str, list[str]] | None:
-    """``("train.py", arguments)`` or ``("-m MODULE", arguments)`` if Python runs it; else None."""
-    first, rest = words[0], list(words[1:])
-    if Path(first).name in ("python", "python3", Path(sys.executable).name):
-        if rest[:1] == ["-m"] and len(rest) > 1:
-            return f"-m {rest[1]}", rest[2:]
-        return (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else None
-    script = Path(sys.executable).parent / first
-    # Under a long path, an installed program starts with a line for sh, and Python stands in the second.
-    if "/" not in first and script.is_file() and b"python" in script.read_bytes()[:1000]:
-        return str(script), rest
-    return (first, rest) if first.endswith(".py") and (folder / first).is_file() else None
-
-
-def run_here(program: tuple[str, list[str]], output: int) -> None:
-    """Run a program as ``__main__``, with what it prints in the file ``output``."""
-    name, arguments = program
-    for descriptor in (1, 2):
-        os.dup2(output, descriptor)
-    # What runs the tests may have put something of its own in their place.
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
-    try:
-        if name.startswith("-m "):
-            sys.argv = [name[3:], *arguments]
-            sys.path.insert(0, str(Path.cwd()))
-            runpy.run_module(name[3:], run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = [name, *arguments]
-            sys.path.insert(0, str(Path(name).resolve().parent))
-            runpy.run_path(name, run_name="__main__")
-    finally:
-        sys.stdout.flush()
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder without what tools and runs leave in it; large files are linked."""
-
-    def copy(path: str, to: str) -> None:
-        if Path(path).stat().st_size > LARGEST_COPY:
-            Path(to).symlink_to(Path(path).resolve())
-        else:
-            shutil.copy2(path, to)
-
-    def leave_out(folder: str, names: list[str]) -> list[str]:
-        there = Path(folder)
-        return [
-            name
-            for name in names
-            if name in LEFT_OUT
-            or (there / name / "pyvenv.cfg").is_file()
-            or not ((there / name).is_dir() or (there / name).is_file())
-        ]
-
-    shutil.copytree(source, target, ignore=leave_out, copy_function=copy)
 
 
 def noise_of(first: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, float | None]:
@@ -314,7 +260,3 @@ def compare_ends(whole: Path, resumed: Path) -> list[str]:
         there = sorted(path.name for path in resumed.glob("checkpoint-*"))
         return [f"it wrote no {last.name}, only {', '.join(there) or 'nothing'}"]
     return compare_checkpoints(last, other)
-
-
-def tail(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])

@@ -10,7 +10,8 @@ from typing import Any, Final
 from tunematrix.base.record import Record
 from tunematrix.locks.lock import WORKFLOW_PACKAGES
 from tunematrix.locks.rungs import PACKAGES
-from tunematrix.questions.upgrade import Answer, Plan
+from tunematrix.questions.plan import Plan
+from tunematrix.questions.upgrade import Answer
 from tunematrix.report import difference, screen
 from tunematrix.report.escape import plain_text
 from tunematrix.report.prediction import explain_json

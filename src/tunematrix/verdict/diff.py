@@ -11,14 +11,13 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record, stage_names
 from tunematrix.shared.stages import FULL
 from tunematrix.verdict import effects, tolerances
+from tunematrix.verdict.noise import NOISE_OF, is_noise
 from tunematrix.verdict.outcomes import compared_probes, stage_verdict
 
 VERDICTS: Final = ("regressed", "unknown", "fixed", "changed", "same")  # the worst first
 ABSENT: Final = "<absent>"
 # The kinds of change that make the verdict "changed"; a new warning alone does not.
 VERDICT_KINDS: Final = ("fingerprint", "default", "call_site", "signature")
-NOISE_OF: Final = ".noise"  # the field of a script's stage with how far two runs of it are apart
-NOISE: Final = 3  # how much further than two runs of the same two stacks may be apart
 SURFACE_PROBE: Final = "fingerprint:surface"
 
 
@@ -125,32 +124,13 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
                     effects.new_leaks(side, others)
                     for side, others in zip((old, new), reversed(fingerprints), strict=True)
                 )
-            if not (tolerances.close(old, new, name) or _is_noise(name, old, new, fingerprints)):
+            if not (tolerances.close(old, new, name) or is_noise(name, old, new, fingerprints)):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
         elif _stage_passed(name, before, after) and all(_measure(name) in names for names in measures):
             without_name = fingerprints[0] if old is ABSENT else fingerprints[1]
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
-
-
-def _is_noise(name: str, old: Any, new: Any, fingerprints: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a script's number differs by no more than it does when the script runs twice.
-
-    Also what two runs of the same disagree in altogether, such as the order of a set.
-    """
-    stage, _, own = name.partition(".")
-    measured = f"{stage.removesuffix('-resume')}{NOISE_OF}"
-    noises = [noise[own] for side in fingerprints if own in (noise := side.get(measured, {}))]
-    if None in noises:
-        return True
-    pair = [value if isinstance(value, list) else [value] for value in (old, new)]
-    numbers = all(effects.is_number(item) for side in pair for item in side) and len(pair[0]) == len(pair[1])
-    return (
-        bool(noises)
-        and numbers
-        and max(abs(a - b) for a, b in zip(*pair, strict=True)) <= NOISE * max(noises)
-    )
 
 
 def _measure(name: str) -> str:

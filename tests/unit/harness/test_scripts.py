@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tunematrix.harness import failure, observe, scripts
+from tunematrix.harness import failure, observe, programs, scripts
 from tunematrix.harness.isolate import WorkResult, run_isolated
 from tunematrix.harness.scripts import Runner, ScriptError
 from tunematrix.pipeline.trace import Trace
@@ -26,6 +26,7 @@ def _runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     runner = Runner.__new__(Runner)
     runner.folder, runner.copy, runner.out = tmp_path, tmp_path / "repository", tmp_path / "out"
     runner.copy.mkdir()
+    runner.names = ["sft"]
     return runner
 
 
@@ -91,10 +92,10 @@ def test_their_files_are_copied_and_never_written(tmp_path: Path, monkeypatch: p
     for name in ("a.py", "data/b.json", ".git/c", "env/pyvenv.cfg", "results/d"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text("x")
-    monkeypatch.setattr(scripts, "LARGEST_COPY", 10)
+    monkeypatch.setattr(programs, "LARGEST_COPY", 10)
     (source / "large.bin").write_text("x" * 11)
     os.mkfifo(source / "pipe")
-    scripts.copy_tree(source, tmp_path / "copy")
+    programs.copy_tree(source, tmp_path / "copy")
     copied = sorted(path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*"))
     assert copied == ["a.py", "data", "data/b.json", "large.bin"]
     (tmp_path / "copy" / "a.py").write_text("y")

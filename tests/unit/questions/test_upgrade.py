@@ -20,6 +20,7 @@ from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import bounds, candidate, upgrade
+from tunematrix.questions import plan as plans
 from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
 from tunematrix.questions.upgrade import Answer, Upgrader
@@ -238,7 +239,7 @@ def test_the_plan_shows_what_moves_with_each_bump_and_the_order(base: Baseline) 
         "peft": answer(words.SAFE, "peft==2.0"),
     }
     order = [("peft", alone["peft"])]
-    plan = upgrade.Plan(alone=alone, together=answer(words.BREAKS, "all"), order=order, blocked=["trl"])
+    plan = plans.Plan(alone=alone, together=answer(words.BREAKS, "all"), order=order, blocked=["trl"])
 
     assert list(report.plan_lines(plan)) == [
         "BREAKS             trl==2.0 alone; also moves accelerate 1.0 -> 1.5",
@@ -265,9 +266,9 @@ def test_bumps_are_ordered_so_that_every_step_works(
 
     monkeypatch.setattr(Upgrader, "evaluate", evaluate)
     newest = {"accelerate": "2", "peft": "2", "trl": "2"}
-    monkeypatch.setattr(upgrade, "outdated", lambda _: newest)
+    monkeypatch.setattr(plans, "outdated", lambda _: newest)
 
-    plan = upgrade.plan(runs(GOOD, {}))
+    plan = plans.plan(runs(GOOD, {}))
 
     assert [name for name, _ in plan.order] == ["trl", "accelerate"]
     assert plan.blocked == ["peft"]
@@ -278,10 +279,10 @@ def test_bumps_are_ordered_so_that_every_step_works(
 def test_a_plan_without_anything_outdated_is_an_error(
     runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upgrade, "outdated", lambda _: {})
+    monkeypatch.setattr(plans, "outdated", lambda _: {})
 
     with pytest.raises(UsageError, match="nothing to upgrade"):
-        upgrade.plan(runs(GOOD, {}))
+        plans.plan(runs(GOOD, {}))
 
 
 TOY = ["1.0.0", "1.0.1", "1.1.0", "1.1.1", "1.2.0", "1.2.1", "1.3.0", "1.3.1"]
