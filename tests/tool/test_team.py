@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.tool.conftest import run_uv
+from tests.tool.wheel import _program, run_uv  # noqa: F401  # the fixture "program"
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 TEAM = Path(__file__).parents[1] / "data" / "team"
@@ -79,7 +79,7 @@ def test_a_team_gets_the_answer_about_its_own_scripts(program: Path, tmp_path: P
     assert list(answer["fixed"]) == ["train_dpo.py"]
     assert finding(answer, "wrong")["fields"] == ["dpo-resume"]
     assert not any(each["severity"] in ("broken", "edit") for each in answer["findings"])
-    new = {path.name for path in team.iterdir()} - {path.name for path in TEAM.iterdir()}
+    new = {path.name for path in team.iterdir()} - {path.name for path in TEAM.iterdir()} - {"__pycache__"}
     assert sorted(new) == [
         ".nox",
         "constraints",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tool.wheel import _program  # noqa: F401  # the fixture "program"
+
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 
