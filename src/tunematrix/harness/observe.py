@@ -28,6 +28,13 @@ MODULE: Final = "transformers.trainer"
 Numbers = dict[str, Any]
 
 
+def start(numbers: Numbers) -> None:
+    """Observe this process from now on, on the CPU with fixed seeds; ``numbers`` is filled as it trains."""
+    install(numbers)
+    use_cpu()
+    seed()
+
+
 def install(numbers: Numbers) -> None:
     """Observe every ``Trainer`` that this process makes from now on; ``numbers`` is filled as they train."""
     from transformers import Trainer, TrainerCallback
@@ -104,7 +111,7 @@ def series(history: Sequence[dict[str, Any]]) -> Numbers:
     for entry in history:
         for name, value in entry.items():
             if isinstance(value, (int, float)) and not any(part in name for part in LEFT_OUT):
-                found.setdefault(f"{name.replace('/', '_')}", []).append(value)
+                found.setdefault(name.replace("/", "_"), []).append(value)
     return found
 
 
@@ -136,11 +143,9 @@ def install_when_imported(folder: Path) -> None:
 
                 def exec_module(module: Any) -> None:
                     execute(module)
-                    install(numbers)
-                    use_cpu()
-                    seed()
+                    start(numbers)
 
-                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+                spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # what the import calls
             return spec
 
     import atexit

@@ -39,7 +39,7 @@ def run_here(program: tuple[str, list[str]], output: int) -> None:
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     # What runs the tests may have put something of its own in their place.
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115  # open until the child ends
     try:
         if name.startswith("-m "):
             sys.argv = [name[3:], *arguments]

@@ -201,9 +201,7 @@ class Runner:
         try:
             with log.open("wb") as stream:
                 if program and CAN_FORK:
-                    observe.install(numbers)
-                    observe.use_cpu()
-                    observe.seed()
+                    observe.start(numbers)
                     run_here(program, stream.fileno())
                 else:
                     code = subprocess.run(words, stdout=stream, stderr=stream, check=False).returncode
@@ -230,7 +228,7 @@ def noise_of(first: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, fl
             numbers = len(left) == len(right) and all(
                 isinstance(item, (int, float)) for item in [*left, *right]
             )
-            noise[name] = max(abs(a - b) for a, b in zip(left, right)) if numbers else None  # noqa: B905
+            noise[name] = max(abs(a - b) for a, b in zip(left, right)) if numbers else None  # noqa: B905  # of one length; strict= needs Python 3.10
     return noise
 
 

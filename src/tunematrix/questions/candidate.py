@@ -127,11 +127,7 @@ def describe(base: Baseline, requests: Sequence[str], text: str, store: Store) -
     """The candidate with the lock ``text``, as a resolver wrote it, and the lock with its header."""
     names = {canonicalize_name(_parse_request(request).name) for request in requests}
     packages = lock.versions(text)
-    moved = {
-        name: (base.packages.get(name), packages.get(name))
-        for name in sorted(base.packages.keys() | packages.keys())
-        if _public(base.packages.get(name)) != _public(packages.get(name))
-    }
+    moved = _moved(base, packages)
     description = f"{base.cell.name} with {', '.join(requests)}"
     cell = Cell(name=_cell_name(base, requests), why=description, pins={})
     matrix = Matrix(folder=_candidates_folder(store), cells=(cell,), python=base.cell.python)
@@ -176,12 +172,13 @@ def requested(base: Baseline, requests: Sequence[str], store: Store) -> Candidat
 
 
 def _with_moved(candidate: Candidate, base: Baseline) -> Candidate:
-    moved = {
-        name: pair
-        for name, pair in moved_packages(base.packages, candidate.packages).items()
-        if _public(pair[0]) != _public(pair[1])
-    }
-    return dataclasses.replace(candidate, moved=moved)
+    return dataclasses.replace(candidate, moved=_moved(base, candidate.packages))
+
+
+def _moved(base: Baseline, packages: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
+    """The packages whose releases differ; another build of the same release does not count."""
+    pairs = moved_packages(base.packages, packages)
+    return {name: pair for name, pair in pairs.items() if _public(pair[0]) != _public(pair[1])}
 
 
 def _kept_torch(base: Baseline) -> list[Requirement]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     all_moved = moved_packages(before, after)
     moved = {name: pair for name, pair in all_moved.items() if name in names}
     path = _path(between(moved, rungs))
-    lasting = _lasting([_moves(*step) for step in path])
+    lasting = _net(path).keys()
     found = [
         Expected(
             rung=rung,
@@ -78,13 +78,8 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
 def net_changes(
     before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence[Rung]
 ) -> dict[str, tuple[Any, Any]]:
-    """What the whole move does to each field: its value before the first rung, and after the last."""
-    net: dict[str, tuple[Any, Any]] = {}
-    for step in _path(between(moved_packages(before, after), rungs)):
-        for name, (old, new) in step[0].changes.items():
-            pair = (old, new) if step[1] > 0 else (new, old)
-            net[name] = (net[name][0] if name in net else pair[0], pair[1])
-    return {name: pair for name, pair in net.items() if pair[0] != pair[1]}
+    """What the whole move does to each field and stage: its value before it, and after it."""
+    return _net(_path(between(moved_packages(before, after), rungs)))
 
 
 def _path(between: Sequence[tuple[Rung, int]]) -> list[tuple[Rung, int]]:
@@ -93,20 +88,14 @@ def _path(between: Sequence[tuple[Rung, int]]) -> list[tuple[Rung, int]]:
     return [*reversed(back), *(step for step in between if step[1] > 0)]
 
 
-def _moves(rung: Rung, direction: int) -> dict[str, tuple[Any, Any]]:
-    moves = {**rung.changes, **rung.stages}
-    return moves if direction > 0 else {name: (new, old) for name, (old, new) in moves.items()}
-
-
-def _lasting(path: Sequence[Mapping[str, tuple[Any, Any]]]) -> set[str]:
-    """The fields and stages that the last step does not leave as the first found them."""
-    first: dict[str, Any] = {}
-    last: dict[str, Any] = {}
-    for moves in path:
-        for name, (old, new) in moves.items():
-            first.setdefault(name, old)
-            last[name] = new
-    return {name for name, value in last.items() if value != first[name]}
+def _net(path: Iterable[tuple[Rung, int]]) -> dict[str, tuple[Any, Any]]:
+    """The fields and stages that the last step does not leave as the first found them, with both values."""
+    net: dict[str, tuple[Any, Any]] = {}
+    for rung, direction in path:
+        for name, pair in {**rung.changes, **rung.stages}.items():
+            old, new = pair if direction > 0 else pair[::-1]
+            net[name] = (net[name][0] if name in net else old, new)
+    return {name: (old, new) for name, (old, new) in net.items() if old != new}
 
 
 def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,32 +128,22 @@ def narrow(found: Iterable[Finding], diff: Diff, code: Code) -> tuple[Finding, .
     surface = {
         change.name: (change.before, change.after) for change in diff.changes if change.kind in SURFACE
     }
-    found = list(found)
     kept: list[Finding] = []
+    edits: list[Place] = []
     unmet = 0
     for finding in found:
-        if not _is_surface(finding, surface):
+        if finding.severity not in ("edit", "default") or not all(name in surface for name in finding.fields):
             kept.append(finding)
             continue
-        met = _met(finding, surface, code)
+        met = list(places(code, {name: surface[name] for name in finding.fields}))
+        edits += [place for place in met if place.edit]
         unmet += len(finding.fields) - len(met)
         kept += [_finding(finding, place) for place in met]
-    edits = [place for finding in found for place in _met(finding, surface, code) if place.edit]
     kept = [_explained(finding, edits) for finding in kept]
     if unmet:
         title = f"{unmet} other names, arguments and defaults changed; your code does not meet them"
         kept.append(Finding(id="info-unmet", severity="info", title=title, fields=()))
     return tuple(kept)
-
-
-def _is_surface(finding: Finding, surface: Collection[str]) -> bool:
-    return finding.severity in ("edit", "default") and all(name in surface for name in finding.fields)
-
-
-def _met(finding: Finding, surface: Mapping[str, tuple[Any, Any]], code: Code) -> list[Place]:
-    if not _is_surface(finding, surface):
-        return []
-    return list(places(code, {name: surface[name] for name in finding.fields}))
 
 
 def _explained(finding: Finding, edits: Iterable[Place]) -> Finding:

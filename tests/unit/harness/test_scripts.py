@@ -20,9 +20,7 @@ from tunematrix.pipeline.trace import Trace
 @pytest.fixture(name="runner")
 def _runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """A runner in ``tmp_path`` that observes nothing, since there is no stack."""
-    monkeypatch.setattr(observe, "install", lambda _: None)
-    monkeypatch.setattr(observe, "use_cpu", lambda: None)
-    monkeypatch.setattr(observe, "seed", lambda: None)
+    monkeypatch.setattr(observe, "start", lambda _: None)
     runner = Runner.__new__(Runner)
     runner.folder, runner.copy, runner.out = tmp_path, tmp_path / "repository", tmp_path / "out"
     runner.copy.mkdir()
