@@ -21,7 +21,7 @@ TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
 
 
 def sessions() -> None:
-    """Add ``e2e``, a session for each cell, and ``lock``, ``upgrade``, ``bisect``, ``bounds``, ``report``.
+    """Add ``e2e``, a session for each cell, and those of ``lock``, ``upgrade``, ``bisect`` and the like.
 
     Other sessions of the noxfile stay as they are, and so do its options, but for the number of cells that
     run side by side.
@@ -60,6 +60,11 @@ def sessions() -> None:
     def bounds(session: nox.Session) -> None:
         """Find the version ranges that work: nox -s bounds -- PACKAGE... [--no-drift]."""
         session.run(*TUNEMATRIX, "bounds", *session.posargs)
+
+    @nox.session(venv_backend="none")
+    def exchange(session: nox.Session) -> None:
+        """Let every cell read what every other one saved: nox -s exchange -- [CELL ...]."""
+        session.run(*TUNEMATRIX, "exchange", *session.posargs)
 
     @nox.session(venv_backend="none")
     def report(session: nox.Session) -> None:

@@ -29,7 +29,7 @@ STATE: Final = ".tunematrix"
 CANDIDATES: Final = "candidates"  # in the results folder: the locks and results of candidates
 ENVIRONMENTS: Final = ".venvs"
 # Files beside the records of cells; no cell may have such a name.
-OTHER_FILES: Final = ("summary", "interrupted", "partial", "previous", "running")
+OTHER_FILES: Final = ("summary", "exchange", "interrupted", "partial", "previous", "running")
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RESERVED_NAME: Final = re.compile(rf"{CANDIDATES}|.*\.(json|md|html|txt|lock)", re.IGNORECASE)
 

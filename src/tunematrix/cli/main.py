@@ -8,7 +8,20 @@ from typing import NoReturn
 import click
 
 from tunematrix import __version__
-from tunematrix.cli import bisect, bounds, ci, compare, explain, init, ladder, lock, run, scan, upgrade
+from tunematrix.cli import (
+    bisect,
+    bounds,
+    ci,
+    compare,
+    exchange,
+    explain,
+    init,
+    ladder,
+    lock,
+    run,
+    scan,
+    upgrade,
+)
 from tunematrix.cli.errors import handle_errors
 from tunematrix.shared.output import clean_output
 
@@ -32,6 +45,7 @@ for command in (
     upgrade.upgrade_command,
     bisect.bisect_command,
     bounds.bounds_command,
+    exchange.exchange_command,
     explain.check_command,
     explain.explain_command,
     ladder.ladder_command,

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from tunematrix.harness import failure, observe
 from tunematrix.harness.checkpoint import compare_checkpoints
-from tunematrix.harness.exchange import set_base_model
 from tunematrix.harness.fingerprint import max_children, survey
 from tunematrix.harness.isolate import CAN_FORK, Unavailable, run_isolated, run_parallel
+from tunematrix.harness.kept import set_base_model
 from tunematrix.harness.programs import copy_tree, python_program, run_here, tail
 from tunematrix.harness.stages import report_end, time_limit
 from tunematrix.harness.workflow import Mismatch, Workflow

@@ -34,7 +34,11 @@ def findings_lines(judgement: Judgement, room: int | None) -> list[str]:
 
     The milder a finding, the earlier its evidence and action are left out; then whole findings are, counted.
     """
-    loud = judgement.of(*SEVERITIES[:-1])
+    return fitted(judgement.of(*SEVERITIES[:-1]), room)
+
+
+def fitted(loud: Sequence[Finding], room: int | None) -> list[str]:
+    """The findings ``loud``, as ``findings_lines`` shows them."""
     if room is None:
         return _rendered(loud, [0] * len(loud))
     sizes = [SIZES.get(finding.severity, 2) for finding in loud]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tunematrix.harness import exchange
+from tunematrix.harness import kept
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 def test_exchange(tmp_path: Path) -> None:
-    exchange.check(tmp_path)
+    kept.check(tmp_path)

@@ -27,6 +27,7 @@ KEYS: Final[Mapping[str, type]] = {
     "id": str,
     "stages": list,
     "when": list,
+    "written_by": list,
     "error": str,
     "fingerprint": str,
     "cause": str,
@@ -35,6 +36,7 @@ KEYS: Final[Mapping[str, type]] = {
     "expires": datetime.date,
 }
 PROBE: Final = "probe:"
+EXCHANGE: Final = "exchange:"
 RESUME: Final = "-resume"
 # The stage of ours that trains with the class that a team's script was seen to train with.
 OURS: Final = {"SFTTrainer": "finetune", "DPOTrainer": "align"}
@@ -45,7 +47,8 @@ class Issue:
     """One entry. It applies to cells whose packages meet all conditions in ``when``.
 
     There it explains a failure of one of ``stages`` with an error that matches ``error``, or moved numbers
-    with a name that matches ``fingerprint``. ``line`` is its line in the file.
+    with a name that matches ``fingerprint``. ``written_by`` are conditions on the stack that wrote what the
+    cell reads, for stages ``exchange:ARTIFACT``. ``line`` is its line in the file.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Issue:
     stages: tuple[str, ...] = ()
     error: Any = None  # a compiled pattern
     fingerprint: str | None = None
+    written_by: tuple[Requirement, ...] = ()
     link: str = ""
     line: int = 0
 
@@ -110,6 +114,21 @@ class Ledger:
         }
         probes = {name: issues.get((error.type, error.message)) for name, error in failures if PROBE in name}
         return {name: issue for name, issue in probes.items() if issue} | explained
+
+    def exchange_issue(
+        self, stage: str, reason: str, reader: Mapping[str, str], writer: Mapping[str, str]
+    ) -> Issue | None:
+        """The issue that explains ``reason``, why ``reader`` does not read what ``writer`` wrote as it is.
+
+        ``stage`` is ``exchange:ARTIFACT``; an entry for ``exchange:*`` is for all artifacts.
+        """
+        for issue in self.issues:
+            if not any(fnmatchcase(stage, name) for name in issue.stages if name.startswith(EXCHANGE)):
+                continue
+            applies = issue.applies_to(reader) and meets_all(writer, issue.written_by)
+            if applies and issue.error is not None and issue.error.search(reason):
+                return issue
+        return None
 
     def annotate(self, record: Record) -> Record:
         """``record`` with the id of the known issue in each stage and probe that one explains."""
@@ -193,13 +212,14 @@ def _issue(entry: Any, path: Path, text: str) -> Issue:
     if "error" in entry and not entry.get("stages"):
         raise UsageError(f"{where}: needs stages, the stages that fail with this error")
     for stage in entry.get("stages", []):
-        if stage not in (*STAGES, *UNTESTABLE) and not str(stage).startswith(PROBE):
+        if stage not in (*STAGES, *UNTESTABLE) and not str(stage).startswith((PROBE, EXCHANGE)):
             raise UsageError(f"{where}: stages: no stage '{stage}'{did_you_mean(str(stage), STAGES)}")
     return Issue(
         **{
             **entry,
             "stages": tuple(entry.get("stages", [])),
             "when": tuple(_condition(condition, where) for condition in entry["when"]),
+            "written_by": tuple(_condition(text, where) for text in entry.get("written_by", [])),
             "error": _pattern(entry["error"], where) if "error" in entry else None,
             "line": _line_number(text, entry["id"]),
         }

@@ -61,6 +61,8 @@ MODELS: Final = {
 
 # Folders in the file formats of several releases; no model that a run can choose.
 FORMATS: Final = Model(name="formats", make=_lazy("formats", "make"), version=2)
+# A model with experts, whose adapters cells exchange; no run trains it.
+EXPERTS: Final = Model(name="mixtral", make=_lazy("experts", "make"), version=1)
 
 
 def cache_root() -> Path:
@@ -98,3 +100,8 @@ def tiny_folders() -> list[Path]:
 def formats_folder() -> Path:
     """The folder with one folder for each file format, which every fingerprint reads; made if necessary."""
     return prepare(FORMATS) / FORMATS.repo
+
+
+def experts_folder() -> Path:
+    """The folder of the tiny model with experts; made if necessary."""
+    return prepare(EXPERTS) / EXPERTS.repo

@@ -1,0 +1,91 @@
+"""``exchange``: every cell reads what every other wrote."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from tunematrix.base.errors import UsageError
+from tunematrix.base.files import check_inside, write_atomic
+from tunematrix.base.store import Store
+from tunematrix.cli import plan, questions
+from tunematrix.cli.results import open_store
+from tunematrix.hub.models import MODELS
+from tunematrix.locks import lock, table
+from tunematrix.questions import exchange
+from tunematrix.report import exchange as view
+from tunematrix.run.exchange import TINY, Member
+from tunematrix.run.options import Options
+from tunematrix.shared.output import print_lines
+from tunematrix.shared.suggest import did_you_mean
+from tunematrix.verdict import exchange as verdict
+from tunematrix.verdict import ledger, releases
+from tunematrix.verdict.findings import Finding
+
+
+@click.command("exchange")
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@click.option("--model", "models", multiple=True, help=f"A short name. Default: {' and '.join(TINY)}.")
+@click.option("--artifact", help="Show the heat map of this artifact alone, such as merged.")
+@click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Default: one for each core.")
+@questions.JSON
+def exchange_command(
+    cells: tuple[str, ...], models: tuple[str, ...], artifact: str | None, jobs: int | None, *, as_json: bool
+) -> int:
+    """Let every cell read what every other one saved: adapters, checkpoints, models, tokenizers.
+
+    Answers two questions for each pair of stacks: does it load and resume, and is it the same? Exits 1 for
+    what fails or differs and is not in known-issues.toml, 3 if a cell could take no part.
+    """
+    if artifact and artifact not in verdict.ARTIFACTS:
+        raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")
+    for model in models:
+        if model not in MODELS:
+            raise UsageError(f"--model: no {model!r} here{did_you_mean(model, MODELS)}")
+    matrix, store = table.load(), open_store()
+    chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
+    members = []
+    for cell in chosen:
+        if not matrix.lock_path(cell).is_file():
+            lock.write(cell, matrix.lock_path(cell))
+        members.append(
+            Member(
+                cell=cell,
+                matrix=matrix,
+                results=store.root,
+                venv=store.environment(cell.name),
+                models=models or TINY,
+            )
+        )
+    count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
+    progress = questions.progress_printer(quiet=as_json)
+    outcome = exchange.run(members, store, count, Options().time_limit, progress)
+    found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
+    paths = _write(outcome, found, store.root, models or TINY)
+    if as_json:
+        click.echo(json.dumps(view.to_json(outcome, found), indent=1, ensure_ascii=False))
+    else:
+        print_lines(view.lines(outcome, found, artifact or ""))
+        click.echo(f"details: {paths}")
+    return view.exit_code(outcome, found)
+
+
+def _write(
+    outcome: exchange.Exchange, found: tuple[Finding, ...], root: Path, models: tuple[str, ...]
+) -> str:
+    """Write ``exchange.json`` of each model, and ``exchange.md`` of all beside it; returns the latter."""
+    text = view.markdown(outcome, found)
+    written = ""
+    for model in models:
+        store = Store(root, model)
+        own = [pair for pair in outcome.pairs if pair.model in (model, "")]
+        content = view.to_json(dataclasses.replace(outcome, pairs=tuple(own)), found)
+        content["model"] = model
+        path = check_inside(store.folder / "exchange.json", store.root)
+        write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(check_inside(path.with_suffix(".md"), store.root), text)
+        written = written or str(path.with_suffix(".md"))
+    return written

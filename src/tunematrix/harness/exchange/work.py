@@ -1,0 +1,248 @@
+"""Writing the artifacts of this stack, and reading those of others: each kind in a child of its own.
+
+Of one writer and model, all kinds share a child, since most take a few hundredths of a second. Where that
+child crashes or hangs, each kind gets its own, so that a crash is one entry of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tunematrix.harness.exchange import adapters, checkpoints, models
+from tunematrix.harness.exchange.kinds import Facts, Kind, compare
+from tunematrix.harness.failure import describe_error
+from tunematrix.harness.fingerprint import warm_up
+from tunematrix.harness.isolate import Unavailable, Work, WorkResult, run_isolated
+from tunematrix.harness.measures.lab import Lab, skip_repeated_work
+from tunematrix.harness.stages import time_limit
+from tunematrix.pipeline.trace import Trace
+
+KINDS: Final = (*checkpoints.ALL, *adapters.ALL, *models.ALL)
+FACTS: Final = "facts.json"
+TENSORS: Final = "facts.safetensors"
+UNWRITTEN: Final = "unwritten.json"  # in the folder of a kind that this stack could not write, and why
+SEPARATOR: Final = "|"
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spec:
+    """What one cell does: write its artifacts of ``models`` to ``write``, and read those of ``writers``."""
+
+    models: Mapping[str, Path]
+    write: Path | None = None
+    writers: Mapping[str, Path]
+
+    @classmethod
+    def read(cls, path: Path) -> Spec:
+        """The specification that the host left in a JSON file."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            models={name: Path(folder) for name, folder in content["models"].items()},
+            write=Path(content["write"]) if content.get("write") else None,
+            writers={name: Path(folder) for name, folder in content.get("writers", {}).items()},
+        )
+
+
+def kinds_for(model: str) -> list[Kind]:
+    """The kinds of artifacts of a model: all of a tiny one, those without its weights of any other."""
+    tiny = model.startswith("tiny-")
+    return [kind for kind in KINDS if (not kind.only or model in kind.only) and (tiny or kind.light)]
+
+
+def write_all(spec: Spec, scratch: Path) -> Iterator[Result]:
+    """Write the artifacts; yields what could not be written."""
+    assert spec.write is not None
+    for name, model in spec.models.items():
+        kinds = [kind for kind in kinds_for(name) if kind.write]
+        target = spec.write / name
+
+        def write(kind: Kind, lab: Lab, target: Path = target) -> None:
+            folder = target / kind.folder
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            assert kind.write is not None
+            save_facts(folder, kind.write(lab, folder))
+
+        for kind, result in _each(kinds, write, model, scratch / "write" / name):
+            if result["outcome"] != "same":
+                folder = target / kind.folder
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / UNWRITTEN).write_text(json.dumps(result), encoding="utf-8")
+                yield {"model": name, "kind": kind.name, **result}
+
+
+def read_all(spec: Spec, scratch: Path) -> Iterator[Result]:
+    """Read the artifacts of each writer; yields a result for each artifact, ``same`` or not."""
+    for writer, root in spec.writers.items():
+        for name, model in spec.models.items():
+            source = root / name
+            kinds = [kind for kind in kinds_for(name) if (source / kind.folder).is_dir()]
+            copies = scratch / "read" / writer / name
+
+            def read(
+                kind: Kind, lab: Lab, source: Path = source, copies: Path = copies, model: Path = model
+            ) -> list[Result]:
+                folder = copies / kind.name / "artifact"
+                shutil.copytree(source / kind.folder, folder)
+                for config in folder.rglob("adapter_config.json"):
+                    set_base_model(config, model)
+                expected, found = load_facts(folder), kind.read(lab, folder)
+                return [
+                    {"artifact": artifact, **_compared(compare(expected[artifact], found[artifact]))}
+                    for artifact in kind.names
+                ]
+
+            for kind, result in _each(kinds, read, model, copies):
+                yield from _results(writer, name, kind, result, source / kind.folder)
+            shutil.rmtree(copies, ignore_errors=True)
+
+
+def _results(writer: str, model: str, kind: Kind, result: Result, folder: Path) -> Iterator[Result]:
+    """The results of one kind: those of its artifacts, or for each why there is none."""
+    pair = {"writer": writer, "model": model}
+    if (folder / UNWRITTEN).is_file():
+        unwritten = json.loads((folder / UNWRITTEN).read_text(encoding="utf-8"))
+        result = {"outcome": "unavailable", "error": unwritten["error"], "written": False}
+    if "results" in result:
+        yield from ({**pair, **each} for each in result["results"])
+    else:
+        yield from ({**pair, "artifact": artifact, **result} for artifact in kind.names)
+
+
+def _compared(difference: Mapping[str, Any] | None) -> Result:
+    return {"outcome": "differs", "difference": dict(difference)} if difference else {"outcome": "same"}
+
+
+def set_base_model(config: Path, model: Path) -> None:
+    """Set the base model's path in an adapter's ``config``, as a user who moves a checkpoint must.
+
+    An adapter for a model that is not this one keeps its own.
+    """
+    content = json.loads(config.read_text(encoding="utf-8"))
+    if Path(content.get("base_model_name_or_path") or "").name == model.name:
+        content["base_model_name_or_path"] = str(model)
+        config.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _each(
+    kinds: Sequence[Kind], do: Callable[[Kind, Lab], Any], model: Path, scratch: Path
+) -> Iterator[tuple[Kind, Result]]:
+    """Do all ``kinds`` in one child; after a crash, each in its own."""
+    if not kinds:
+        return
+    together = run_isolated(_work(kinds, do, model, scratch), time_limit())
+    if together.outcome == "passed":
+        yield from ((kind, together.numbers[kind.name]) for kind in kinds)
+        return
+    for kind in kinds:
+        shutil.rmtree(scratch / kind.name, ignore_errors=True)
+        result = run_isolated(_work([kind], do, model, scratch), time_limit())
+        yield kind, result.numbers[kind.name] if result.outcome == "passed" else _crashed(result)
+
+
+def _crashed(result: WorkResult) -> Result:
+    return {"outcome": "fails", "error": result.error, "crashed": result.outcome}
+
+
+def _work(kinds: Sequence[Kind], do: Callable[[Kind, Lab], Any], model: Path, scratch: Path) -> Work:
+    """Work that does ``kinds`` one after the other; what one raises is its result."""
+
+    def work(trace: Trace) -> None:
+        skip_repeated_work()
+        for kind in kinds:
+            folder = scratch / kind.name
+            folder.mkdir(parents=True, exist_ok=True)
+            lab = Lab(model=model, tokenizer=model, folder=folder, trace=Trace(), prefix="x", name="run")
+            try:
+                results = do(kind, lab)
+                trace.numbers[kind.name] = {"outcome": "same", **({"results": results} if results else {})}
+            except Unavailable as reason:
+                error = {"type": "Unavailable", "message": str(reason), "where": "", "traceback": ""}
+                trace.numbers[kind.name] = {"outcome": "unavailable", "error": error}
+            except Exception as failure:
+                trace.numbers[kind.name] = {"outcome": "fails", "error": _error(failure)}
+
+    return work
+
+
+def _error(failure: Exception) -> dict[str, str]:
+    """The error, and the one that was being handled when it came, which people would otherwise not see.
+
+    transformers 4 imports protobuf to handle errors of tokenizers, and says that protobuf is missing.
+    """
+    error = describe_error(failure)
+    hidden: BaseException = failure
+    while hidden.__context__ is not None:
+        hidden = hidden.__context__
+    if hidden is not failure and isinstance(failure, ImportError):
+        error["cause"] = f"{type(hidden).__name__}: {hidden}"
+    return error
+
+
+def save_facts(folder: Path, facts: Facts) -> None:
+    """Save ``facts`` in ``folder``: tensors, and dictionaries of them, in a file of their own."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Any] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for artifact, known in facts.items():
+        values[artifact] = {}
+        for name, value in known.items():
+            key = SEPARATOR.join((artifact, name))
+            if hasattr(value, "shape"):
+                tensors[key] = value.detach().clone().contiguous()
+                values[artifact][name] = {"tensor": key}
+            elif isinstance(value, Mapping) and any(hasattr(item, "shape") for item in value.values()):
+                parts = {part: SEPARATOR.join((key, part)) for part in value}
+                tensors |= {parts[part]: item.detach().clone().contiguous() for part, item in value.items()}
+                values[artifact][name] = {"tensors": parts}
+            else:
+                values[artifact][name] = {"value": value}
+    save_file(tensors, str(folder / TENSORS))
+    (folder / FACTS).write_text(json.dumps(values), encoding="utf-8")
+
+
+def load_facts(folder: Path) -> Facts:
+    """The facts that ``save_facts`` saved."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(str(folder / TENSORS))
+    content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return {
+        artifact: {name: _fact(value, tensors) for name, value in known.items()}
+        for artifact, known in content.items()
+    }
+
+
+def _fact(stored: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
+    if "tensor" in stored:
+        return tensors[stored["tensor"]]
+    if "tensors" in stored:
+        return {name: tensors[key] for name, key in stored["tensors"].items()}
+    return stored["value"]
+
+
+def run(spec: Spec, scratch: Path, results: Path) -> None:
+    """Write and read as ``spec`` says; each result is a line of ``results`` as soon as it is known."""
+    warm_up(list(spec.models.values()), scratch / "warm-up")
+    with results.open("a", encoding="utf-8") as stream:
+
+        def add(result: Mapping[str, Any]) -> None:
+            stream.write(json.dumps(result) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+        if spec.write:
+            for result in write_all(spec, scratch):
+                add(result)
+            add({"written": True})
+        for result in read_all(spec, scratch):
+            add(result)
+        add({"read": sorted(spec.writers)})

@@ -1,0 +1,300 @@
+"""What an exchange means: pairs of a writer and a reader, and findings that say between which releases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from packaging.version import Version
+
+from tunematrix.base.versions import parse_version
+from tunematrix.verdict.findings import SEVERITIES, Cause, Evidence, Finding
+from tunematrix.verdict.ledger import Issue, Ledger
+from tunematrix.verdict.releases import Rung
+
+SAME: Final = "same"
+DIFFERS: Final = "differs"
+FAILS: Final = "fails"
+UNAVAILABLE: Final = "unavailable"
+WORST_FIRST: Final = (FAILS, DIFFERS, UNAVAILABLE, SAME)
+GOES_ON: Final = "-goes-on"
+UPGRADE: Final = "upgrade"
+DOWNGRADE: Final = "downgrade"
+ORDER: Final = ("transformers", "peft", "trl", "tokenizers", "accelerate")
+# What people call the artifacts, and the package whose release decides how it is written.
+ARTIFACTS: Final[Mapping[str, tuple[str, str]]] = {
+    "sft": ("an SFT checkpoint", "transformers"),
+    "sft-goes-on": ("a resumed SFT run", "trl"),
+    "dpo": ("a DPO checkpoint", "trl"),
+    "dpo-goes-on": ("a resumed DPO run", "trl"),
+    "full-checkpoint": ("a checkpoint of full fine-tuning", "transformers"),
+    "full-checkpoint-goes-on": ("a resumed full fine-tuning", "transformers"),
+    "trainer-state": ("the trainer's state", "transformers"),
+    "autopeft": ("an adapter beside its tokenizer, through AutoPeftModel", "peft"),
+    "lora": ("a LoRA adapter", "peft"),
+    "dora": ("a DoRA adapter", "peft"),
+    "rslora": ("an rsLoRA adapter", "peft"),
+    "modules-to-save": ("an adapter with modules_to_save", "peft"),
+    "embeddings-tied": ("an adapter with trained embeddings, tied", "peft"),
+    "embeddings-untied": ("an adapter with trained embeddings, untied", "peft"),
+    "embeddings-resized": ("an adapter with resized embeddings", "peft"),
+    "several-adapters": ("several adapters in one folder", "peft"),
+    "layer-replication": ("an adapter with layer_replication", "peft"),
+    "experts-all-linear": ("an adapter of a model with experts, all-linear", "transformers"),
+    "experts-by-name": ("an adapter of experts by name", "transformers"),
+    "full": ("a fully fine-tuned model", "transformers"),
+    "merged": ("a merged model", "transformers"),
+    "merged-bf16": ("a merged model in bf16", "transformers"),
+    "sharded": ("a sharded model", "transformers"),
+    "generation-config": ("a generation config", "transformers"),
+    "tokenizer": ("a tokenizer", "transformers"),
+    "tokenizer-extra": ("a tokenizer with extra special tokens", "transformers"),
+    "tokenizer-generic": ("a tokenizer made from tokenizer.json", "transformers"),
+}
+QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+STACK: Final = ("transformers", "peft", "trl", "tokenizers", "accelerate", "datasets")
+LISTED: Final = 3
+ALONE: Final = ("dpo", "merged-bf16")  # artifacts that differ for reasons of their own
+NOUNS: Final = ("checkpoint", "adapter", "model", "tokenizer")
+MAX_REASON: Final = 120
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """A cell of the exchange and its packages."""
+
+    name: str
+    packages: Mapping[str, str]
+
+    @property
+    def age(self) -> tuple[Version, ...]:
+        """What tells an older stack from a newer one: its releases, those of transformers first."""
+        return tuple(parse_version(self.packages.get(name)) or Version("0") for name in ORDER)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """How ``reader`` reads one artifact that ``writer`` wrote, with one model."""
+
+    writer: str
+    reader: str
+    model: str
+    artifact: str
+    outcome: str
+    difference: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, str] = field(default_factory=dict)
+    detail: str = ""
+
+    @classmethod
+    def of(cls, reader: str, result: Mapping[str, Any]) -> Pair:
+        """The pair of one result of a reader, a line that its process left."""
+        return cls(
+            writer=result["writer"],
+            reader=reader,
+            model=result["model"],
+            artifact=result["artifact"],
+            outcome=result["outcome"],
+            difference=result.get("difference") or {},
+            error=result.get("error") or {},
+            detail="" if result.get("written", True) else "its writer could not write it",
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ``same``, in one line: the error with its cause, or the difference."""
+        if self.detail and not self.error:
+            return self.detail
+        if self.error:
+            text = f"{self.error.get('type')}: {' '.join(str(self.error.get('message', '')).split())}"
+            text = self.error.get("cause", text)
+            return f"{self.detail}: {text}" if self.detail else text
+        if not self.difference:
+            return ""
+        size = self.difference.get("size")
+        name = self.difference["name"]
+        if size is not None:
+            return f"{name} off by {size:.2g} of its size"
+        return f"{name} {_short(self.difference['before'])} -> {_short(self.difference['after'])}"
+
+    @property
+    def signature(self) -> str:
+        """What pairs of one cause share: the error without its names and numbers, or what differs."""
+        if self.outcome == FAILS:
+            return QUOTED.sub("*", self.error.get("cause") or f"{self.error.get('type')}: {self.reason}")
+        return str(self.difference.get("name", ""))
+
+    @property
+    def goes_on(self) -> bool:
+        return self.artifact.endswith(GOES_ON)
+
+    def direction(self, sides: Mapping[str, Side]) -> str:
+        """``upgrade`` if the reader is the newer stack, ``downgrade`` if the older one, else ``same``."""
+        writer, reader = sides[self.writer].age, sides[self.reader].age
+        return UPGRADE if writer < reader else DOWNGRADE if reader < writer else SAME
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # half a line
+
+
+def find(
+    pairs: Sequence[Pair], sides: Sequence[Side], ledger: Ledger, rungs: Sequence[Rung] = ()
+) -> tuple[Finding, ...]:
+    """The findings of an exchange, worst first: one for each cause and direction.
+
+    What a resumed run does after its first step is the matter of the releases' training, and only told.
+    """
+    by_name = {side.name: side for side in sides}
+    groups: dict[tuple[str, str, str], list[Pair]] = {}
+    for pair in pairs:
+        if pair.outcome in (FAILS, DIFFERS) and not (pair.goes_on and pair.outcome == FAILS):
+            family = "" if pair.outcome == FAILS else _family(pair)
+            key = (f"{pair.outcome} {pair.signature} {family}", pair.direction(by_name), str(pair.goes_on))
+            groups.setdefault(key, []).append(pair)
+    context = _Context(sides=by_name, all_pairs=pairs, ledger=ledger, rungs=rungs)
+    found = [
+        _Group(context=context, direction=direction, members=members, package=_package(members[0])).finding()
+        for (_, direction, _), members in groups.items()
+    ]
+    return tuple(sorted(found, key=_order))
+
+
+def _order(finding: Finding) -> tuple[int, bool, str]:
+    """Worst first, and of one severity what nobody expects."""
+    return SEVERITIES.index(finding.severity), bool(finding.accepted), finding.id
+
+
+def _family(pair: Pair) -> str:
+    """Artifacts that differ for one reason: kinds of checkpoints, of adapters, of models, of tokenizers."""
+    if pair.goes_on:
+        return GOES_ON
+    if pair.artifact in ALONE:
+        return pair.artifact
+    words = ARTIFACTS.get(pair.artifact, ("", ""))[0]
+    return next((noun for noun in NOUNS if noun in words), words)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Context:
+    sides: Mapping[str, Side]
+    all_pairs: Sequence[Pair]
+    ledger: Ledger
+    rungs: Sequence[Rung]
+
+    def issue(self, members: Sequence[Pair]) -> Issue | None:
+        """The ledger's entry that explains all of ``members``; None if one of them is new."""
+        issues = [
+            self.ledger.exchange_issue(
+                f"exchange:{pair.artifact}",
+                pair.reason,
+                self.sides[pair.reader].packages,
+                self.sides[pair.writer].packages,
+            )
+            for pair in members
+        ]
+        return issues[0] if all(issues) else None
+
+    def version(self, package: str, cell: str) -> Version:
+        return parse_version(self.sides[cell].packages.get(package)) or Version("0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """The pairs of one cause and direction, and the package that decides."""
+
+    context: _Context
+    direction: str
+    members: Sequence[Pair]
+    package: str
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Which of writer and reader is the older stack, and which the newer one."""
+        return ("writer", "reader") if self.direction == UPGRADE else ("reader", "writer")
+
+    def finding(self) -> Finding:
+        first, issue = self.members[0], self.context.issue(self.members)
+        examples = dict.fromkeys((pair.writer, pair.reader, pair.reason) for pair in self.members)
+        severity = "info" if first.goes_on else "broken" if first.outcome == FAILS else "wrong"
+        return Finding(
+            id=f"exchange-{first.artifact}-{first.outcome}-{self.direction}",
+            severity=severity,
+            title=self.title(),
+            fields=tuple(sorted({f"exchange.{pair.artifact}" for pair in self.members})),
+            cause=self.cause(),
+            evidence=tuple(
+                Evidence(name=f"{writer} read by {reader}", before=SAME, after=reason)
+                for writer, reader, reason in list(examples)[:LISTED]
+            ),
+            action=issue.fix if issue else self.action(),
+            accepted=f"known: {issue.id}" if issue else "",
+        )
+
+    def title(self) -> str:
+        first = self.members[0]
+        artifacts = list(dict.fromkeys(pair.artifact for pair in self.members))
+        more = f" and {len(artifacts) - LISTED} more" if len(artifacts) > LISTED else ""
+        names = f"{', '.join(artifacts[:LISTED])}{more}"
+        told = f"{names} of {self.package} {self.range('writer')}"
+        readers = "itself" if self.direction == SAME else self.range("reader")
+        if first.goes_on:
+            return f"{told}: restored, then trained otherwise by {readers}"
+        verb = "not read" if first.outcome == FAILS else "read otherwise, without an error,"
+        return f"{told} {verb} by {readers}: {first.reason[:MAX_REASON]}"
+
+    def range(self, side: str) -> str:
+        """``4.57.6 to 5.23.0``: the releases on one side."""
+        versions = sorted(set(self.versions(side)))
+        return f"{versions[0]}" + (f" to {versions[-1]}" if versions[1:] else "")
+
+    def versions(self, side: str) -> Iterator[Version]:
+        return (self.context.version(self.package, getattr(pair, side)) for pair in self.members)
+
+    def good(self, side: str) -> Iterator[Version]:
+        """The releases on ``side`` that come out ``same``, with these artifacts and other side."""
+        other = "reader" if side == "writer" else "writer"
+        artifacts = {pair.artifact for pair in self.members}
+        others = {getattr(pair, other) for pair in self.members}
+        for pair in self.context.all_pairs:
+            if pair.outcome == SAME and pair.artifact in artifacts and getattr(pair, other) in others:
+                yield self.context.version(self.package, getattr(pair, side))
+
+    def cause(self) -> Cause | None:
+        """The release of the newer side that did it, where the ladder knows only one between two cells."""
+        newer = self.sides[1]
+        bad = min(self.versions(newer))
+        good = max((version for version in self.good(newer) if version < bad), default=None)
+        if good is None or self.direction == SAME:
+            return None
+        between = [
+            rung
+            for rung in self.context.rungs
+            if rung.package == self.package and good < (parse_version(rung.after) or good) <= bad
+        ]
+        if len(between) != 1:
+            return None
+        return Cause(package=self.package, release=between[0].after, date=between[0].day, measured=True)
+
+    def action(self) -> str:
+        """What to do: a stack of these cells that reads it, or one that writes it so that it is read."""
+        if self.members[0].goes_on:
+            return "finish a run with the stack that began it, or accept that the rest trains otherwise"
+        older, newer = self.sides
+        old_fine = [version for version in self.good(older) if version > max(self.versions(older))]
+        new_fine = [version for version in self.good(newer) if version < min(self.versions(newer))]
+        if self.direction == UPGRADE:
+            ways = [f"read it with {self.package} {max(new_fine)}, and save it again"] if new_fine else []
+            ways += [f"write it with {self.package} {min(old_fine)} or later"] if old_fine else []
+        else:
+            ways = [f"read it with {self.package} {min(old_fine)} or later"] if old_fine else []
+            ways += [f"write it with {self.package} {max(new_fine)} or earlier"] if new_fine else []
+        return ", or ".join(ways) or "keep the stack that wrote it for what is already saved"
+
+
+def _package(pair: Pair) -> str:
+    """The package in whose code it fails, else the one that decides how the artifact is written."""
+    top = str(pair.error.get("where", "")).split("/")[0]
+    return top if top in STACK else ARTIFACTS.get(pair.artifact, ("", "transformers"))[1]
