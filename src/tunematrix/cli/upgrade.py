@@ -18,6 +18,7 @@ from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.questions import attribute, candidate, upgrade
 from tunematrix.questions import plan as plans
+from tunematrix.questions.files import Files
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.shared import reading
@@ -125,7 +126,8 @@ def _accept(
         entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
         click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
     knowledge = dataclasses.replace(Knowledge.load(folder), code=upgrader.knowledge.code)
-    judgement = judge(answer.before, answer.after, knowledge)
+    exchanged = answer.files or Files()
+    judgement = judge(answer.before, answer.after, knowledge, exchanged.findings, exchanged.untested)
     return dataclasses.replace(answer, judgement=judgement)
 
 

@@ -24,7 +24,9 @@ from tunematrix.code.uses import Code
 from tunematrix.locks import table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
+from tunematrix.questions import files
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
+from tunematrix.questions.files import Files
 from tunematrix.run import artifacts
 from tunematrix.run.options import Options
 from tunematrix.verdict import diff, usage
@@ -60,6 +62,7 @@ class Answer:
     reason: str = ""
     details: Path | None = None
     prediction: Prediction | None = None
+    files: Files | None = None
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
 
     @property
@@ -112,7 +115,8 @@ class Upgrader:
             self.progress(describe_prediction(prediction))
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
-        judgement = judge(before, after, self.knowledge)
+        exchanged = self._exchange_files(candidate, before, after) if with_fix else None
+        judgement = self._judge(before, after, exchanged)
         broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
@@ -126,6 +130,7 @@ class Upgrader:
             advice=tuple(advise(self.base, candidate)),
             reason=after.error.one_line if after.error else "",
             prediction=prediction,
+            files=exchanged,
             details=candidates.candidate_store(self.store).cell_folder(candidate.cell.name) / "changes.md",
         )
 
@@ -149,6 +154,19 @@ class Upgrader:
         self.progress(_how(after))
         diff.check_comparable(before, after)
         return after
+
+    def _judge(self, before: Record, after: Record, exchanged: Files | None) -> Judgement:
+        """``before`` and ``after``, and what the exchange of files found."""
+        found = exchanged or Files()
+        return judge(before, after, self.knowledge, found.findings, found.untested)
+
+    def _exchange_files(self, candidate: Candidate, before: Record, after: Record) -> Files | None:
+        """None where a team's own scripts say what is kept, and for a stack that does not import."""
+        imported = all(record.stage("import").outcome == "passed" for record in (before, after))
+        if self.options.scripts or not imported:
+            return None
+        self.progress("files: each stack reads what the other saves, unless that is known")
+        return files.swap(self.base, candidate, self.store, self.knowledge, self.progress)
 
     def fix(self, answer: Answer, folder: Path) -> Answer:
         """Make the mechanical edits in the files of ``folder``, and run the candidate with them.

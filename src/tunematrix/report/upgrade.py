@@ -10,6 +10,7 @@ from typing import Any, Final
 from tunematrix.base.record import Record
 from tunematrix.locks.lock import WORKFLOW_PACKAGES
 from tunematrix.locks.rungs import PACKAGES
+from tunematrix.questions.files import Files
 from tunematrix.questions.plan import Plan
 from tunematrix.questions.upgrade import Answer
 from tunematrix.report import difference, screen
@@ -18,10 +19,12 @@ from tunematrix.report.prediction import explain_json
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS
+from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, UNAVAILABLE
 from tunematrix.verdict.prediction import Prediction
 from tunematrix.verdict.scoring import score
 
 NAMED: Final = 6  # packages named in one line
+ROLLBACK: Final = 4  # kinds of files named in one line
 
 
 def upgrade_lines(answer: Answer, *, everything: bool = False) -> list[str]:
@@ -63,6 +66,8 @@ def _tail(answer: Answer) -> Iterator[str]:
         yield from wrapped("also bump", line, lines=2)
     yield from wrapped("also moves", _moved(answer, NAMED) or "nothing else", lines=2)
     yield from wrapped("unchanged", screen.passed_line(answer.before, judgement), lines=2)
+    if answer.files:
+        yield from wrapped("rollback", _rollback(answer.files), lines=2)
     # The ladder knows nothing of a team's own scripts.
     if answer.prediction and answer.prediction.rungs and "stages" not in answer.before.options:
         yield from wrapped("foreseen", _foreseen(answer, answer.prediction), lines=2)
@@ -77,6 +82,19 @@ def _tail(answer: Answer) -> Iterator[str]:
     yield from _next(answer)
     if answer.details:
         yield command("details", str(answer.details))
+
+
+def _rollback(files: Files) -> str:
+    """Whether the old stack reads what the new one saves: can one go back after a week of training?"""
+    if files.absent:
+        return f"not tried: {next(iter(files.absent.values()))}"
+    counts = {outcome: len(names) for outcome, names in files.rollback.items()}
+    total = sum(counts.values()) - counts.get(UNAVAILABLE, 0)
+    parts = [f"the old stack reads {counts[SAME]} of {total} kinds of files of the new one as they were"]
+    for outcome, words in ((FAILS, "not"), (DIFFERS, "otherwise, without an error")):
+        if names := files.rollback[outcome]:
+            parts.append(f"{words}: {_some(names, ROLLBACK)}")
+    return "; ".join(parts)
 
 
 def _foreseen(answer: Answer, prediction: Prediction) -> str:
@@ -233,6 +251,9 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         "nearest": list(answer.nearest) if answer.nearest else None,
         "reason": answer.reason,
         "fixed": dict(answer.fixed),
+        "rollback": {key: list(names) for key, names in answer.files.rollback.items()}
+        if answer.files
+        else None,
     }
 
 

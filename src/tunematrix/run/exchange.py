@@ -43,7 +43,9 @@ class Member:
 
     @property
     def folder(self) -> Path:
-        return self.results / FOLDER / self.name
+        """Its part of the results; with other models, another one."""
+        models = "" if self.models == TINY else f"@{'+'.join(self.models)}"
+        return self.results / FOLDER / f"{self.name}{models}"
 
     @property
     def artifacts(self) -> Path:

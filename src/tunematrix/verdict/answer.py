@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -93,8 +93,17 @@ class Judgement:
         ]
 
 
-def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> Judgement:
-    """Compare two records. A missing one makes the answer CANNOT TELL, never SAFE."""
+def judge(
+    before: Record | None,
+    after: Record | None,
+    knowledge: Knowledge,
+    extra: Sequence[Finding] = (),
+    not_exchanged: Sequence[str] = (),
+) -> Judgement:
+    """Compare two records; ``extra`` are findings of an exchange of files.
+
+    ``not_exchanged`` is why there are none. A missing record makes the answer CANNOT TELL, never SAFE.
+    """
     comparison = causes.annotate(diff.compare(before, after), knowledge.known)
     if before is None or after is None:
         return Judgement(answer=CANNOT_TELL, diff=comparison, untested=("a record is missing",))
@@ -102,10 +111,12 @@ def judge(before: Record | None, after: Record | None, knowledge: Knowledge) -> 
     if knowledge.code:
         found = usage.narrow(found, comparison, knowledge.code)
     found = releases.attribute(found, before, after, comparison, knowledge.rungs)
+    found = tuple(sorted((*found, *extra), key=lambda each: findings.SEVERITIES.index(each.severity)))
     found = knowledge.accepted.mark(found, after.packages, knowledge.today)
     untested = tuple(not_tested(before, after, comparison)) or tuple(
         _unexplained_outcome(before, after, found)
     )
+    untested += tuple(not_exchanged)
     return Judgement(
         answer=_answer(found, untested),
         diff=comparison,

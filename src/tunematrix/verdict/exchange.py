@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from packaging.version import Version
@@ -175,6 +175,39 @@ def _family(pair: Pair) -> str:
         return pair.artifact
     words = ARTIFACTS.get(pair.artifact, ("", ""))[0]
     return next((noun for noun in NOUNS if noun in words), words)
+
+
+def of_upgrade(found: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings that an upgrade must know: how it reads what the old stack wrote.
+
+    What only models with experts meet, and the dtype that is loaded, a team may accept.
+    """
+    return tuple(
+        replace(finding, severity=_acceptable(finding))
+        for finding in found
+        if finding.id.endswith(f"-{UPGRADE}") and finding.loud and not finding.accepted
+    )
+
+
+def _acceptable(finding: Finding) -> str:
+    if all(name.startswith("exchange.experts") for name in finding.fields):
+        return "training"
+    reasons = [str(item.after) for item in finding.evidence]
+    return "default" if all(reason.startswith("dtype ") for reason in reasons) else finding.severity
+
+
+def rollback(pairs: Sequence[Pair], old: str, new: str) -> dict[str, list[str]]:
+    """By outcome, the artifacts of the cell ``new`` as ``old`` reads them; of several models the worst."""
+    outcomes: dict[str, str] = {}
+    for pair in pairs:
+        if (pair.writer, pair.reader) == (new, old) and not pair.goes_on:
+            worst = outcomes.get(pair.artifact, pair.outcome)
+            outcomes[pair.artifact] = min(worst, pair.outcome, key=WORST_FIRST.index)
+    names = [*ARTIFACTS, *(name for name in outcomes if name not in ARTIFACTS)]
+    return {
+        outcome: [name for name in names if outcomes.get(name) == outcome]
+        for outcome in (SAME, DIFFERS, FAILS, UNAVAILABLE)
+    }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

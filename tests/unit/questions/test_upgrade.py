@@ -19,10 +19,11 @@ from tunematrix.locks import imported, releases
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import bounds, candidate, upgrade
+from tunematrix.questions import bounds, candidate, files, upgrade
 from tunematrix.questions import plan as plans
 from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
+from tunematrix.questions.files import Files
 from tunematrix.questions.upgrade import Answer, Upgrader
 from tunematrix.report import answers
 from tunematrix.report import upgrade as report
@@ -30,7 +31,10 @@ from tunematrix.run.options import Options
 from tunematrix.verdict import answer as words
 from tunematrix.verdict import ledger
 from tunematrix.verdict.answer import Judgement, Knowledge, judge
+from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.releases import Rung
+
+ALL_READ = Files(rollback=dict.fromkeys(("same", "differs", "fails", "unavailable"), ()))
 
 
 @pytest.fixture(name="base")
@@ -78,7 +82,12 @@ expires = 2999-01-01
 def _runs(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upgrader]:
     """An ``Upgrader`` whose runs give the records that a test says: of the baseline, and by request."""
 
-    def make(before: Record, after: dict[str, Record], knowledge: Knowledge = NOTHING) -> Upgrader:
+    def make(
+        before: Record,
+        after: dict[str, Record],
+        knowledge: Knowledge = NOTHING,
+        exchanged: Files = ALL_READ,
+    ) -> Upgrader:
         def resolve(_: Baseline, requests: Sequence[str], __: Store) -> Candidate:
             found = trl_candidate(base)
             return replace(found, requests=tuple(requests), cell=Cell(name=" ".join(requests)))
@@ -86,6 +95,7 @@ def _runs(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upgr
         monkeypatch.setattr(candidate, "resolve", resolve)
         monkeypatch.setattr(candidate, "run_baseline", lambda *_: before)
         monkeypatch.setattr(candidate, "run", lambda found, *_: after[found.cell.name])
+        monkeypatch.setattr(files, "swap", lambda *_: exchanged)
         return Upgrader(
             base=base, options=Options(), store=base.store, progress=lambda _: None, knowledge=knowledge
         )
@@ -111,6 +121,45 @@ def test_a_known_fix_is_tried_before_it_is_advised(runs: Callable[..., Upgrader]
     text = "\n".join(report.upgrade_lines(answer))
     assert "tried        with transformers>=6: SAFE" in text
     assert "next         tunematrix upgrade trl==2.0 'transformers>=6'" in text
+
+
+LOST = Finding(
+    id="exchange-full-differs-upgrade", severity="wrong", title="full of 4 read otherwise", fields=()
+)
+
+
+def test_what_the_new_stack_reads_otherwise_breaks_an_upgrade(runs: Callable[..., Upgrader]) -> None:
+    rollback = {"same": ["sft", "lora"], "differs": ["full"], "fails": ["tokenizer"], "unavailable": ["dpo"]}
+    upgrader = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, Files(findings=(LOST,), rollback=rollback))
+
+    answer = upgrader.evaluate(["trl==2.0"])
+
+    assert (answer.answer, answer.judgement.findings) == (words.BREAKS, (LOST,))
+    text = "\n".join(report.upgrade_lines(answer))
+    assert "wrong        full of 4 read otherwise" in text
+    told = " ".join(text.partition("rollback")[2].split())
+    assert told.startswith(
+        "the old stack reads 2 of 4 kinds of files of the new one as they were; not: tokenizer; otherwise,"
+        " without an error: full"
+    )
+    assert report.upgrade_json(answer)["rollback"] == rollback
+
+
+def test_the_way_back_is_told_and_does_not_decide(runs: Callable[..., Upgrader]) -> None:
+    rollback = {"same": [], "differs": [], "fails": ["tokenizer"], "unavailable": []}
+
+    answer = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, Files(rollback=rollback)).evaluate(["trl==2.0"])
+
+    assert answer.answer == words.SAFE
+
+
+def test_a_stack_that_takes_no_part_in_the_exchange_says_why(runs: Callable[..., Upgrader]) -> None:
+    absent = Files(absent={"c": "its process ended early"})
+
+    answer = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, absent).evaluate(["trl==2.0"])
+
+    assert answer.answer == words.CANNOT_TELL
+    assert "rollback     not tried: its process ended early" in "\n".join(report.upgrade_lines(answer))
 
 
 @pytest.mark.parametrize(

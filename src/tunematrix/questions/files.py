@@ -1,0 +1,67 @@
+"""The files of an upgrade: each of the two stacks reads what the other saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunematrix.base.store import Store
+from tunematrix.questions import exchange
+from tunematrix.questions.candidate import Baseline, Candidate, Progress, candidate_store
+from tunematrix.run.exchange import TINY, Member
+from tunematrix.run.options import Options
+from tunematrix.verdict import exchange as verdict
+from tunematrix.verdict.answer import Knowledge
+from tunematrix.verdict.findings import Finding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """The findings of the way there, and the outcomes of the way back."""
+
+    findings: tuple[Finding, ...] = ()
+    rollback: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by outcome, the artifacts
+    absent: Mapping[str, str] = field(default_factory=dict)  # why a stack takes no part
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """Why nobody can tell whether saved files are read, a line each."""
+        return tuple(f"files: {cell}: {reason}" for cell, reason in self.absent.items())
+
+
+def swap(
+    base: Baseline, candidate: Candidate, store: Store, knowledge: Knowledge, progress: Progress
+) -> Files:
+    """Exchange between baseline and candidate, both ways, with a tiny model; nothing known is run again."""
+    places = (
+        (base.cell, base.matrix, base.store),
+        (
+            candidate.cell,
+            candidate.matrix,
+            candidate_store(store),
+        ),
+    )
+    members = [
+        Member(
+            cell=cell,
+            matrix=matrix,
+            results=own.root,
+            venv=own.environment(cell.name),
+            models=TINY[-1:],  # the Llama: its files have all that a GPT-2's have, and a rotary embedding
+        )
+        for cell, matrix, own in places
+    ]
+    old, new = base.cell.name, candidate.cell.name
+    ways = [(old, new), (new, old)]
+    outcome = exchange.run(members, store, len(members), Options().time_limit, progress, between=ways)
+    found = verdict.find(outcome.pairs, outcome.sides, knowledge.ledger, knowledge.rungs)
+    stopped = {
+        pair.reader: pair.detail
+        for pair in outcome.pairs
+        if pair.artifact == exchange.ALL and pair.reader not in outcome.absent
+    }
+    return Files(
+        findings=verdict.of_upgrade(found),
+        rollback=verdict.rollback(outcome.pairs, old, new),
+        absent={**outcome.absent, **stopped},
+    )
