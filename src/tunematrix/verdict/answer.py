@@ -20,6 +20,8 @@ from tunematrix.verdict.releases import Rung
 
 AGAIN: Final = ":again"  # a script's stage run a second time, for its noise
 TOLD: Final = (".error", ".unavailable")
+# Numbers of a stage that say how it was observed, and are no evidence of what it does.
+BOOKKEEPING: Final = (".noise", ".trainers", ".trainings_started", ".trainings_ended")
 SAFE: Final = "SAFE"
 SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
 BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
@@ -177,12 +179,36 @@ def _not_measured(before: Record, after: Record, comparison: Diff) -> Iterator[s
         if not record.packages and not record.error:
             yield f"{record.cell}: its record names no packages"
     new = [probe.name for probe in after.probes if probe.name.startswith(FINGERPRINT)]
+    if "stages" in before.options:
+        yield from _not_observed(before, after, comparison)
     if missing := [name for name in new if f"probe:{name}" not in comparison.stages]:
         yield f"{', '.join(missing)}: measured on one side only"
     passed = {name for name, (old, now, _) in comparison.stages.items() if old == now == "passed"}
     if all(f"probe:{name}" in passed for name in new) and (lost := _lost_measures(before, after)):
         count = "1 measure has" if len(lost) == 1 else f"{len(lost)} measures have"
         yield f"{count} no result in {after.cell}, such as {lost[0]}"
+
+
+def _not_observed(before: Record, after: Record, comparison: Diff) -> Iterator[str]:
+    """Stages of a team's scripts that passed without anything to compare.
+
+    A script may catch what went wrong and end with 0; then its numbers are missing, and nothing else is.
+    """
+    for stage in stage_names(before, after):
+        if stage == "import" or comparison.stages.get(stage, ("", ""))[:2] != ("passed", "passed"):
+            continue
+        old, new = (_observed(record, stage) for record in (before, after))
+        if not old and not new and not stage.endswith(ledger.RESUME):
+            yield f"{stage}: nothing to compare: no Trainer trained or evaluated in it"
+        for cell, names in ((after.cell, old - new), (before.cell, new - old)):
+            if names:
+                yield f"{stage}: passed, but {', '.join(sorted(names))} has no numbers in {cell}"
+
+
+def _observed(record: Record, stage: str) -> set[str]:
+    """What was observed in a stage: the stage itself for its first trainer, ``STAGE.trainer_2`` and so on."""
+    names = (name for name in record.fingerprint if name.startswith(f"{stage}."))
+    return {name.rpartition(".")[0] for name in names if not name.endswith(BOOKKEEPING)}
 
 
 def _lost_measures(before: Record, after: Record) -> list[str]:

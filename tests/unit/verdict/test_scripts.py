@@ -14,6 +14,7 @@ from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, CANNOT_TELL, SA
 from tunematrix.verdict.diff import compare
 
 NAMES = ("import", "train", "train-resume")
+OBSERVED = {"train.loss": [1.0], "train.trainers": 1}
 
 
 def ran(numbers: dict[str, Any] | None = None, trl: str = "1.0", **failed: Failure) -> Record:
@@ -30,7 +31,7 @@ def ran(numbers: dict[str, Any] | None = None, trl: str = "1.0", **failed: Failu
         outcome="failed" if failed else "passed",
         stages=stages,
         probes=(Result(name="fingerprint:surface", outcome="passed"),),
-        fingerprint=numbers or {},
+        fingerprint=OBSERVED if numbers is None else numbers,
         environment={"packages": {"trl": trl}},
         options={"stages": " ".join(NAMES)},
     )
@@ -47,6 +48,22 @@ def test_the_stages_of_a_script_are_those_that_count() -> None:
         BREAKS,
         "train fails: TypeError: no (train.py:7)",
     )
+
+
+def test_a_script_that_trains_nothing_any_more_and_ends_with_0_is_not_safe() -> None:
+    judgement = judge(ran(), ran({"train.trainers": 0}), NOTHING)
+    assert judgement.answer == CANNOT_TELL
+    assert judgement.untested == ("train: passed, but train has no numbers in team",)
+    second = {**OBSERVED, "train.trainer_2.loss": [1.0]}
+    assert judge(ran(second), ran(), NOTHING).untested == (
+        "train: passed, but train.trainer_2 has no numbers in team",
+    )
+
+
+def test_a_script_in_which_nothing_was_observed_is_not_safe() -> None:
+    judgement = judge(ran({}), ran({"train.trainers": 0, "train.noise": {}}), NOTHING)
+    assert judgement.answer == CANNOT_TELL
+    assert judgement.untested == ("train: nothing to compare: no Trainer trained or evaluated in it",)
 
 
 def test_what_fails_in_both_says_both_reasons() -> None:
