@@ -42,7 +42,7 @@ def clients(session: nox.Session, client: str) -> None:
 def tool(session: nox.Session) -> None:
     """Test the installed program with real uv, real processes and real weights."""
     session.install("-e", ".", "--group", "test")
-    session.run("pytest", "-m", "integration", "tests/tool", *session.posargs)
+    session.run("pytest", "-m", "integration and not nightly", "tests/tool", *session.posargs)
 
 
 @nox.session
@@ -66,9 +66,10 @@ def planted(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run what takes hours: 100,000 fuzzed inputs, every known breakage and silent change, planted faults."""
+    """Run what takes hours: 100,000 fuzzed inputs, slow tests of the tool, all known cases, planted faults."""
     session.install("-e", ".", "--group", "test")
     session.run("pytest", "tests/fuzz", env={"TUNEMATRIX_FUZZ": "2500"})  # for each of its 41 tests
+    session.run("pytest", "-m", "nightly", "tests/tool")
     session.run(sys.executable, "tests/cases/run.py", "--all", *session.posargs, external=True)
     session.run(sys.executable, "tests/cases/planted.py", external=True)
 

@@ -32,6 +32,7 @@ def run(results: Path, venv: Path) -> Path:
     return results / "tiny-gpt2/latest.json"
 
 
+@pytest.mark.nightly
 def test_the_same_lock_twice_gives_the_same_fingerprint(tmp_path: Path) -> None:
     records = [run(tmp_path / name, tmp_path / "venv") for name in ("first", "second")]
 

@@ -91,6 +91,7 @@ def test_a_team_gets_the_answer_about_its_own_scripts(program: Path, tmp_path: P
     ]
 
 
+@pytest.mark.nightly
 def test_a_repository_of_requirements_and_a_configuration_alone(program: Path, tmp_path: Path) -> None:
     """Nothing is set up, there is no Python: one command line of trl, in one command line of ours."""
     pins = [line.strip(' ",') for line in PROJECT.split("[\n")[1].replace(", ", "\n").splitlines()]

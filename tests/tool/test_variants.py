@@ -15,7 +15,14 @@ from tests.tool.conftest import ROOT
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 
-@pytest.mark.parametrize("cell", ["trl-0.12", "trl-0.29", "latest"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param("trl-0.12", marks=pytest.mark.nightly),
+        pytest.param("trl-0.29", marks=pytest.mark.nightly),
+        "latest",
+    ],
+)
 def test_every_option_works_in(cell: str, tmp_path: Path) -> None:
     variants = Path(__file__).with_name("variants")
     command = [sys.executable, "-m", "tunematrix", "run", cell, "--model", "tiny-llama"]

@@ -47,7 +47,10 @@ class Summary:
         if not (self.ledger.own and all(row.record for row in self.rows)):
             return self.unexpected
         used = {issue.id for row in self.rows for issue in row.known_issues.values()}
-        unused = (issue for issue in self.ledger.issues if issue.id not in used)
+        # Entries for an exchange of files are for `tunematrix exchange` to use.
+        unused = (
+            issue for issue in self.ledger.issues if issue.id not in used and not issue.only_of_exchange
+        )
         return self.unexpected + [
             f"{self.ledger.location(issue)}: matched nothing in a full run; delete it, or widen its 'when'"
             for issue in unused

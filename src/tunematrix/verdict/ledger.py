@@ -84,6 +84,11 @@ class Issue:
         text = f"{error.type}: {error.message}".encode(errors="replace").decode()
         return self.error.search(text) is not None
 
+    @property
+    def only_of_exchange(self) -> bool:
+        """Whether it explains nothing but how one stack reads the files of another."""
+        return bool(self.stages) and all(stage.startswith(EXCHANGE) for stage in self.stages)
+
     def matches_field(self, field_name: str) -> bool:
         """Whether this issue explains a moved number with this name."""
         return self.fingerprint is not None and fnmatchcase(field_name, self.fingerprint)
@@ -209,6 +214,10 @@ def _issue(entry: Any, path: Path, text: str) -> Issue:
             raise UsageError(f"{where}: needs {key}")
     if ("error" in entry) == ("fingerprint" in entry):
         raise UsageError(f"{where}: needs either error, a regular expression, or fingerprint, a field name")
+    if entry.get("written_by") and not all(
+        str(name).startswith(EXCHANGE) for name in entry.get("stages", [])
+    ):
+        raise UsageError(f"{where}: written_by is for stages such as 'exchange:merged' alone")
     if "error" in entry and not entry.get("stages"):
         raise UsageError(f"{where}: needs stages, the stages that fail with this error")
     for stage in entry.get("stages", []):

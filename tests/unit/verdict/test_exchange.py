@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tunematrix.base.errors import UsageError
+from tunematrix.report import summary as view
 from tunematrix.verdict import exchange, ledger
 from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, Pair, Side
 from tunematrix.verdict.releases import Rung
@@ -140,3 +144,15 @@ def test_the_ledger_explains_pairs_of_both_sides(tmp_path: Path) -> None:
     assert find(pair(NEW, OLD, error=other), issues=issues)[0].accepted == ""
     older = pair(OLD, OLD, error=UNKNOWN_KEY)
     assert find(older, issues=issues)[0].accepted == "", "it was written by an older peft"
+
+
+def test_conditions_on_the_writer_belong_to_an_exchange(tmp_path: Path) -> None:
+    (tmp_path / ledger.FILE).write_text(ENTRY.replace("exchange:*", "finetune"))
+    with pytest.raises(UsageError, match="written_by is for stages such as 'exchange:merged' alone"):
+        ledger.load(tmp_path)
+
+
+def test_a_summary_does_not_miss_entries_of_an_exchange(tmp_path: Path) -> None:
+    (tmp_path / ledger.FILE).write_text(ENTRY)
+    summary = view.Summary(model="m", rows=[], ledger=ledger.load(tmp_path))
+    assert not list(summary.problems)
