@@ -15,6 +15,7 @@ from tunematrix.shared.lines import one_line
 from tunematrix.verdict.exchange import (
     ARTIFACTS,
     DOWNGRADE,
+    GOES_ON,
     SAME,
     UNAVAILABLE,
     UPGRADE,
@@ -50,9 +51,16 @@ def rank(outcome: str) -> int:
 def lines(exchange: Exchange, findings: Sequence[Finding], artifact: str = "") -> Iterator[str]:
     """What survives in each direction, or the heat map of one artifact; then the findings."""
     yield from _map(exchange, artifact) if artifact else _directions(exchange)
-    open_findings = [finding for finding in findings if finding.loud and not finding.accepted]
-    known = [finding for finding in findings if finding.loud and finding.accepted]
-    yield from screen.fitted(open_findings, ROOM)
+    told = [
+        finding
+        for finding in findings
+        if finding.loud and (not artifact or f"exchange.{artifact}" in finding.fields)
+    ]
+    open_findings = [finding for finding in told if not finding.accepted]
+    known = [finding for finding in told if finding.accepted]
+    shown = screen.fitted(open_findings, ROOM, "the details have them")
+    yield from shown
+    yield from list(_known(known))[: max(ROOM - len(shown), 1)]
     for name, reason in exchange.absent.items():
         yield f"{name} takes no part: {one_line(reason)[:100]}"
     loaded = sum(pair.outcome == SAME for pair in exchange.pairs)
@@ -60,6 +68,19 @@ def lines(exchange: Exchange, findings: Sequence[Finding], artifact: str = "") -
     counted += [f"{len(open_findings)} findings"] if open_findings else ["nothing unexpected"]
     counted += [f"{len(known)} known"] if known else []
     yield "; ".join(counted)
+
+
+def _known(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each entry of the ledger: its cause, and the artifacts that it explains."""
+    causes: dict[str, list[Finding]] = {}
+    for finding in findings:
+        causes.setdefault(finding.accepted, []).append(finding)
+    for place, (_, members) in enumerate(causes.items()):
+        fields = {name.removeprefix("exchange.") for finding in members for name in finding.fields}
+        names = [name for name in ARTIFACTS if name in fields and name.removesuffix(GOES_ON) == name]
+        more = f" +{len(names) - 2}" if names[2:] else ""
+        cause = members[0].title.partition(": ")[2]
+        yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}: {cause}")
 
 
 def _directions(exchange: Exchange) -> Iterator[str]:

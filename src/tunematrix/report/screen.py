@@ -37,8 +37,8 @@ def findings_lines(judgement: Judgement, room: int | None) -> list[str]:
     return fitted(judgement.of(*SEVERITIES[:-1]), room)
 
 
-def fitted(loud: Sequence[Finding], room: int | None) -> list[str]:
-    """The findings ``loud``, as ``findings_lines`` shows them."""
+def fitted(loud: Sequence[Finding], room: int | None, elsewhere: str = "--details shows them") -> list[str]:
+    """The findings ``loud``, as ``findings_lines`` shows them; ``elsewhere`` says where the others are."""
     if room is None:
         return _rendered(loud, [0] * len(loud))
     sizes = [SIZES.get(finding.severity, 2) for finding in loud]
@@ -51,7 +51,7 @@ def fitted(loud: Sequence[Finding], room: int | None) -> list[str]:
     shown = loud[: room - 1] if sum(sizes) > room else loud
     lines = _rendered(shown, sizes)
     left = len(loud) - len(shown)
-    return [*lines, row("", f"and {left} more; --details shows them")] if left else lines
+    return [*lines, row("", f"and {left} more; {elsewhere}")] if left else lines
 
 
 def _rendered(findings: Sequence[Finding], sizes: Sequence[int]) -> list[str]:

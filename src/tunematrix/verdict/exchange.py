@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -159,7 +160,16 @@ def find(
         _Group(context=context, direction=direction, members=members, package=_package(members[0])).finding()
         for (_, direction, _), members in groups.items()
     ]
-    return tuple(sorted(found, key=_order))
+    return tuple(_numbered(sorted(found, key=_order)))
+
+
+def _numbered(found: Sequence[Finding]) -> Iterator[Finding]:
+    """One id each: a second cause of the same kind is number 2."""
+    seen: Counter[str] = Counter()
+    for finding in found:
+        seen[finding.id] += 1
+        number = seen[finding.id]
+        yield replace(finding, id=f"{finding.id}-{number}") if number > 1 else finding
 
 
 def _order(finding: Finding) -> tuple[int, bool, str]:
@@ -180,12 +190,13 @@ def _family(pair: Pair) -> str:
 def of_upgrade(found: Sequence[Finding]) -> tuple[Finding, ...]:
     """The findings that an upgrade must know: how it reads what the old stack wrote.
 
-    What only models with experts meet, and the dtype that is loaded, a team may accept.
+    What is known of a release is news to the team that moves to it. What only models with experts meet, and
+    the dtype that is loaded, a team may accept.
     """
     return tuple(
-        replace(finding, severity=_acceptable(finding))
+        replace(finding, severity=_acceptable(finding), accepted="")
         for finding in found
-        if finding.id.endswith(f"-{UPGRADE}") and finding.loud and not finding.accepted
+        if f"-{UPGRADE}" in finding.id and finding.loud
     )
 
 
@@ -255,7 +266,7 @@ class _Group:
         return Finding(
             id=f"exchange-{first.artifact}-{first.outcome}-{self.direction}",
             severity=severity,
-            title=self.title(),
+            title=self.title(issue.cause if issue else first.reason[:MAX_REASON]),
             fields=tuple(sorted({f"exchange.{pair.artifact}" for pair in self.members})),
             cause=self.cause(),
             evidence=tuple(
@@ -266,7 +277,7 @@ class _Group:
             accepted=f"known: {issue.id}" if issue else "",
         )
 
-    def title(self) -> str:
+    def title(self, why: str) -> str:
         first = self.members[0]
         artifacts = list(dict.fromkeys(pair.artifact for pair in self.members))
         more = f" and {len(artifacts) - LISTED} more" if len(artifacts) > LISTED else ""
@@ -276,7 +287,7 @@ class _Group:
         if first.goes_on:
             return f"{told}: restored, then trained otherwise by {readers}"
         verb = "not read" if first.outcome == FAILS else "read otherwise, without an error,"
-        return f"{told} {verb} by {readers}: {first.reason[:MAX_REASON]}"
+        return f"{told} {verb} by {readers}: {why}"
 
     def range(self, side: str) -> str:
         """``4.57.6 to 5.23.0``: the releases on one side."""

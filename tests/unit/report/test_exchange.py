@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.unit.verdict.test_exchange import (
+    ENTRY,
     MIDDLE,
     NEW,
     NOTHING,
@@ -16,7 +18,7 @@ from tests.unit.verdict.test_exchange import (
 )
 from tunematrix.questions.exchange import ALL, Exchange
 from tunematrix.report import exchange as view
-from tunematrix.verdict import exchange
+from tunematrix.verdict import exchange, ledger
 from tunematrix.verdict.exchange import ARTIFACTS, FAILS, UNAVAILABLE, Pair, Side
 
 HEIGHT = 50
@@ -111,3 +113,16 @@ def test_json_has_every_pair_with_its_direction() -> None:
     }
     assert content["pairs"][-1]["reason"] == "cannot be installed"
     assert [cell["cell"] for cell in content["cells"]] == ["old", "middle", "new"]
+
+
+def test_what_is_known_is_a_line_for_each_cause(tmp_path: Path) -> None:
+    (tmp_path / ledger.FILE).write_text(ENTRY)
+    pairs = tuple(pair(NEW, OLD, name, error=UNKNOWN_KEY) for name in ("lora", "dora", "rslora"))
+    found = exchange.find(pairs, SIDES, ledger.load(tmp_path))
+    lines = list(view.lines(outcome(*pairs), found))
+    assert lines[-2:] == [
+        "known        lora, dora +1: peft before 0.14 refuses keys that it does not know",
+        "0 of 3 readings are the same; nothing unexpected; 1 known",
+    ]
+    assert view.exit_code(outcome(*pairs), found) == 0
+    assert "known        lora" not in "\n".join(view.lines(outcome(*pairs), found, "merged"))

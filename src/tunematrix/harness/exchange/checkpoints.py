@@ -28,6 +28,7 @@ STEPS: Final = {
     "lr_scheduler_type": "linear",
     "learning_rate": 0.01,
 }
+SPECIAL_ID: Final = 300  # of a token that every vocabulary has
 Build = Callable[[Lab, Path, Path], Any]  # a lab, the folder of the artifact, the output folder -> a trainer
 
 
@@ -74,10 +75,18 @@ def _train(kind: tuple[str, Build], lab: Lab, folder: Path, *, resume: bool) -> 
     if not resume:
         # What other kinds read from the folder of the finished run.
         trainer.save_model(str(folder))
-        lab.load_tokenizer().save_pretrained(str(folder))
+        _special_tokenizer(lab).save_pretrained(str(folder))
         facts["trainer-state"] = {"step": result.steps, "max_steps": 2, "losses": losses}
         facts["autopeft"] = {"logits": logits(trainer.model)}
     return facts
+
+
+def _special_tokenizer(lab: Lab) -> Any:
+    """The tokenizer with a special token of the team's own, as after chat fine-tuning; its length stays."""
+    tokenizer = lab.load_tokenizer()
+    token = tokenizer.convert_ids_to_tokens(SPECIAL_ID)
+    tokenizer.add_special_tokens({"additional_special_tokens": [token]})
+    return tokenizer
 
 
 def _checkpoint(name: str, build: Build, *, light: bool = False, only: tuple[str, ...] = ()) -> Kind:
