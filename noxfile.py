@@ -66,7 +66,7 @@ def planted(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run what takes hours: 100,000 fuzzed inputs, slow tests of the tool, all known cases, planted faults."""
+    """Run what takes hours: 100,000 fuzzed inputs, slow tests, all known cases, planted faults."""
     session.install("-e", ".", "--group", "test")
     session.run("pytest", "tests/fuzz", env={"TUNEMATRIX_FUZZ": "2500"})  # for each of its 41 tests
     session.run("pytest", "-m", "nightly", "tests/tool")

@@ -34,7 +34,9 @@ def problems(packages: Mapping[str, str], issues: Iterable[Issue], rungs: Sequen
 
     ``packages`` maps canonical names to versions. The worst come first.
     """
-    found = [_of_issue(issue) for issue in issues if issue.applies_to(packages)]
+    # One stack alone says nothing of whose files it will read.
+    own = (issue for issue in issues if not issue.only_of_exchange)
+    found = [_of_issue(issue) for issue in own if issue.applies_to(packages)]
     known = {stage: problem.severity for problem in found for stage in problem.stages}
     found += [
         problem
