@@ -65,7 +65,12 @@ def test_a_team_gets_the_answer_about_its_own_scripts(program: Path, tmp_path: P
     assert {stage["name"]: stage["outcome"] for stage in record["stages"]} == dict.fromkeys(
         ("import", "sft", "sft-resume", "dpo", "dpo-resume"), "passed"
     )
-    assert record["fingerprint"]["dpo.steps"] == 2
+    assert record["fingerprint"]["dpo.steps"] == record["fingerprint"]["dpo.steps_trained"] == 2
+    assert (
+        record["fingerprint"]["dpo-resume.began_at"] == record["fingerprint"]["dpo-resume.steps_trained"] == 1
+    )
+    counts = ("trainers", "trainings_started", "trainings_ended")
+    assert [record["fingerprint"][f"sft.{name}"] for name in counts] == [1, 1, 1]
     assert not any(name.endswith(".noise") for name in record["fingerprint"]), "two runs of the same differ"
 
     answer = json.loads(run(program, team, "upgrade", "trl==0.29.0", "--json", code=1))

@@ -23,6 +23,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, Final, cast
 
 from tunematrix.harness.deprecations import collect_deprecations
+from tunematrix.harness.descendants import adopt_orphans, kill_descendants
 from tunematrix.harness.failure import describe_error
 from tunematrix.pipeline.trace import Trace
 from tunematrix.shared.secrets import mask
@@ -166,10 +167,13 @@ def _child_main(work: Work, sender: Connection) -> None:
     with contextlib.suppress(OSError):
         os.setsid()  # so that its own children can be killed with it
     die_with_parent()
+    adopt_orphans()
     gc.freeze()  # a trainer collects garbage in each run, and that walks all modules of the stack: 0.2 s
-    sender.send(run_in_process(work))
+    result = run_in_process(work)
     sys.stdout.flush()
     sys.stderr.flush()
+    sender.send(result)
+    kill_descendants(os.getpid())  # before this process ends: then nobody knows whose they were
     os._exit(0)  # not through exit handlers: those belong to the parent
 
 
@@ -180,8 +184,12 @@ def die_with_parent() -> None:
 
 
 def _kill(process: ForkProcess) -> None:
-    """Kill a child and its own children."""
+    """Kill a child and all that it started."""
     if process.pid:
+        if process.is_alive():
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, signal.SIGSTOP)  # it starts nothing more
+            kill_descendants(process.pid)
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()  # it may not lead a process group yet

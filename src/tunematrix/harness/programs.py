@@ -1,22 +1,39 @@
-"""Programs of a team: which Python runs, how they run as ``__main__``, and the copy that they run in."""
+"""Programs of a team: which Python runs, and how they run as ``__main__``."""
 
 from __future__ import annotations
 
+import atexit
+import logging
+import multiprocessing
+import multiprocessing.process
+import multiprocessing.util
 import os
+import pkgutil
+import re
 import runpy
-import shutil
 import sys
+import threading
+import types
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-# Folders of tools, and of results: no script reads them.
-LEFT_OUT: Final = (
-    ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
-    ".mypy_cache", ".ruff_cache", ".pytest_cache", "wandb", "mlruns",
-)  # fmt: skip
-LARGEST_COPY: Final = 20_000_000  # bytes; a larger file is linked, since it is data
 TAIL: Final = 30  # lines of output
+LINE: Final = 2_000  # characters of each
+READ: Final = 1_000_000  # bytes at the end of a log
+ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+
+
+def split_assignments(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The variables that stand before a command, as a shell reads it, and the command."""
+    variables: dict[str, str] = {}
+    for index, word in enumerate(words):
+        found = ASSIGNMENT.fullmatch(word)
+        if not found:
+            return variables, list(words[index:])
+        variables[found[1]] = found[2]
+    return variables, []
 
 
 def python_program(words: Sequence[str], folder: Path) -> tuple[str, list[str]] | None:
@@ -34,46 +51,71 @@ def python_program(words: Sequence[str], folder: Path) -> tuple[str, list[str]] 
 
 
 def run_here(program: tuple[str, list[str]], output: int) -> None:
-    """Run a program as ``__main__``, with what it prints in the file ``output``."""
+    """Run a program as ``__main__`` to its end, with what it prints in the file ``output``.
+
+    Python ends a program with its threads and exit handlers, so they belong to it. The process is a child
+    that ends afterwards, and whose inherited handlers are its parent's.
+    """
     name, arguments = program
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     # What runs the tests may have put something of its own in their place.
     sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115  # open until the child ends
+    _look_like_the_first_process()
+    atexit._clear()  # noqa: SLF001  # of this process alone
+    for handler in (logging.shutdown, multiprocessing.util._exit_function):  # type: ignore[attr-defined]  # noqa: SLF001  # as a new Python registers them
+        atexit.register(handler)
     try:
         if name.startswith("-m "):
-            sys.argv = [name[3:], *arguments]
-            sys.path.insert(0, str(Path.cwd()))
-            runpy.run_module(name[3:], run_name="__main__", alter_sys=True)
+            _run_module(name[3:], arguments)
         else:
-            sys.argv = [name, *arguments]
-            sys.path.insert(0, str(Path(name).resolve().parent))
-            runpy.run_path(name, run_name="__main__")
+            _run_file(name, arguments)
     finally:
+        # What multiprocessing calls at the end of a child: pools of threads end, other threads are joined.
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+        atexit._run_exitfuncs()  # noqa: SLF001
         sys.stdout.flush()
+        sys.stderr.flush()
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder without what tools and runs leave in it; large files are linked."""
+def _look_like_the_first_process() -> None:
+    """Let ``multiprocessing`` start further processes from here as from a Python that was just started."""
+    multiprocessing.current_process().name = "MainProcess"
+    vars(multiprocessing.process).update(_parent_process=None, ORIGINAL_DIR=str(Path.cwd()))
 
-    def copy(path: str, to: str) -> None:
-        if Path(path).stat().st_size > LARGEST_COPY:
-            Path(to).symlink_to(Path(path).resolve())
-        else:
-            shutil.copy2(path, to)
 
-    def leave_out(folder: str, names: list[str]) -> list[str]:
-        there = Path(folder)
-        return [
-            name
-            for name in names
-            if name in LEFT_OUT
-            or (there / name / "pyvenv.cfg").is_file()
-            or not ((there / name).is_dir() or (there / name).is_file())
-        ]
+def _run_file(name: str, arguments: Sequence[str]) -> None:
+    path = Path(name).absolute()
+    sys.argv = [name, *arguments]
+    if pkgutil.get_importer(str(path)) is not None:  # a folder or a zip file with a program
+        runpy.run_path(name, run_name="__main__")
+        return
+    sys.path.insert(0, str(path.resolve().parent))
+    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    _run_as_main(code, __file__=str(path), __loader__=SourceFileLoader("__main__", str(path)))
 
-    shutil.copytree(source, target, ignore=leave_out, copy_function=copy)
+
+def _run_module(name: str, arguments: Sequence[str]) -> None:
+    sys.argv = ["-m", *arguments]
+    sys.path.insert(0, str(Path.cwd()))
+    spec: ModuleSpec
+    _, spec, code = runpy._get_module_details(name)  # type: ignore[attr-defined]  # noqa: SLF001  # what ``python -m`` calls
+    sys.argv[0] = str(spec.origin)
+    _run_as_main(code, __file__=spec.origin, __loader__=spec.loader, __spec__=spec, __package__=spec.parent)
+
+
+def _run_as_main(code: types.CodeType, **names: Any) -> None:
+    """Execute ``code`` as the module ``__main__``, which stays: threads and pickled functions look there."""
+    module = types.ModuleType("__main__")
+    vars(module).update(__builtins__=__builtins__, __cached__=None, __annotations__={}, **names)
+    sys.modules["__main__"] = module
+    exec(code, vars(module))  # noqa: S102  # the team's own code
 
 
 def tail(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:])
+    """The last lines of a log, each cut to what people read."""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - READ))
+        text = stream.read().decode("utf-8", errors="replace")
+    lines = (line if len(line) <= LINE else f"{line[:LINE]}..." for line in text.splitlines()[-TAIL:])
+    return "\n".join(lines)

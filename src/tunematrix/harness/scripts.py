@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.harness import failure, observe
-from tunematrix.harness.checkpoint import compare_checkpoints
+from tunematrix.harness import failure, observe, resumes
+from tunematrix.harness.copies import add_all, copy_all, copy_repository, remove
 from tunematrix.harness.fingerprint import max_children, survey
-from tunematrix.harness.isolate import CAN_FORK, Unavailable, run_isolated, run_parallel
+from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, run_isolated, run_parallel
 from tunematrix.harness.kept import set_base_model
-from tunematrix.harness.programs import copy_tree, python_program, run_here, tail
+from tunematrix.harness.programs import python_program, run_here, split_assignments, tail
+from tunematrix.harness.repeats import noise_of, unlike
 from tunematrix.harness.stages import report_end, time_limit
 from tunematrix.harness.workflow import Mismatch, Workflow
 from tunematrix.pipeline.trace import Trace
@@ -26,10 +27,11 @@ VARIABLE: Final = "TUNEMATRIX_SCRIPTS"
 RESUME: Final = "-resume"
 NOISE: Final = ":again"
 KEPT: Final = "kept"  # what another stack loads
+BEFORE: Final = "before"  # the repository and the output as the stage found them
 
 
 class ScriptError(Exception):
-    """A script ended with an exit code other than 0."""
+    """A script ended with an exit code other than 0, or without what its stage names."""
 
 
 class Runner:
@@ -42,24 +44,37 @@ class Runner:
         self.copy = folder / "repository"
         self.out = folder / "out"
         self.stages: Sequence[dict[str, Any]] = content["stages"]
-        self.names = [stage["name"] for stage in self.stages]
 
     def run(self) -> None:
         """Run every stage whose earlier stages passed; fails the test if one does not pass."""
         model = self.flow.download(reported=False)
-        copy_tree(self.source, self.copy)
+        for path in copy_repository(self.source, self.copy):
+            print(f"not copied, since it cannot be read: {path}")
         self.out.mkdir()
         report_end("fingerprint:surface", run_isolated(survey, time_limit()))
         for stage in self.stages:
             after = [*(["download"] if model.outcome != "passed" else []), *stage["after"]]
             name, limit = stage["name"], stage["seconds"] or None
+            self.remember()
             result = self.flow.run(name, self.work(stage), after=after, limit=limit)
             if result.outcome == "passed":
                 self.again(stage, limit or time_limit())
             elif stage["resume"]:
                 self.flow.run(f"{name}{RESUME}", lambda _: None, after=[name])
-        self.keep()
         self.flow.finish()
+
+    def remember(self) -> None:
+        """Move the state of the files aside, for the stage and for all that runs it again."""
+        for path in (self.copy, self.out):
+            if path.is_dir():  # the stage before did not run, or removed it
+                remove(self.before(path))
+                self.before(path).parent.mkdir(exist_ok=True)
+                path.rename(self.before(path))
+            copy_all(self.before(path), path)
+
+    def before(self, path: Path) -> Path:
+        """The state of ``path``, the repository or the output, before the stage that runs now."""
+        return self.folder / BEFORE / path.name
 
     def again(self, stage: Mapping[str, Any], limit: float) -> None:
         """Side by side: the stage once more, resumed, and resumed from another stack's checkpoint."""
@@ -71,65 +86,65 @@ class Runner:
                 works[f"exchange:{name}{RESUME}"] = self.resume_of(stage, Path(kept) / KEPT)
         names = list(works)
         for index, result in run_parallel(list(works.values()), limit, max_running=max_children()):
-            self.flow.results[names[index]] = report_end(names[index], result)
+            report_end(names[index], result)
+            if result.outcome != "skipped":  # that the two runs cannot be compared fails no other stage
+                self.flow.results[names[index]] = result
+        for path in self.folder.glob("*.repository"):
+            remove(path)
+        self.keep(stage)
+
+    def work(self, stage: Mapping[str, Any]) -> Callable[[Trace], None]:
+        def work(trace: Trace) -> None:
+            trace.command = stage["name"]
+            for path in (self.copy, self.out):  # another attempt starts like the first
+                copy_all(self.before(path), path)
+            self.execute(self.command(stage["run"], self.out), trace)
+            for path in self.kept_folders(stage):
+                if not path.is_dir() or not path.is_relative_to(self.out):
+                    there = ", ".join(sorted(item.name for item in self.out.iterdir())) or "nothing"
+                    name = str(path).replace(str(self.out), "{out}")
+                    raise ScriptError(f"keep: the stage wrote no folder {name}; in {{out}} there is {there}")
+
+        return work
 
     def repeat(self, stage: Mapping[str, Any]) -> Callable[[Trace], None]:
         """Work that runs a stage once more, and records how far each number is off: the noise."""
         name = stage["name"]
 
         def work(trace: Trace) -> None:
-            trace.command = f"{name}{NOISE}"
+            trace.command = f"{name}.again"
             out = self.folder / trace.command
-            self.copy_without(out, [self.out / name])
-            self.execute(self.command(stage["run"], out), trace)
-            again = {key.partition(".")[2]: value for key, value in trace.numbers.items()}
-            trace.numbers = {}
-            first = {key.partition(".")[2]: value for key, value in self.flow.results[name].numbers.items()}
+            copy_all(self.before(self.out), out)
+            again = self.observed(stage["run"], out, trace)
+            first = self.numbers(name)
             if noise := noise_of(first, again):
                 trace.numbers[f"{name}.noise"] = noise
-
-        return work
-
-    def command(self, text: str, out: Path) -> list[str]:
-        """The words of a command, with its placeholders filled."""
-        values = {"{model}": str(self.flow.model), "{out}": str(out)}
-        words = shlex.split(text)
-        for placeholder, value in values.items():
-            words = [word.replace(placeholder, value) for word in words]
-        return words
-
-    def work(self, stage: Mapping[str, Any]) -> Callable[[Trace], None]:
-        def work(trace: Trace) -> None:
-            trace.command = stage["name"]
-            self.execute(self.command(stage["run"], self.out), trace)
+            if names := unlike(first, again):
+                raise Skipped(
+                    f"a second run of {name} gives other results altogether, so nothing can be compared with "
+                    f"them: {', '.join(names)}"
+                )
 
         return work
 
     def resume(self, stage: Mapping[str, Any]) -> Callable[[Trace], None]:
         """Work that goes on from a checkpoint in a fresh folder, and compares the end with that of the stage.
 
-        The checkpoint is copied there without those after it, as if the run had been killed.
+        The files are as they were when the checkpoint was written, as if the run had been killed then.
         """
         name = f"{stage['name']}{RESUME}"
 
         def work(trace: Trace) -> None:
             trace.command = name
-            out = self.folder / name
-            starts = self.starts(stage, self.out)
+            out = self.folder / f"{stage['name']}.resume"
+            starts = self.starts(stage)
+            resumes.copy_until(starts, self.before(self.out), self.out, out)
+            self.execute(self.command(f"{stage['run']} {stage['resume']}", out), trace, fresh=True)
+            whole, resumed = self.numbers(stage["name"]), own_numbers(name, trace.numbers)
+            differences = resumes.not_continued(whole, resumed, resumes.steps(starts))
+            differences = differences or resumes.batch_differences(whole, resumed)
             for start in starts:
-                if not start.is_dir():
-                    raise Mismatch(
-                        f"{start.relative_to(self.out)} is not there to resume from; make {stage['name']} "
-                        "save after its first step, and train for more than that"
-                    )
-            self.copy_without(out, [start.parent for start in starts])
-            for start in starts:
-                shutil.copytree(start, out / start.relative_to(self.out), dirs_exist_ok=True)
-            self.execute(self.command(f"{stage['run']} {stage['resume']}", out), trace)
-            whole = self.flow.results[stage["name"]].numbers.get(f"{stage['name']}.batches", [])
-            differences = batch_differences(whole, trace.numbers.get(f"{name}.batches", []))
-            for start in starts:
-                differences += compare_ends(start.parent, out / start.parent.relative_to(self.out))
+                differences += resumes.compare_ends(start.parent, out / start.parent.relative_to(self.out))
             if differences:
                 raise Mismatch("the resumed run is not the uninterrupted one: " + "; ".join(differences))
 
@@ -139,65 +154,98 @@ class Runner:
         """Work that goes on from another stack's checkpoint, to the step at which the stage ends."""
 
         def work(trace: Trace) -> None:
-            trace.command = f"exchange.{stage['name']}"
-            out = self.folder / f"{stage['name']}-exchange"
-            starts = self.starts(stage, kept)
+            trace.command = f"{stage['name']}.exchange"
+            out = self.folder / trace.command
+            starts = [kept / start.relative_to(self.out) for start in self.starts(stage)]
             if not all(start.is_dir() for start in starts):
                 raise Unavailable("the other stack wrote no checkpoint to resume from")
-            self.copy_without(out, [start.parent for start in self.starts(stage, self.out)])
-            shutil.copytree(kept, out, dirs_exist_ok=True)
+            copy_all(self.before(self.out), out)
+            add_all(kept, out, without=[start.parent for start in starts])
+            for start in starts:
+                copy_all(start, out / start.relative_to(kept))
             set_base_models(out, self.flow.model)
-            self.execute(self.command(f"{stage['run']} {stage['resume']}", out), trace)
-            numbers = self.flow.results[stage["name"]].numbers
-            ends = [numbers.get(f"{stage['name']}.steps"), trace.numbers.get(f"{trace.command}.steps")]
+            resumed = self.observed(f"{stage['run']} {stage['resume']}", out, trace)
+            whole = self.numbers(stage["name"])
+            if differences := resumes.not_continued(whole, resumed, resumes.steps(starts)):
+                raise Mismatch(f"from the other stack's checkpoint: {'; '.join(differences)}")
+            ends = [numbers.get("steps") for numbers in (whole, resumed)]
             if None not in ends and ends[0] != ends[1]:
                 raise Mismatch(f"from the other stack's checkpoint it ended at step {ends[1]}, not {ends[0]}")
-            trace.numbers = {}  # another stack's checkpoint and this one's steps: nothing to compare with
 
         return work
 
-    def copy_without(self, target: Path, emptied: Sequence[Path]) -> None:
-        """Copy what the stages wrote, without the content of the folders ``emptied``."""
-        hidden = set(emptied)
-        shutil.copytree(
-            self.out, target, ignore=lambda folder, names: names if Path(folder) in hidden else []
-        )
+    def observed(self, command: str, out: Path, trace: Trace) -> dict[str, Any]:
+        """The numbers of a further run of a stage, by their own names; the trace keeps none of them."""
+        try:
+            self.execute(self.command(command, out), trace, fresh=True)
+            return own_numbers(trace.command, trace.numbers)
+        finally:
+            trace.numbers = {}
 
-    def starts(self, stage: Mapping[str, Any], out: Path) -> list[Path]:
-        """The checkpoints in ``out`` from which a stage resumes."""
-        words = [word for word in self.command(stage["resume"], out) if str(out) in word]
-        return [Path(word[word.index(str(out)) :]) for word in words]
+    def numbers(self, name: str) -> dict[str, Any]:
+        return own_numbers(name, self.flow.results[name].numbers)
 
-    def keep(self) -> None:
-        """Keep what another stack loads: the folders that the stages name, and the checkpoints."""
-        for stage in self.stages:
-            paths = [Path(path.replace("{out}", str(self.out))) for path in stage["keep"]]
-            for path in (*paths, *(self.starts(stage, self.out) if stage["resume"] else ())):
-                if path.is_dir() and path.is_relative_to(self.out):
-                    shutil.copytree(path, self.folder / KEPT / path.relative_to(self.out), dirs_exist_ok=True)
+    def command(self, text: str, out: Path) -> list[str]:
+        """The words of a command, with its placeholders filled."""
+        values = {"{model}": str(self.flow.model), "{out}": str(out)}
+        words = shlex.split(text)
+        for placeholder, value in values.items():
+            words = [word.replace(placeholder, value) for word in words]
+        return words
 
-    def execute(self, words: Sequence[str], trace: Trace) -> None:
+    def starts(self, stage: Mapping[str, Any]) -> list[Path]:
+        """The checkpoints from which a stage resumes; raises ``Mismatch`` where there is none."""
+        words = [word for word in self.command(stage["resume"], self.out) if str(self.out) in word]
+        named = [Path(word[word.index(str(self.out)) :]) for word in words]
+        starts = resumes.first_checkpoints(named, self.before(self.out), self.out)
+        for start in starts:
+            if not start.is_dir():
+                raise Mismatch(
+                    f"{start.relative_to(self.out)} is not there to resume from; make {stage['name']} "
+                    "save after its first step, and train for more than that"
+                )
+        if not starts:
+            raise Mismatch(
+                f"{stage['name']} wrote no checkpoint in {{out}} to resume from; let it save there after its "
+                f'first step: resume = "--resume_from_checkpoint {{out}}/{stage["name"]}/checkpoint-1"'
+            )
+        return starts
+
+    def kept_folders(self, stage: Mapping[str, Any]) -> list[Path]:
+        return [Path(path.replace("{out}", str(self.out))) for path in stage["keep"]]
+
+    def keep(self, stage: Mapping[str, Any]) -> None:
+        """Keep what another stack loads: the folders that the stage names, and its checkpoints."""
+        paths = self.kept_folders(stage)
+        if stage["resume"]:
+            with contextlib.suppress(Mismatch):  # the resumed run says so
+                paths += self.starts(stage)
+        for path in paths:
+            add_all(path, self.folder / KEPT / path.relative_to(self.out))
+
+    def execute(self, words: Sequence[str], trace: Trace, *, fresh: bool = False) -> None:
         """Run a command in a copy of the folder: a Python program in this process, else as a process.
 
-        Each command has a copy of its own, since some run side by side and write where they stand; a stage
-        starts with what the stages before it left.
+        A stage starts with what the stages before it left. A ``fresh`` run of it has another copy as the
+        stage found it: some run side by side, and what the stage left may make a script do less.
         """
         log = self.folder / f"{trace.command}.log"
         numbers: observe.Numbers = {}
         seen = self.folder / f"{trace.command}.observed"
+        remove(seen)  # of an attempt that did not end in time
         seen.mkdir()
-        os.environ[observe.VARIABLE] = str(seen)
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(observe.__file__).parent / "site"), os.environ.get("PYTHONPATH", "")]
-        )
+        variables, words = split_assignments(words)
+        self.set_environment(seen, variables)
         copy = self.copy
-        if trace.command not in self.names:
+        if fresh:
             copy = self.folder / f"{trace.command}.repository"
-            shutil.copytree(self.copy, copy, symlinks=True)
+            copy_all(self.before(self.copy), copy)
         failure.own_folders.append(copy)
         os.chdir(copy)
-        program = python_program(words, copy)
+        if not words:
+            raise ScriptError("run: there is no command behind the variables")
+        # Variables count from the start of a process, and this one has imported the stack.
+        program = None if variables else python_program(words, copy)
         try:
             with log.open("wb") as stream:
                 if program and CAN_FORK:
@@ -211,50 +259,27 @@ class Runner:
             if ended.code not in (None, 0):
                 raise ScriptError(f"exit code {ended.code}\n{tail(log)}") from None
         finally:
-            for path in sorted(seen.glob("*.json")):
-                numbers |= json.loads(path.read_text())
-            for name, value in numbers.items():
+            parts = [json.loads(path.read_text()) for path in sorted(seen.glob("*.json"))]
+            for name, value in observe.merged([numbers, *parts]).items():
                 trace.add_number(name, value)
 
+    @staticmethod
+    def set_environment(seen: Path, variables: Mapping[str, str]) -> None:
+        """Let each Python that the command starts observe itself, and have the variables of the command."""
+        site = str(Path(observe.__file__).parent / "site")
+        paths = [site, variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
+        os.environ.update(variables)
+        os.environ[observe.VARIABLE] = str(seen)
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
-def noise_of(first: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, float | None]:
-    """How far two runs of the same are apart, by number that differs; None where that is no distance."""
-    noise: dict[str, float | None] = {}
-    for name in first.keys() | again.keys():
-        left, right = (
-            side if isinstance(side, list) else [side] for side in (first.get(name), again.get(name))
-        )
-        if left != right:
-            numbers = len(left) == len(right) and all(
-                isinstance(item, (int, float)) for item in [*left, *right]
-            )
-            noise[name] = max(abs(a - b) for a, b in zip(left, right)) if numbers else None  # noqa: B905  # of one length; strict= needs Python 3.10
-    return noise
+
+def own_numbers(command: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one command without its name."""
+    return {name.removeprefix(f"{command}."): value for name, value in numbers.items()}
 
 
 def set_base_models(folder: Path, model: Path) -> None:
     """Let the adapters of another run stand on this run's copy of the model."""
     for config in folder.rglob("adapter_config.json"):
         set_base_model(config, model)
-
-
-def batch_differences(whole: Sequence[str], resumed: Sequence[str]) -> list[str]:
-    """What the batches say: a run that goes on sees the last ones of the whole run, and not all of them."""
-    if not whole or len(whole) >= observe.MAX_BATCHES:
-        return []  # nothing was observed, or not all
-    if len(resumed) >= len(whole):
-        return [f"it did not go on from the checkpoint: it trained on all {len(resumed)} batches again"]
-    expected = list(whole[len(whole) - len(resumed) :])
-    return [] if list(resumed) == expected else [f"data order: {expected} became {list(resumed)}"]
-
-
-def compare_ends(whole: Path, resumed: Path) -> list[str]:
-    """The differences between the last checkpoints in two folders."""
-    last = max(whole.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-    if last is None:
-        return []
-    other = resumed / last.name
-    if not other.is_dir():
-        there = sorted(path.name for path in resumed.glob("checkpoint-*"))
-        return [f"it wrote no {last.name}, only {', '.join(there) or 'nothing'}"]
-    return compare_checkpoints(last, other)

@@ -190,11 +190,13 @@ def variables(
 ) -> dict[str, str]:
     """All environment variables of a cell's process; HOME and the caches are in ``run_folder``.
 
+    Paths are absolute, because a script may change its folder.
+
     One thread, because with two, gradient norms differ by 1e-7 from run to run. ``hub_variables`` come from
     ``models.hub_for``, which gives HF_TOKEN only for a real Hub.
     """
     inherited = (*INHERITED, *INHERITED_FOR_REAL_HUB) if real_hub else INHERITED
-    home = run_folder / "home"
+    home = run_folder.absolute() / "home"
     home.mkdir(parents=True, exist_ok=True)
     return {
         **{name: os.environ[name] for name in inherited if name in os.environ},
@@ -212,7 +214,7 @@ def variables(
         **dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"
         ),
-        "VIRTUAL_ENV": str(venv),
+        "VIRTUAL_ENV": str(venv.absolute()),
         **hub_variables,
     }
 

@@ -14,17 +14,16 @@ NOISE: Final = 3  # how much further than two runs of the same two stacks may be
 def is_noise(name: str, old: Any, new: Any, fingerprints: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a script's number differs by no more than it does when the script runs twice.
 
-    Also what two runs of the same disagree in altogether, such as the order of a set.
+    Also texts that two runs of the same disagree in, such as batches in the order of a set; but never that
+    there are more or fewer of them.
     """
     stage, _, own = name.partition(".")
     measured = f"{stage.removesuffix('-resume')}{NOISE_OF}"
     noises = [noise[own] for side in fingerprints if own in (noise := side.get(measured, {}))]
-    if None in noises:
-        return True
     pair = [value if isinstance(value, list) else [value] for value in (old, new)]
-    numbers = all(effects.is_number(item) for side in pair for item in side) and len(pair[0]) == len(pair[1])
-    return (
-        bool(noises)
-        and numbers
-        and max(abs(a - b) for a, b in zip(*pair, strict=True)) <= NOISE * max(noises)
-    )
+    if not noises or len(pair[0]) != len(pair[1]):
+        return False
+    numbers = [effects.is_number(item) for side in pair for item in side]
+    if None in noises:
+        return not any(numbers)
+    return all(numbers) and max(abs(a - b) for a, b in zip(*pair, strict=True)) <= NOISE * max(noises)

@@ -172,3 +172,31 @@ def test_other_errors_are_not_retried(tmp_path: Path, error: str) -> None:
     outcome, attempts = run_failing(tmp_path, error, 9)
 
     assert (outcome in ("failed", "crashed"), attempts) == (True, 1)
+
+
+DAEMON = """
+import os, signal
+if os.fork() == 0:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.write({writer}, str(os.getpid()).encode())
+    signal.pause()
+os.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a kernel that keeps orphans below their process")
+@pytest.mark.parametrize("end", ["pass", "signal.pause()"])
+def test_a_daemon_is_killed_with_the_work_that_started_it(end: str) -> None:
+    receiver, sender = os.pipe()
+    program = f"{DAEMON.format(writer=sender)}\n"
+
+    def work(_: Trace) -> None:
+        subprocess.run([sys.executable, "-c", program], pass_fds=[sender], check=True)
+        exec(end)
+
+    outcome = run_isolated(work, 2, retry=False).outcome
+
+    assert outcome == ("passed" if end == "pass" else "timed_out")
+    assert has_ended(int(os.read(receiver, 20)))

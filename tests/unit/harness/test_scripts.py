@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunematrix.harness import failure, observe, programs, scripts
+from tunematrix.harness import failure, observe, resumes, scripts
 from tunematrix.harness.isolate import WorkResult, run_isolated
 from tunematrix.harness.scripts import Runner, ScriptError
 from tunematrix.pipeline.trace import Trace
@@ -24,7 +24,6 @@ def _runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     runner = Runner.__new__(Runner)
     runner.folder, runner.copy, runner.out = tmp_path, tmp_path / "repository", tmp_path / "out"
     runner.copy.mkdir()
-    runner.names = ["sft"]
     return runner
 
 
@@ -46,9 +45,7 @@ def test_a_script_runs_as_main_in_its_folder_with_its_arguments(runner: Runner) 
 def test_a_module_and_a_program_run_too(runner: Runner) -> None:
     text = "import sys; print(sys.argv[1:])"
     assert execute(runner, ["python", "-m", "train", "x"], train=text)[2] == "['x']\n"
-    (runner.folder / "sft.observed").rmdir()
     assert execute(runner, [sys.executable, "-c", "print(3)"])[2] == "3\n"
-    (runner.folder / "sft.observed").rmdir()
     assert execute(runner, ["sh", "-c", "echo 4"])[2] == "4\n"
 
 
@@ -85,22 +82,6 @@ def test_a_process_that_fails_says_its_last_lines(runner: Runner) -> None:
     assert len(error["message"].splitlines()) == 31
 
 
-def test_their_files_are_copied_and_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "theirs"
-    for name in ("a.py", "data/b.json", ".git/c", "env/pyvenv.cfg", "results/d"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_text("x")
-    monkeypatch.setattr(programs, "LARGEST_COPY", 10)
-    (source / "large.bin").write_text("x" * 11)
-    os.mkfifo(source / "pipe")
-    programs.copy_tree(source, tmp_path / "copy")
-    copied = sorted(path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*"))
-    assert copied == ["a.py", "data", "data/b.json", "large.bin"]
-    (tmp_path / "copy" / "a.py").write_text("y")
-    assert (source / "a.py").read_text() == "x"
-    assert (tmp_path / "copy" / "large.bin").is_symlink()
-
-
 def checkpoint(folder: Path, step: int, loss: float) -> None:
     path = folder / f"checkpoint-{step}"
     path.mkdir(parents=True)
@@ -117,31 +98,16 @@ def test_the_last_checkpoints_of_two_runs_are_compared(
         compared.append(paths)
         return ["differs"]
 
-    monkeypatch.setattr(scripts, "compare_checkpoints", compare)
+    monkeypatch.setattr(resumes, "compare_checkpoints", compare)
     for name in ("whole", "resumed"):
         for step in (2, 10):
             checkpoint(tmp_path / name, step, 1.0)
-    assert scripts.compare_ends(tmp_path / "whole", tmp_path / "resumed") == ["differs"]
+    assert resumes.compare_ends(tmp_path / "whole", tmp_path / "resumed") == ["differs"]
     assert compared == [(tmp_path / "whole/checkpoint-10", tmp_path / "resumed/checkpoint-10")]
     checkpoint(tmp_path / "whole", 11, 1.0)
-    assert scripts.compare_ends(tmp_path / "whole", tmp_path / "resumed") == [
+    assert resumes.compare_ends(tmp_path / "whole", tmp_path / "resumed") == [
         "it wrote no checkpoint-11, only checkpoint-10, checkpoint-2"
     ]
-
-
-def test_a_log_becomes_a_series_for_each_key() -> None:
-    history: list[dict[str, object]] = [
-        {"loss": 2.0, "epoch": 0.1, "step": 1, "rewards/chosen": 1},
-        {"loss": 1.0, "epoch": 0.2, "step": 2, "rewards/chosen": 2},
-        {
-            "train_runtime": 3.0,
-            "train_loss": 1.5,
-            "train_steps_per_second": 4,
-            "total_flos": 5.0,
-            "note": "x",
-        },
-    ]
-    assert observe.series(history) == {"loss": [2.0, 1.0], "rewards_chosen": [1, 2], "train_loss": [1.5]}
 
 
 def test_paths_of_their_code_are_shown_from_its_folder(
@@ -152,12 +118,6 @@ def test_paths_of_their_code_are_shown_from_its_folder(
     with pytest.raises(ZeroDivisionError) as raised:
         exec(compile("1 / 0", str(tmp_path / "a.py"), "exec"), {})
     assert failure.describe_error(raised.value)["where"] == "a.py:1"
-
-
-def test_the_noise_is_how_far_two_runs_of_the_same_are_apart() -> None:
-    first = {"loss": [1.0, 2.0], "steps": 2, "batches": ["a"], "same": [1], "gone": [1.0]}
-    again = {"loss": [1.5, 1.75], "steps": 3, "batches": ["b"], "same": [1]}
-    assert scripts.noise_of(first, again) == {"loss": 0.5, "steps": 1, "batches": None, "gone": None}
 
 
 class Flow:
@@ -190,7 +150,7 @@ def test_a_resume_is_proved_by_equality_and_leaves_the_first_run_alone(
         texts = [(path / "value").read_text() for path in (whole, resumed)]
         return [] if texts[0] == texts[1] else [f"{texts[0]} became {texts[1]}"]
 
-    monkeypatch.setattr(scripts, "compare_checkpoints", compare)
+    monkeypatch.setattr(resumes, "compare_checkpoints", compare)
     monkeypatch.setattr(scripts, "report_end", lambda _, result: result)
     runner.flow = Flow()  # type: ignore[assignment]
     (runner.copy / "train.py").write_text(SAVES)
@@ -203,6 +163,8 @@ def test_a_resume_is_proved_by_equality_and_leaves_the_first_run_alone(
         "seconds": 0,
     }
     runner.stages = [stage]
+    runner.out.mkdir()
+    runner.remember()
     runner.flow.run("sft", runner.work(stage), after=[])
     runner.again(stage, 60)
     results = runner.flow.results
@@ -212,35 +174,171 @@ def test_a_resume_is_proved_by_equality_and_leaves_the_first_run_alone(
         error = results["sft-resume"].error or {}
         assert error["message"] == "the resumed run is not the uninterrupted one: whole became another"
     assert (runner.out / "sft" / "checkpoint-2" / "value").read_text() == "whole"
-    runner.keep()
     kept = sorted(path.name for path in (runner.folder / scripts.KEPT / "sft").iterdir())
     assert kept == ["checkpoint-1", "checkpoint-2"]
 
 
-def test_a_resume_without_a_checkpoint_says_what_to_do(runner: Runner) -> None:
+def stage_of(run: str, name: str = "sft", **keys: Any) -> dict[str, Any]:
+    return {"name": name, "run": run, "resume": "", "keep": [], "after": [], "seconds": 0, **keys}
+
+
+@pytest.fixture(name="stages")
+def _stages(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, WorkResult]]:
+    """Runs stages of a repository of which each file is given, one after the other, with their repeats."""
+    monkeypatch.setattr(scripts, "report_end", lambda name, result: reported.update({name: result}))
+    reported: dict[str, WorkResult] = {}
     runner.flow = Flow()  # type: ignore[assignment]
-    stage = {"name": "sft", "run": "true", "resume": "--from {out}/sft/checkpoint-1"}
     runner.out.mkdir()
-    error = run_isolated(runner.resume(stage), 60).error or {}
-    assert error["message"].startswith("sft/checkpoint-1 is not there to resume from; make sft save after")
+
+    def run(*stages: dict[str, Any], **files: str) -> dict[str, WorkResult]:
+        for name, text in files.items():
+            (runner.copy / f"{name}.py").write_text(text)
+        for stage in stages:
+            runner.remember()
+            if runner.flow.run(stage["name"], runner.work(stage), after=[]).outcome == "passed":
+                runner.again(stage, 60)
+        return {**runner.flow.results, **reported}
+
+    return run
 
 
-@pytest.mark.parametrize(
-    ("whole", "resumed", "said"),
-    [
-        (["a", "b", "c"], ["b", "c"], ""),
-        (
-            ["a", "b", "c"],
-            ["a", "b", "c"],
-            "it did not go on from the checkpoint: it trained on all 3 batches again",
-        ),
-        (["a", "b", "c"], ["a", "b"], "data order: ['b', 'c'] became ['a', 'b']"),
-        (["a", "b"], [], ""),
-        ([], [], ""),
-        (["a"] * 64, ["a"] * 64, ""),
-    ],
-)
-def test_a_resumed_run_sees_the_last_batches_and_not_all(
-    whole: list[str], resumed: list[str], said: str
+def message(result: WorkResult) -> str:
+    return (result.error or {}).get("message", "")
+
+
+def observing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let scripts record numbers by ``import seen; seen.numbers[...] = ...``, as a trainer would."""
+
+    def start(numbers: dict[str, Any]) -> None:
+        sys.modules["seen"] = types.ModuleType("seen")
+        vars(sys.modules["seen"])["numbers"] = numbers
+
+    monkeypatch.setattr(observe, "start", start)
+
+
+def test_a_second_run_finds_nothing_of_the_first(
+    stages: Callable[..., dict[str, WorkResult]], runner: Runner
 ) -> None:
-    assert scripts.batch_differences(whole, resumed) == ([said] if said else [])
+    text = (
+        "import pathlib, sys\n"
+        "for folder in ('outputs', sys.argv[1]):\n"
+        "  print(pathlib.Path(folder, 'done').exists())\n"
+        "  pathlib.Path(folder).mkdir(exist_ok=True)\n"
+        "  pathlib.Path(folder, 'done').touch()\n"
+    )
+    results = stages(stage_of("python train.py {out}"), stage_of("python train.py {out}", "dpo"), train=text)
+    assert {result.outcome for result in results.values()} == {"passed"}
+    logs = {path.name: path.read_text().split() for path in runner.folder.glob("*.log")}
+    assert logs["sft.log"] == logs["sft.again.log"] == ["False", "False"]
+    assert logs["dpo.log"] == logs["dpo.again.log"] == ["True", "True"]
+
+
+def test_two_runs_with_other_results_altogether_are_not_compared(
+    stages: Callable[..., dict[str, WorkResult]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    observing(monkeypatch)
+    text = (
+        "import pathlib, seen\n"
+        f"first = pathlib.Path({str(tmp_path)!r}, 'outside')\n"
+        "seen.numbers.update(trainers=1, eval_loss=[1.0 + first.exists()])\n"
+        "if not first.exists(): seen.numbers['loss'] = [1.0]\n"
+        "first.touch()\n"
+    )
+    results = stages(stage_of("python train.py"), train=text)
+    assert results["sft"].outcome == "passed"
+    assert results["sft"].numbers["sft.trainers"] == 1
+    assert results["sft:again"].outcome == "skipped"
+    assert message(results["sft:again"]).endswith("nothing can be compared with them: loss")
+    assert results["sft:again"].numbers == {"sft.noise": {"eval_loss": 1.0}}
+
+
+@pytest.mark.parametrize("command", ["python train.py", "sh -c 'python train.py'"])
+def test_that_nothing_was_observed_is_recorded(
+    command: str, stages: Callable[..., dict[str, WorkResult]]
+) -> None:
+    results = stages(stage_of(command), train="print(1)")
+    assert results["sft"].numbers == {"sft.trainers": 0, "sft.trainings_started": 0, "sft.trainings_ended": 0}
+
+
+def test_a_resume_that_trains_nothing_fails(
+    stages: Callable[..., dict[str, WorkResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observing(monkeypatch)
+    monkeypatch.setattr(resumes, "compare_checkpoints", lambda *_: [])
+    text = f"{SAVES}\nimport seen\nif '--resume' not in sys.argv: seen.numbers['trainings_ended'] = 1\n"
+    results = stages(stage_of("python train.py {out}/sft", resume="whole --resume"), train=text)
+    assert message(results["sft-resume"]).endswith("no Trainer trained in it")
+
+
+def test_a_resume_without_a_path_starts_at_the_first_checkpoint(
+    stages: Callable[..., dict[str, WorkResult]], runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resumes, "compare_checkpoints", lambda *_: [])
+    text = f"import os, sys\nprint(sorted(os.listdir(sys.argv[1])) if sys.argv[2:] else '')\n{SAVES}"
+    results = stages(stage_of("python train.py {out}/sft", resume="--resume"), train=text)
+    assert results["sft-resume"].outcome == "passed"
+    assert (runner.folder / "sft-resume.log").read_text() == "['checkpoint-1']\n"
+
+
+def test_a_resume_without_a_checkpoint_says_what_to_do(stages: Callable[..., dict[str, WorkResult]]) -> None:
+    results = stages(
+        stage_of("true", resume="--from {out}/sft/checkpoint-1"), stage_of("true", "dpo", resume="--resume")
+    )
+    assert message(results["sft-resume"]).startswith(
+        "sft/checkpoint-1 is not there to resume from; make sft save after"
+    )
+    assert 'resume = "--resume_from_checkpoint {out}/dpo/checkpoint-1"' in message(results["dpo-resume"])
+
+
+def test_a_folder_to_keep_that_is_not_there_is_named(stages: Callable[..., dict[str, WorkResult]]) -> None:
+    results = stages(stage_of("mkdir {out}/exch", keep=["{out}/exhc"]))
+    assert message(results["sft"]) == ("keep: the stage wrote no folder {out}/exhc; in {out} there is exch")
+
+
+@pytest.mark.parametrize(("began", "outcome"), [(1, "passed"), (0, "failed")])
+def test_a_run_that_ignores_the_other_stacks_checkpoint_fails(
+    began: int,
+    outcome: str,
+    stages: Callable[..., dict[str, WorkResult]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    observing(monkeypatch)
+    monkeypatch.setattr(resumes, "compare_checkpoints", lambda *_: [])
+    checkpoint(tmp_path / "theirs" / scripts.KEPT / "sft", 1, 1.0)
+    checkpoint(tmp_path / "theirs" / scripts.KEPT / "sft", 2, 1.0)
+    monkeypatch.setenv("TUNEMATRIX_ARTIFACTS", str(tmp_path / "theirs"))
+    text = (
+        f"import os, sys\nprint(sorted(os.listdir(sys.argv[1])) if sys.argv[2:] else '')\n{SAVES}"
+        "import seen\n"
+        f"began = {began} if sys.argv[2:] else 0\n"
+        "seen.numbers.update(trainings_ended=1, steps=2, began_at=began, steps_trained=2 - began)\n"
+    )
+    stage = stage_of("python train.py {out}/sft", resume="whole --from {out}/sft/checkpoint-1")
+    result = stages(stage, train=text)["exchange:sft-resume"]
+    assert result.outcome == outcome
+    assert (tmp_path / "sft.exchange.log").read_text() == "['checkpoint-1']\n"
+    assert result.numbers == {}
+    if began == 0:
+        assert message(result).endswith("checkpoint of step 1: it began at step 0")
+
+
+def test_another_attempt_after_a_timeout_starts_like_the_first(
+    stages: Callable[..., dict[str, WorkResult]], runner: Runner
+) -> None:
+    text = "import os, pathlib, time\nprint(os.listdir('.'))\npathlib.Path('left').touch()\ntime.sleep(60)"
+    (runner.copy / "train.py").write_text(text)
+    runner.remember()
+    result = run_isolated(runner.work(stage_of("python train.py")), 1)
+    assert (result.outcome, result.attempts) == ("timed_out", 2)
+    assert (runner.folder / "sft.log").read_text() == "['train.py']\n"
+
+
+def test_variables_before_a_command_count_from_its_start(
+    stages: Callable[..., dict[str, WorkResult]], runner: Runner
+) -> None:
+    (runner.copy / "src").mkdir()
+    (runner.copy / "src/inner.py").write_text("import os; print(os.environ['LEVEL'])")
+    results = stages(stage_of("PYTHONPATH=src LEVEL=7 python train.py"), train="import inner")
+    assert results["sft"].outcome == "passed"
+    assert (runner.folder / "sft.log").read_text() == "7\n"

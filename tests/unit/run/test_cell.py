@@ -124,6 +124,13 @@ def test_variables_that_can_change_a_result_are_not_inherited(
     assert [path.name for path in Path(variables["PYTHONPATH"]).iterdir()] == ["tunematrix"]
 
 
+def test_paths_of_a_cell_hold_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    variables = environment.variables(Path("venv"), Path("run"), {}, real_hub=False)
+    for name in ("HOME", "HF_HOME", "VIRTUAL_ENV", "PYTHONPATH"):
+        assert Path(variables[name]).is_relative_to(tmp_path), name
+
+
 def test_choose_resolves_a_model_by_name_and_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.choose("tiny-gpt2").repo == "tunematrix/tiny-gpt2"
     assert models.choose("distilgpt2") == models.Choice(

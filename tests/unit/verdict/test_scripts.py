@@ -90,7 +90,7 @@ def test_the_resumed_script_follows_the_script() -> None:
         ({}, [2.0, 1.5], True),
         ({"loss": 0.2}, [2.0, 1.5], False),
         ({"loss": 0.1}, [2.0, 1.5], True),
-        ({"loss": None}, [2.0, 9.0], False),
+        ({"loss": None}, [2.0, 9.0], True),
         ({"grad_norm": 9.0}, [2.0, 1.5], True),
         ({"loss": 9.0}, [2.0], True),
     ],
