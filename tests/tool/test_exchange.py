@@ -141,7 +141,7 @@ def test_a_cell_reads_what_it_wrote_and_sees_every_planted_fault(tmp_path: Path)
     first = exchange(results, cache)
     not_same = {name: pair.get("reason") for name, pair in first.items() if pair["outcome"] != "same"}
     assert not_same.keys() <= {"experts-by-name"}, not_same  # peft gives fused experts no such adapter
-    folder = results / FOLDER / CELL
+    folder = results / FOLDER / f"{CELL}@{MODEL}"
     kinds = {path.name for path in (folder / "artifacts" / MODEL).iterdir()}
     assert kinds - PLANTED.keys() <= {"experts-by-name"}, "a kind of artifact without a planted fault"
     for kind, (plant, _) in PLANTED.items():

@@ -18,6 +18,7 @@ from typing import Final
 
 import filelock
 
+from tunematrix.base.cells import has_cells
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import check_inside, write_atomic
 from tunematrix.base.record import Record, from_dict, to_dict
@@ -39,8 +40,7 @@ def results_folder() -> Path:
 
     A repository without cells may have results of its own in a folder of that name.
     """
-    cells = Path("constraints")
-    own = os.environ.get("TUNEMATRIX_CONSTRAINTS") or any(cells.glob("*.txt")) or any(cells.glob("*.toml"))
+    own = os.environ.get("TUNEMATRIX_CONSTRAINTS") or has_cells(Path("constraints"))
     return Path(os.environ.get("TUNEMATRIX_RESULTS") or ("results" if own else STATE))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.store import STATE
 from tunematrix.code import training
-from tunematrix.locks import discover, imported, lock, releases, table
+from tunematrix.locks import discover, imported, lock, package_files, releases, table
 from tunematrix.run import scripts
 from tunematrix.shared.output import print_lines
 
@@ -24,12 +25,13 @@ BASELINE: Final = "ours"
 SHOWN: Final = 30  # lines of a file that the plan shows whole
 NOXFILE: Final = "from tunematrix.nox import sessions\n\nsessions()\n"
 WORKFLOW: Final = ".github/workflows/tunematrix.yml"
-# At most 20 lines: a pull request that touches the pins is answered in the summary of its run.
+# At most 20 lines: a pull request that touches the pins is answered in the summary of its run. A work tree of
+# the base has the files that the pins include; without an answer, nothing moves or the pins cannot be read.
 WORKFLOW_TEXT: Final = """\
 name: tunematrix
 on:
   pull_request:
-    paths: ["{file}"]
+    paths: [{paths}]
 permissions:
   contents: read
 jobs:
@@ -42,10 +44,10 @@ jobs:
       - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065 # v5.6.0
         with: {{ python-version: "{python}" }}
       - run: pip install tunematrix
-      - run: git show "origin/$GITHUB_BASE_REF:{file}" > "$RUNNER_TEMP/{name}"
-      - run: tunematrix upgrade --baseline "$RUNNER_TEMP/{name}" --against {file} --markdown answer.md
+      - run: git worktree add "$RUNNER_TEMP/base" "origin/$GITHUB_BASE_REF"
+      - run: tunematrix upgrade --baseline "$RUNNER_TEMP/base/{file}" --against {file} --markdown answer.md
       - if: always()
-        run: cat answer.md >> "$GITHUB_STEP_SUMMARY"
+        run: (cat answer.md || echo "nothing was compared; the log says why") >> "$GITHUB_STEP_SUMMARY"
 """
 
 
@@ -71,6 +73,8 @@ def init_command(*, yes: bool, baseline: str | None) -> int:
     if not source.is_file():
         raise UsageError(f"--baseline {source}: no such file")
     plan = make_plan(folder, source, what, python)
+    if yes:  # before the plan is printed: whoever reads it may stop reading
+        _write(plan)
     print_lines(_plan_lines(plan))
     if not plan.files:
         return 0
@@ -78,14 +82,19 @@ def init_command(*, yes: bool, baseline: str | None) -> int:
         if not sys.stdin.isatty():
             raise UsageError("nothing is written without an answer; pass --yes")
         click.confirm("write these files?", abort=True)
-    for path, text in plan.files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        _write(plan)
     matrix = folder / "constraints" / table.FILE
     print_lines(
         ["", f"written. Next: nox -s e2e   (the cells of {matrix.relative_to(folder)}, with your scripts)"]
     )
     return 0
+
+
+def _write(plan: Plan) -> None:
+    """Write the files as they are: the name of a team's folder may look like a secret."""
+    for path, text in plan.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text, masked=False)
 
 
 def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
@@ -97,14 +106,14 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
     wanted: dict[Path, str] = {}
     notes = [
         f"baseline: {what}, {len(versions)} packages: "
-        + ", ".join(f"{name} {versions[name]}" for name in table.CORE if name in versions)
+        + ", ".join(f"{name} {versions[name]}" for name in table.CORE if name in versions),
+        *_differences(imported_lock),
     ]
     if table.has_cells(constraints):
         notes.append(f"{constraints.name}: has cells already, stays as it is")
     else:
-        comment = f"{lock.IMPORTED_PREFIX}{source.name}; installed exactly as written.\n"
         wanted[constraints / table.FILE] = _matrix(source, versions, python)
-        wanted[constraints / f"{BASELINE}.txt"] = lock.sealed(comment, imported_lock.text)
+        wanted[constraints / f"{BASELINE}.txt"] = imported.lock_text(source, imported_lock)
     if stages:
         wanted[folder / scripts.FILE] = training.to_toml(stages)
     else:
@@ -114,7 +123,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
     wanted[folder / "noxfile.py"] = NOXFILE
     notes.append("results/ will hold the records; ignore it in git unless you want to keep them there")
     if (folder / ".git").exists() and source.parent == Path():
-        wanted[folder / WORKFLOW] = WORKFLOW_TEXT.format(file=source.name, name=source.name, python=python)
+        wanted[folder / WORKFLOW] = _workflow(source, python)
     files = {path: text for path, text in wanted.items() if not path.exists()}
     for path in wanted.keys() - files.keys():
         more = "; add to it: " + NOXFILE.replace("\n\n", "; ").strip() if path.name == "noxfile.py" else ""
@@ -125,6 +134,24 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         if stage.open and folder / scripts.FILE in files
     ]
     return Plan(files=files, notes=sorted(notes))
+
+
+def _differences(imported_lock: imported.ImportedLock) -> Iterator[str]:
+    """Where the baseline is not what the file says."""
+    versions = imported_lock.packages
+    if imported_lock.left_out:
+        yield f"baseline: left out, not releases for a CPU: {', '.join(imported_lock.left_out)}"
+    for name in imported_lock.replaced:
+        yield f"baseline: {name} is no release on an index; {name} {versions[name]} takes its place"
+    for name, (before, after) in imported_lock.moved.items():
+        yield f"baseline: {name} {before} -> {after}, for the test tools"
+
+
+def _workflow(source: Path, python: str) -> str:
+    """A workflow for pull requests that touch the file of the pins, or one that it includes."""
+    files = (path.as_posix() for path in package_files.read(source, python).files)
+    paths = ", ".join(json.dumps(path) for path in files if not path.startswith(("../", "/")))
+    return WORKFLOW_TEXT.format(paths=paths, file=source.name, python=python)
 
 
 def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:

@@ -13,8 +13,8 @@ from tunematrix.base.record import Record
 from tunematrix.base.store import Store, stores
 from tunematrix.cli import questions
 from tunematrix.cli.results import MODEL, open_store
+from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
-from tunematrix.locks import table
 from tunematrix.report import summary as view
 from tunematrix.report import terminal, write
 from tunematrix.report.rows import Row, day, reasons
@@ -53,6 +53,8 @@ def run(name: str, **arguments: Any) -> int:
     store = open_store(options.model)
     if (lock := matrix.lock_path(cell)).is_file() and (why := locks.stale_reason(cell, lock)):
         click.echo(f"warning: {lock}: {why}; installed anyway. To update it: nox -s lock -- {name}", err=True)
+    if warning := imported.outdated(matrix, cell):
+        print_lines([f"warning: {warning}"], err=True)
     click.echo(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
     issues = ledger.load(matrix.folder)
     record = cells.run(matrix, cell, options, store, issues.annotate)

@@ -102,7 +102,7 @@ def upgrade_command(
         folder = options["code"] or (run_options.scripts.folder if run_options.scripts else None)
         if folder is None:
             raise UsageError("--fix: name the folder of your Python files with --code")
-        answer = upgrader.fix(answer, folder)
+        answer = upgrader.fix(answer, folder if folder.is_dir() else folder.parent)
     if options["attribute"]:
         answer = attribute.attribute(upgrader, answer)
     if options["accept"]:

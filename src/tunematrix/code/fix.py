@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
-from tunematrix.base.files import write_atomic
+NOT_EDITED: Final = "not edited, make the edit by hand: "  # in place of a diff, with the reason
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -27,23 +32,65 @@ class Edit:
     module: str = ""
 
 
-def changed(text: str, edits: Sequence[Edit]) -> str:
-    """``text`` with the edits that can be made in it; the others leave no trace."""
-    wrapper = MetadataWrapper(cst.parse_module(text))
-    return wrapper.visit(_Editor(edits)).code
+def changed(content: str | bytes, edits: Sequence[Edit]) -> cst.Module:
+    """The module ``content`` with the edits that can be made in it; the others leave no trace.
+
+    Raises ``libcst.ParserSyntaxError`` or ``UnicodeDecodeError`` for what is not to be edited.
+    """
+    wrapper = MetadataWrapper(cst.parse_module(content))
+    arguments = _Arguments()
+    wrapper.visit(arguments)
+    # Of two calls on a line with an argument of that name, only a person knows which is meant.
+    sure = [edit for edit in edits if edit.module or arguments.found[edit.line, edit.old] <= 1]
+    return wrapper.visit(_Editor(sure))
 
 
 def apply(folder: Path, edits: Sequence[Edit]) -> Iterator[tuple[str, str]]:
-    """Make ``edits`` in the files of ``folder``; yields each changed file and its unified diff."""
+    """Make ``edits`` in the files of ``folder``; yields each changed file and its unified diff.
+
+    A file in which they cannot be made is left as it is, and says so in place of its diff.
+    """
     for name in sorted({edit.file for edit in edits}):
         path = folder / name
         content = path.read_bytes()
-        text = content.decode()
-        new = changed(text, [edit for edit in edits if edit.file == name])
-        if new != text:
-            write_atomic(path, new)
-            lines = difflib.unified_diff(text.splitlines(), new.splitlines(), name, name, lineterm="", n=0)
-            yield name, "\n".join(lines)
+        try:
+            module = changed(content, [edit for edit in edits if edit.file == name])
+        except (cst.ParserSyntaxError, UnicodeDecodeError, SyntaxError, RecursionError, MemoryError) as error:
+            yield name, f"{NOT_EDITED}{type(error).__name__}"
+            continue
+        if module.bytes != content:
+            _replace(path.resolve(), module.bytes)
+            texts = content.decode(module.encoding).splitlines(), module.code.splitlines()
+            yield name, "\n".join(difflib.unified_diff(*texts, name, name, lineterm="", n=0))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Replace a person's file, byte for byte and with its mode; if the disk is full, the old one stays."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        shutil.copymode(path, temporary)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+class _Arguments(cst.CSTVisitor):
+    """How often a keyword argument stands on a line."""
+
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: Counter[tuple[int, str]] = Counter()
+
+    def visit_Arg(self, node: cst.Arg) -> None:
+        if node.keyword is not None:
+            line = int(self.get_metadata(PositionProvider, node).start.line)
+            self.found[line, node.keyword.value] += 1
 
 
 class _Editor(cst.CSTTransformer):

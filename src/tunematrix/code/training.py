@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.code.uses import python_files, uses_of
+from tunematrix.run import scripts
 
 # The kind of training by the class that does it; what stands later starts from what stands earlier.
 KINDS: Final = {"SFTTrainer": "sft", "Trainer": "train", "RewardTrainer": "reward", "DPOTrainer": "dpo"}
@@ -24,6 +28,8 @@ MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 RESUME: Final = ("resume_from_checkpoint", "resume", "resume_from", "checkpoint")
 DATA: Final = (".jsonl", ".json", ".csv", ".parquet")
+LONGEST: Final = 40  # characters of a stage's name
+PLAIN: Final = re.compile(r"[\w@%+=:,./{}-]+", re.ASCII)
 LEFT_OUT: Final = ("tests", "test", "docs", "examples")
 
 
@@ -52,13 +58,21 @@ class Stage:
 
 def find(folder: Path) -> list[Stage]:
     """A stage for each script that trains, those that others start from first."""
-    scripts = sorted(_scripts(folder), key=lambda item: (list(KINDS.values()).index(item[1]), item[0]))
+    found = sorted(_scripts(folder), key=lambda item: (list(KINDS.values()).index(item[1]), item[0]))
     stages: list[Stage] = []
-    for file, kind, arguments in scripts:
+    for file, kind, arguments in found:
         names = [stage.name for stage in stages]
-        name = kind if kind not in names else f"{kind}-{Path(file).stem.replace('_', '-')}"
+        name = _free_name(kind, file, names)
         stages.append(_stage(name, file, arguments, names, folder))
     return stages
+
+
+def _free_name(kind: str, file: str, names: Sequence[str]) -> str:
+    """The kind, or with the file's name behind it, in the letters that the name of a stage may have."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(file).stem)
+    name = f"{kind}-{stem}"[:LONGEST].strip("-").removesuffix(scripts.RESUME) if kind in names else kind
+    numbered = (f"{name[: LONGEST - 3]}-{number}" for number in itertools.count(2))
+    return name if name not in names else next(each for each in numbered if each not in names)
 
 
 def _scripts(folder: Path) -> Iterator[tuple[str, str, list[Argument]]]:
@@ -115,11 +129,16 @@ def _stage(
     steps = {argument.name for argument in arguments}
     return Stage(
         name=name,
-        run=" ".join(words),
+        run=" ".join(map(_shell_word, words)),
         resume=resume if {"max_steps", "save_steps"} <= steps else "",
         after=after,
         open=tuple(open_),
     )
+
+
+def _shell_word(word: str) -> str:
+    """The word as it is typed; the braces of a placeholder need no quotes."""
+    return word if PLAIN.fullmatch(word) else shlex.quote(word)
 
 
 def _value(argument: Argument, stage: str, earlier: Sequence[str], folder: Path) -> str:

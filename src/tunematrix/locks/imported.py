@@ -10,9 +10,10 @@ import dataclasses
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -23,6 +24,9 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.versions import exact_version
 from tunematrix.locks import editing, lock, package_files, uv
 from tunematrix.locks.table import CORE, FILE, Cell, Matrix, check_name
+
+MOVED_PREFIX: Final = "# Moved for the test tools: "
+SHOWN: Final = 3  # changed packages that a warning names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +111,62 @@ def import_cell(matrix: Matrix, source: Path, name: str, *, force: bool = False)
     edits = editing.Edits(replace=[cell]) if existing else editing.Edits(add=[(cell, None)])
     if has_matrix:
         editing.edited_text(matrix.folder, edits)
-    comment = f"{lock.IMPORTED_PREFIX}{source.name}; installed exactly as written.\n"
-    write_atomic(path, lock.sealed(comment, imported_lock.text))
+    write_atomic(path, lock_text(source, imported_lock))
     if has_matrix:
         editing.edit(matrix.folder, edits)
     return cell, imported_lock
+
+
+def lock_text(source: Path, imported_lock: ImportedLock) -> str:
+    """The lock as it is written: with what it was imported from, and which pins of that it does not keep."""
+    moved = ", ".join(f"{name}=={before}" for name, (before, _) in imported_lock.moved.items())
+    comment = f"{lock.IMPORTED_PREFIX}{source.name}; installed exactly as written.\n"
+    return lock.sealed(comment + (f"{MOVED_PREFIX}{moved}\n" if moved else ""), imported_lock.text)
+
+
+def outdated(matrix: Matrix, cell: Cell) -> str:
+    """In a line, that the file from which the lock of ``cell`` was imported pins something else by now.
+
+    Empty if it does not, or if there is no such file in the current folder.
+    """
+    path, source = matrix.lock_path(cell), Path(cell.imported_from or "")
+    if not (cell.imported_from and (matrix.folder / FILE).is_file() and path.is_file() and source.is_file()):
+        return ""
+    try:
+        text, listed = lock.read(path), package_files.read(source, cell.python).requirements
+        changed = list(_changed(lock.versions(text), listed, _moved_at_import(text)))
+    except UsageError:  # who runs the cell need not have anything of that file
+        return ""
+    if not changed:
+        return ""
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return (
+        f"{cell.name} was made from {source}, which has changed ({', '.join(changed[:SHOWN])}{more}); "
+        f"update it: tunematrix lock --from {source} --name {cell.name}"
+    )
+
+
+def _changed(
+    locked: Mapping[str, str], listed: Iterable[Requirement], moved: Mapping[str, str]
+) -> Iterator[str]:
+    """The entries of a file that a lock made from it does not meet."""
+    for requirement in listed:
+        name = str(canonicalize_name(requirement.name))
+        version, pin = lock.public_version(locked.get(name, "")), _pin(requirement)
+        if not version:
+            met = bool(uv.CUDA.match(name))  # never part of a lock for the CPU
+        elif pin:
+            met = Version(pin) == Version(version) or moved.get(name) == pin
+        else:
+            met = requirement.specifier.contains(version, prereleases=True)
+        if not met:
+            yield f"{name} {version or 'not there'} -> {pin or requirement.specifier or 'any'}"
+
+
+def _moved_at_import(text: str) -> dict[str, str]:
+    """The pins of the file that the lock did not keep from the start."""
+    match = re.search(f"^{MOVED_PREFIX}(.*)$", text, re.MULTILINE)
+    return lock.versions(match[1].replace(", ", "\n")) if match else {}
 
 
 def _check_replaceable(path: Path, source: Path, *, listed: bool) -> None:

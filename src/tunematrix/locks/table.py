@@ -13,6 +13,7 @@ from typing import Any, Final
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import Version
 
+from tunematrix.base import cells as cell_folders
 from tunematrix.base.errors import UsageError
 from tunematrix.base.store import CANDIDATES, OTHER_FILES
 from tunematrix.base.toml import check_keys, check_schema, read, unreadable_is_usage_error
@@ -127,7 +128,7 @@ def constraints_folder() -> Path:
 
 def has_cells(folder: Path) -> bool:
     """Whether the folder defines cells: by a ``matrix.toml``, or by locks alone."""
-    return (folder / FILE).is_file() or any(folder.glob("*.txt"))
+    return cell_folders.has_cells(folder)
 
 
 def load(folder: Path | None = None) -> Matrix:

@@ -82,6 +82,8 @@ def load_baseline(name: str | None, store: Store, progress: Progress = lambda _:
     cell = matrix.cell(cell_name)
     if not matrix.lock_path(cell).is_file():
         lock.write(cell, matrix.lock_path(cell))
+    if warning := imported.outdated(matrix, cell):
+        progress(warning)
     direct = [*cell.pins, *lock.WORKFLOW_PACKAGES, *lock.TEST_TOOLS]
     # An imported lock does not show which packages are required by name, so all of them count as direct.
     return _read_baseline(cell, matrix, store, [] if cell.imported_from else direct)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tunematrix.base.store import Store
 from tunematrix.questions import exchange
@@ -13,6 +14,8 @@ from tunematrix.run.options import Options
 from tunematrix.verdict import exchange as verdict
 from tunematrix.verdict.answer import Knowledge
 from tunematrix.verdict.findings import Finding
+
+STACK: Final = {"torch", "transformers", "peft", "trl", "datasets"}  # what an exchange needs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
+from tunematrix.base.errors import InfrastructureError, TunematrixError, UnresolvableError, UsageError
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
@@ -27,7 +27,7 @@ from tunematrix.questions import candidate as candidates
 from tunematrix.questions import files
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.files import Files
-from tunematrix.run import artifacts
+from tunematrix.run import artifacts, keys
 from tunematrix.run.options import Options
 from tunematrix.verdict import diff, usage
 from tunematrix.verdict.answer import BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
@@ -63,6 +63,7 @@ class Answer:
     details: Path | None = None
     prediction: Prediction | None = None
     files: Files | None = None
+    unread: tuple[str, ...] = ()  # files of the team's code that cannot be parsed, with the reason
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
 
     @property
@@ -131,6 +132,7 @@ class Upgrader:
             reason=after.error.one_line if after.error else "",
             prediction=prediction,
             files=exchanged,
+            unread=self.knowledge.code.unreadable if self.knowledge.code else (),
             details=candidates.candidate_store(self.store).cell_folder(candidate.cell.name) / "changes.md",
         )
 
@@ -161,9 +163,10 @@ class Upgrader:
         return judge(before, after, self.knowledge, found.findings, found.untested)
 
     def _exchange_files(self, candidate: Candidate, before: Record, after: Record) -> Files | None:
-        """None where a team's own scripts say what is kept, and for a stack that does not import."""
+        """None where a team's own scripts or tests say what is kept, and where there is no stack to do it."""
         imported = all(record.stage("import").outcome == "passed" for record in (before, after))
-        if self.options.scripts or not imported:
+        whole = all(record.packages.keys() >= files.STACK for record in (before, after))
+        if self.options.scripts or keys.suite_folder() != keys.SUITE or not (imported and whole):
             return None
         self.progress("files: each stack reads what the other saves, unless that is known")
         return files.swap(self.base, candidate, self.store, self.knowledge, self.progress)
@@ -276,11 +279,25 @@ def _check_model(before: Record, model: str) -> None:
         raise kind(f"--model {model} cannot be had: {error.message}")
 
 
+class NothingMovesError(TunematrixError):
+    """A file pins what the baseline has: an answer, known before anything runs."""
+
+    exit_code = 0
+
+
 def check_moved(candidate: Candidate, base: Baseline) -> None:
-    """Raise ``UsageError`` unless the request changes a package."""
+    """Raise ``UsageError`` unless the request changes a package; ``NothingMovesError`` for a file.
+
+    A request is typed in order to change something; a file may have got a comment.
+    """
     if candidate.moved:
         return
-    names = [canonicalize_name(Requirement(text).name) for text in candidate.requests]
+    try:
+        names = [canonicalize_name(Requirement(text).name) for text in candidate.requests]
+    except InvalidRequirement:
+        file = ", ".join(candidate.requests).removeprefix("as in ")
+        pinned = base.cell.imported_from or base.cell.name
+        raise NothingMovesError(f"nothing moves: {file} pins what {pinned} pins") from None
     present = ", ".join(f"{name} {base.packages[name]}" for name in names if name in base.packages)
     raise UsageError(
         f"{', '.join(candidate.requests)} asks for nothing new: {base.cell.name} has {present} already; "

@@ -53,15 +53,7 @@ def _tail(answer: Answer) -> Iterator[str]:
     assert answer.before
     assert answer.after
     judgement = answer.judgement
-    if answer.fix:
-        yield from _fix(answer)
-    for file, changes in answer.fixed.items():
-        lines = [
-            line.strip()
-            for line in changes.splitlines()
-            if line[:1] in "+-" and line[:3] not in ("+++", "---")
-        ]
-        yield from wrapped("fixed", f"{file}: {'; '.join(lines)}", lines=2)
+    yield from _tried(answer)
     for line in answer.advice:
         yield from wrapped("also bump", line, lines=2)
     yield from wrapped("also moves", _moved(answer, NAMED) or "nothing else", lines=2)
@@ -82,6 +74,22 @@ def _tail(answer: Answer) -> Iterator[str]:
     yield from _next(answer)
     if answer.details:
         yield command("details", str(answer.details))
+
+
+def _tried(answer: Answer) -> Iterator[str]:
+    """The fix that was tried, the edits that were made, and the files in which none could be."""
+    if answer.fix:
+        yield from _fix(answer)
+    for file, changes in answer.fixed.items():
+        lines = [
+            line.strip()
+            for line in changes.splitlines()
+            if line[:1] in "+-" and line[:3] not in ("+++", "---")
+        ]
+        yield from wrapped("fixed", f"{file}: {'; '.join(lines) or changes}", lines=2)
+    if answer.unread:
+        more = _more(answer.unread)
+        yield from wrapped("not read", f"so what it uses is not told: {answer.unread[0]}{more}", lines=2)
 
 
 def _rollback(files: Files) -> str:

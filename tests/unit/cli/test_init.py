@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from tunematrix.cli import init as cli_init
 from tunematrix.cli.main import main
 from tunematrix.locks import imported, releases, table
 from tunematrix.locks.imported import ImportedLock
@@ -29,6 +31,7 @@ def _init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Init:
     monkeypatch.chdir(tmp_path / "team")
     found = ImportedLock(packages=PACKAGES, added=(), moved={}, left_out=())
     monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    monkeypatch.delenv("TUNEMATRIX_CONSTRAINTS", raising=False)
 
     day = datetime.date(2026, 1, 1)
     newest = [Release(version=Version(text), day=day) for text in ("1.0", "2.0", "3.0rc1")]
@@ -87,3 +90,68 @@ def test_a_repository_without_pins_is_told_what_to_do(
     assert "nothing here pins transformers, peft, trl" in capsys.readouterr().err
     assert init("--yes", "--baseline", "none.txt") == 2
     assert "--baseline none.txt: no such file" in capsys.readouterr().err
+
+
+def test_the_workflow_has_the_files_that_the_pins_include(init: Init) -> None:
+    """It once took one file of the base, and ended at ``-r base.txt``: no such file."""
+    Path("base.txt").write_text("trl==0.26.2\n")
+    Path("requirements.txt").write_text("-r base.txt\ntransformers==4.57.6\n")
+    assert init("--yes") == 0
+    workflow = Path(".github/workflows/tunematrix.yml").read_text()
+    assert 'paths: ["requirements.txt", "base.txt"]' in workflow
+    assert 'git worktree add "$RUNNER_TEMP/base" "origin/$GITHUB_BASE_REF"' in workflow
+    assert '--baseline "$RUNNER_TEMP/base/requirements.txt" --against requirements.txt' in workflow
+
+
+def test_where_the_baseline_is_not_what_the_file_says_is_told(
+    init: Init, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ImportedLock(
+        packages=PACKAGES, added=(), moved={"click": ("7.0", "8.0")}, left_out=("ours",), replaced=("trl",)
+    )
+    monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    assert init("--yes") == 0
+    out = capsys.readouterr().out
+    assert "baseline: left out, not releases for a CPU: ours" in out
+    assert "baseline: trl is no release on an index; trl 0.26.2 takes its place" in out
+    assert "baseline: click 7.0 -> 8.0, for the test tools" in out
+
+
+def test_pip_constraints_of_the_team_are_no_cells(init: Init) -> None:
+    Path("constraints").mkdir()
+    Path("constraints/base.txt").write_text("numpy<2\n")
+    assert init("--yes") == 0
+    assert [cell.name for cell in table.load(Path("constraints")).cells] == ["ours", "latest"]
+    assert Path("constraints/base.txt").read_text() == "numpy<2\n"
+
+
+def test_names_of_files_are_written_as_they_are(init: Init) -> None:
+    """A folder whose name looks like a token was masked, and one with a space was two words."""
+    for name in ("hf_Finetune2024", "my scripts"):
+        shutil.move("train_sft.py" if name == "my scripts" else "train_dpo.py", Path(name).with_suffix(".py"))
+        Path(name).mkdir()
+        Path(name).with_suffix(".py").rename(Path(name) / "train.py")
+    assert init("--yes") == 0
+    runs = [shlex.split(stage.run)[:2] for stage in scripts.load(Path()).stages]
+    assert runs == [["python", "my scripts/train.py"], ["python", "hf_Finetune2024/train.py"]]
+
+
+def test_with_yes_all_is_written_also_if_nobody_reads_the_plan(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``init --yes | head -1`` once wrote nothing."""
+
+    def closed(_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli_init, "print_lines", closed)
+    init("--yes")
+    assert Path("workload.toml").is_file()
+
+
+def test_scripts_of_one_kind_have_names_of_their_own(init: Init) -> None:
+    for name in ("train (v2).py", "train v2.py", f"{'x' * 80}.py"):
+        shutil.copy("train_sft.py", name)
+    assert init("--yes") == 0
+    names = [stage.name for stage in scripts.load(Path()).stages]
+    assert len(set(names)) == len(names) == 5

@@ -338,3 +338,71 @@ def test_constraints_are_passed_on(tmp_path: Path, fake_uv: FakeUv) -> None:
 
     assert "<peft<0.2>" in calls[0]
     assert not [item for item in calls[0] if "numpy" in item]
+
+
+@pytest.fixture(name="ours")
+def _ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A cell imported from ``requirements.txt``; what is said of it once that file has another text."""
+    monkeypatch.chdir(folder.parent)
+    source = Path("requirements.txt")
+    source.write_text("trl==1.0\nclick==7.0\npeft>=0.1\nnvidia-x==1\nfork @ https://host/f.whl\n")
+    found = imported.ImportedLock(
+        packages={"trl": "1.0", "click": "8.0", "peft": "0.18"},
+        added=(),
+        moved={"click": ("7.0", "8.0")},
+        left_out=("nvidia-x",),
+    )
+    monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    imported.import_cell(table.load(folder), source, "ours")
+
+    def told(text: str) -> str:
+        source.write_text(text)
+        matrix = table.load(folder)
+        return imported.outdated(matrix, matrix.cell("ours"))
+
+    return told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trl==1.0\nclick==7.0\npeft>=0.1\nnvidia-x==1\nfork @ https://host/f.whl\n",
+        "# a comment\ntrl==1.0.0\n",
+        "trl = oddity\n",
+        "fork @ https://host/other.whl\n",
+    ],
+)
+def test_an_import_is_not_outdated_if_its_file_asks_for_what_the_lock_has(
+    ours: Callable[[str], str], text: str
+) -> None:
+    assert ours(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("trl==1.1\n", "trl 1.0 -> 1.1"),
+        ("trl==1.0\npeft>=0.19\n", "peft 0.18 -> >=0.19"),
+        ("click==7.1\n", "click 8.0 -> 7.1"),
+        ("trl==1.0\nnew==1\n", "new not there -> 1"),
+        ("a==1\nb==1\nc==1\nd==1\n", "a not there -> 1, b not there -> 1, c not there -> 1 and 1 more"),
+    ],
+)
+def test_an_import_is_outdated_if_its_file_asks_for_something_else(
+    ours: Callable[[str], str], text: str, changed: str
+) -> None:
+    """After ``init``, edits of requirements.txt once changed nothing, without a word."""
+    assert ours(text) == (
+        f"ours was made from requirements.txt, which has changed ({changed}); "
+        "update it: tunematrix lock --from requirements.txt --name ours"
+    )
+
+
+def test_a_lock_that_was_not_imported_or_whose_file_is_gone_is_not_outdated(
+    ours: Callable[[str], str], folder: Path
+) -> None:
+    matrix = table.load(folder)
+    assert imported.outdated(matrix, matrix.cell("old")) == ""
+    Path("requirements.txt").unlink()
+    assert imported.outdated(matrix, matrix.cell("ours")) == ""
+    assert ours("trl==1.1\n")

@@ -173,3 +173,123 @@ def test_uv_lock_and_pylock_are_read_for_the_cells_python(tmp_path: Path, name: 
 
     assert names(listed) == ["trl==1.0", "numpy==2.0"]
     assert listed.others == ["fork"]
+
+
+EDGES = """
+version = 1
+[[package]]
+name = "ours"
+source = { virtual = "." }
+dependencies = [
+    { name = "trl", extra = ["fast"] },
+    { name = "torch", version = "2.13.0", source = { registry = "x" }, marker = "sys_platform == 'other'" },
+    { name = "torch", version = "2.13.0+cpu", source = { registry = "y" }, marker = "os_name != 'other'" },
+    { name = "docker" },
+]
+[package.optional-dependencies]
+eval = [{ name = "evaluate" }]
+[package.dev-dependencies]
+dev = [{ name = "ruff" }]
+[[package]]
+name = "trl"
+version = "1.0"
+source = { git = "https://host/trl" }
+dependencies = [{ name = "peft" }]
+optional-dependencies = { fast = [{ name = "liger" }], other = [{ name = "unused" }] }
+[[package]]
+name = "docker"
+version = "7.0"
+source = { registry = "https://index.example.org/simple" }
+dependencies = [{ name = "pywin32", marker = "sys_platform == 'other'" }, { name = "docker" }]
+"""
+
+
+def test_of_a_uv_lock_counts_what_its_project_needs_on_this_platform(tmp_path: Path) -> None:
+    """pywin32, which only docker on Windows needs, made such a lock unusable elsewhere."""
+    entries = {"torch": "y", "peft": "x", "liger": "x", "unused": "x", "pywin32": "x", "evaluate": "x"}
+    text = EDGES + "".join(
+        f'[[package]]\nname = "{name}"\nversion = "2.13.0{"+cpu" if name == "torch" else ""}"\n'
+        f'source = {{ registry = "{source}" }}\n'
+        for name, source in entries.items()
+    )
+    text += (
+        '[[package]]\nname = "torch"\nversion = "2.13.0"\nsource = { registry = "https://index.example.org/simple" }\n'
+    )
+    text += '[[package]]\nname = "ruff"\nversion = "1.0"\n'
+
+    listed = read(tmp_path, "uv.lock", text)
+
+    assert names(listed) == [
+        "docker==7.0", "torch==2.13.0+cpu", "peft==2.13.0", "liger==2.13.0", "evaluate==2.13.0", "ruff==1.0",
+    ]  # fmt: skip
+    assert listed.others == ["trl"]
+
+
+POETRY_LOCK = """
+[[package]]
+name = "transformers"
+version = "4.57.6"
+optional = false
+python-versions = ">=3.9"
+[package.dependencies]
+numpy = ">=1.17"
+[package.source]
+type = "legacy"
+url = "https://private/simple"
+reference = "private"
+[[package]]
+name = "numpy"
+version = "2.0.2"
+markers = "python_version < \\"3.10\\""
+[[package]]
+name = "numpy"
+version = "2.2.6"
+markers = "python_version >= \\"3.10\\""
+[[package]]
+name = "colorama"
+version = "0.4"
+markers = { main = "sys_platform == \\"other\\"", dev = "python_version < \\"3\\"" }
+[[package]]
+name = "bitsandbytes"
+version = "1.0"
+optional = true
+markers = "extra == \\"cuda\\""
+[[package]]
+name = "peft"
+version = "0.18.0"
+[package.source]
+type = "git"
+url = "https://host/peft"
+reference = "main"
+""".replace("\\\\", "\\")
+
+
+def test_a_poetry_lock_has_markers_and_releases_on_private_indexes(tmp_path: Path) -> None:
+    listed = read(tmp_path, "poetry.lock", POETRY_LOCK)
+
+    assert names(listed) == ["transformers==4.57.6", "numpy==2.2.6"]
+    assert listed.others == ["peft"]
+
+
+def test_the_files_that_a_file_includes_are_known(tmp_path: Path) -> None:
+    (tmp_path / "base.txt").write_text("trl==1.0\n")
+
+    listed = read(tmp_path, "requirements.txt", "-r base.txt\n-c base.txt\n")
+
+    assert [path.name for path in listed.files] == ["requirements.txt", "base.txt"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "dependencies = [1]",
+        "dependencies = [{ name = 1 }]",
+        "dependencies = [{ name = 'x', marker = 1 }]",
+        "dependencies = [{ name = 'x', extra = [1] }]",
+        "optional-dependencies = 1",
+        "markers = { main = 1 }",
+    ],
+)
+def test_odd_entries_of_a_uv_lock_are_errors(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match=r"uv\.lock: package 1, x: "):
+        read(tmp_path, "uv.lock", f"[[package]]\nname = 'x'\n{line}\nsource = {{ virtual = '.' }}\n")

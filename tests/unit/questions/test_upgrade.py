@@ -15,6 +15,7 @@ from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Store
+from tunematrix.code.uses import Code
 from tunematrix.locks import imported, releases
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
@@ -34,6 +35,7 @@ from tunematrix.verdict.answer import Judgement, Knowledge, judge
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.releases import Rung
 
+WHOLE = replace(GOOD, environment={"packages": dict.fromkeys(files.STACK, "1.0")})
 ALL_READ = Files(rollback=dict.fromkeys(("same", "differs", "fails", "unavailable"), ()))
 
 
@@ -130,7 +132,7 @@ LOST = Finding(
 
 def test_what_the_new_stack_reads_otherwise_breaks_an_upgrade(runs: Callable[..., Upgrader]) -> None:
     rollback = {"same": ["sft", "lora"], "differs": ["full"], "fails": ["tokenizer"], "unavailable": ["dpo"]}
-    upgrader = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, Files(findings=(LOST,), rollback=rollback))
+    upgrader = runs(WHOLE, {"trl==2.0": WHOLE}, NOTHING, Files(findings=(LOST,), rollback=rollback))
 
     answer = upgrader.evaluate(["trl==2.0"])
 
@@ -145,10 +147,26 @@ def test_what_the_new_stack_reads_otherwise_breaks_an_upgrade(runs: Callable[...
     assert report.upgrade_json(answer)["rollback"] == rollback
 
 
+def test_code_that_cannot_be_read_is_told(runs: Callable[..., Upgrader]) -> None:
+    code = Code(uses=(), files=2, unreadable=("old.py: invalid syntax", "b.py: invalid syntax"))
+    upgrader = runs(WHOLE, {"trl==2.0": WHOLE}, replace(NOTHING, code=code))
+    text = " ".join("\n".join(report.upgrade_lines(upgrader.evaluate(["trl==2.0"]))).split())
+    assert "not read so what it uses is not told: old.py: invalid syntax and 1 more" in text
+
+
+def test_there_is_no_exchange_without_the_stack_or_with_other_tests(
+    runs: Callable[..., Upgrader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs(GOOD, {"trl==2.0": GOOD}).evaluate(["trl==2.0"]).files is None
+    assert runs(WHOLE, {"trl==2.0": WHOLE}).evaluate(["trl==2.0"]).files is not None
+    monkeypatch.setenv("TUNEMATRIX_SUITE", "elsewhere")
+    assert runs(WHOLE, {"trl==2.0": WHOLE}).evaluate(["trl==2.0"]).files is None
+
+
 def test_the_way_back_is_told_and_does_not_decide(runs: Callable[..., Upgrader]) -> None:
     rollback = {"same": [], "differs": [], "fails": ["tokenizer"], "unavailable": []}
 
-    answer = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, Files(rollback=rollback)).evaluate(["trl==2.0"])
+    answer = runs(WHOLE, {"trl==2.0": WHOLE}, NOTHING, Files(rollback=rollback)).evaluate(["trl==2.0"])
 
     assert answer.answer == words.SAFE
 
@@ -156,7 +174,7 @@ def test_the_way_back_is_told_and_does_not_decide(runs: Callable[..., Upgrader])
 def test_a_stack_that_takes_no_part_in_the_exchange_says_why(runs: Callable[..., Upgrader]) -> None:
     absent = Files(absent={"c": "its process ended early"})
 
-    answer = runs(GOOD, {"trl==2.0": GOOD}, NOTHING, absent).evaluate(["trl==2.0"])
+    answer = runs(WHOLE, {"trl==2.0": WHOLE}, NOTHING, absent).evaluate(["trl==2.0"])
 
     assert answer.answer == words.CANNOT_TELL
     assert "rollback     not tried: its process ended early" in "\n".join(report.upgrade_lines(answer))
@@ -183,6 +201,17 @@ def test_a_request_that_asks_for_nothing_new_is_an_error(base: Baseline) -> None
 
     with pytest.raises(UsageError, match=r"trl asks for nothing new: base has trl 1\.0 already"):
         upgrade.check_moved(same, base)
+
+
+def test_a_file_that_pins_what_the_baseline_pins_is_an_answer(base: Baseline) -> None:
+    """A pull request that changes a comment in the pins once ended with a traceback."""
+    cell = replace(base.cell, imported_from="before.txt")
+    same = replace(trl_candidate(base), requests=("as in after.txt",), moved={})
+
+    with pytest.raises(upgrade.NothingMovesError) as caught:
+        upgrade.check_moved(same, replace(base, cell=cell))
+    assert str(caught.value) == "nothing moves: after.txt pins what before.txt pins"
+    assert caught.value.exit_code == 0
 
 
 def test_a_model_that_cannot_be_had_is_an_error(runs: Callable[..., Upgrader]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tunematrix.base.errors import UsageError
-from tunematrix.run import scripts, workload
+from tunematrix.harness import copies
+from tunematrix.run import repository, scripts, workload
 from tunematrix.run.options import Options
 
 STAGES = """\
@@ -36,10 +38,19 @@ def _team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "data/chat.jsonl": "{}",
         "dpo.yaml": "data: more.json",
         "more.json": "[]",
-        "unrelated.py": "",
+        "team/conf.py": "",
+        "src/lib/model.py": "",
+        "conf/a.conf": "",
+        "data/notes.md": "",
         "README.md": "",
+        "docs/guide.txt": "",
+        "run.log": "",
+        "constraints/accepted.toml": "",
+        "out/tiny/ours.json": "",
+        ".venv2/pyvenv.cfg": "",
+        ".venv2/site.py": "",
     }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -85,6 +96,10 @@ def test_a_command_is_a_workload_of_one_line() -> None:
         "data/chat.jsonl",
         "dpo.yaml",
         "more.json",
+        "team/conf.py",  # by a relative import
+        "src/lib/model.py",  # by a path that is put on sys.path
+        "conf/a.conf",  # by a path that is joined at run time
+        "data/notes.md",
     ],
 )
 def test_what_a_stage_reads_is_part_of_its_key(file: str, team: Path) -> None:
@@ -93,13 +108,76 @@ def test_what_a_stage_reads_is_part_of_its_key(file: str, team: Path) -> None:
     assert workload.digest_of(Options.of()) != before
 
 
-def test_what_no_stage_reads_is_not_part_of_its_key_but_its_command_is(team: Path) -> None:
+@pytest.mark.parametrize(
+    "file",
+    [
+        "README.md",
+        "docs/guide.txt",
+        "run.log",
+        "constraints/accepted.toml",
+        "out/tiny/ours.json",
+        ".venv2/site.py",
+        "wandb/run.json",
+    ],
+)
+def test_what_no_stage_can_read_is_not_part_of_its_key(
+    file: str, team: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_RESULTS", "out")
     before = workload.digest_of(Options.of())
-    for name in ("unrelated.py", "README.md"):
-        (team / name).write_text("other")
+    (team / file).parent.mkdir(exist_ok=True)
+    (team / file).write_text("other")
     assert workload.digest_of(Options.of()) == before
+
+
+def test_the_commands_are_part_of_the_key(team: Path) -> None:
+    before = workload.digest_of(Options.of())
     (team / "workload.toml").write_text(STAGES.replace("dpo.yaml", "dpo.yaml --seed 2"))
     assert workload.digest_of(Options.of()) != before
+
+
+def test_a_folder_of_documents_counts_if_the_code_names_it(team: Path) -> None:
+    (team / "team" / "losses.py").write_text('Path("docs").glob("*.txt")')
+    before = workload.digest_of(Options.of())
+    (team / "docs/guide.txt").write_text("other")
+    assert workload.digest_of(Options.of()) != before
+
+
+@pytest.mark.parametrize(
+    "text", ["PATH = '{home}/shared/conf.yaml'", 'open(expanduser("~/shared/conf.yaml"))']
+)
+def test_a_file_outside_that_any_source_names_is_part_of_the_key(
+    text: str, team: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    outside = home / "shared" / "conf.yaml"
+    outside.parent.mkdir()
+    outside.write_text("1")
+    (team / "team" / "conf.py").write_text(text.replace("{home}", str(home)))
+    before = workload.digest_of(Options.of())
+    outside.write_text("2")
+    assert workload.digest_of(Options.of()) != before
+
+
+def test_large_files_count_by_size_and_time_and_linked_folders_as_in_the_copy(
+    team: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    linked = tmp_path_factory.mktemp("linked")
+    (linked / "x.py").write_text("1")
+    (team / "linked").symlink_to(linked)
+    (team / "linked_again").symlink_to(team)  # a folder that it lies in
+    (team / "weights.bin").write_bytes(bytes(repository.SMALL + 1))
+    before = workload.digest_of(Options.of())
+    assert workload.digest_of(Options.of()) == before
+    os.utime(team / "weights.bin", (1, 1))
+    touched = workload.digest_of(Options.of())
+    (linked / "x.py").write_text("22")
+    assert before != touched != workload.digest_of(Options.of())
+
+
+def test_the_key_leaves_out_what_the_copy_leaves_out() -> None:
+    assert set(copies.LEFT_OUT) == repository.LEFT_OUT
 
 
 @pytest.mark.parametrize(

@@ -65,13 +65,25 @@ def test_a_file_outside_that_the_workload_names_counts(
     assert workload.digest(folder) != before
 
 
-def test_what_a_named_script_imports_counts(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("from lib import common\nimport helper\n", "helper.py"),
+        ("import json, helper as h\n", "helper.py"),
+        ("from team import (\n    data,\n    extra,\n)\n", "team/extra.py"),
+        ("from .conf import LR\n", "conf.py"),
+        ("from . import extra\n", "extra.py"),
+    ],
+)
+def test_what_a_named_script_imports_counts(folder: Path, text: str, file: str) -> None:
     (folder / "test_script.py").write_text('run("../train.py")')
-    (folder.parent / "train.py").write_text("from lib import common\nimport helper\n")
-    (folder.parent / "helper.py").write_text("one")
+    (folder.parent / "train.py").write_text(text)
+    path = folder.parent / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("one")
     before = workload.digest(folder)
 
-    (folder.parent / "helper.py").write_text("two")
+    path.write_text("two")
 
     assert workload.digest(folder) != before
 
