@@ -199,7 +199,7 @@ optional-dependencies = { fast = [{ name = "liger" }], other = [{ name = "unused
 [[package]]
 name = "docker"
 version = "7.0"
-source = { registry = "https://index.example.org/simple" }
+source = { registry = "https://a.example/simple" }
 dependencies = [{ name = "pywin32", marker = "sys_platform == 'other'" }, { name = "docker" }]
 """
 
@@ -212,9 +212,8 @@ def test_of_a_uv_lock_counts_what_its_project_needs_on_this_platform(tmp_path: P
         f'source = {{ registry = "{source}" }}\n'
         for name, source in entries.items()
     )
-    text += (
-        '[[package]]\nname = "torch"\nversion = "2.13.0"\nsource = { registry = "https://index.example.org/simple" }\n'
-    )
+    text += '[[package]]\nname = "torch"\nversion = "2.13.0"\n'
+    text += 'source = { registry = "https://a.example/simple" }\n'
     text += '[[package]]\nname = "ruff"\nversion = "1.0"\n'
 
     listed = read(tmp_path, "uv.lock", text)
