@@ -16,15 +16,14 @@ from tunematrix.base.files import write_atomic
 from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
-from tunematrix.questions import attribute, candidate, upgrade
+from tunematrix.questions import attribute, candidate, files, upgrade
 from tunematrix.questions import plan as plans
-from tunematrix.questions.files import Files
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 from tunematrix.verdict import accepted
-from tunematrix.verdict.answer import Knowledge, judge
+from tunematrix.verdict.answer import Knowledge
 
 LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
 
@@ -126,8 +125,7 @@ def _accept(
         entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
         click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
     knowledge = dataclasses.replace(Knowledge.load(folder), code=upgrader.knowledge.code)
-    exchanged = answer.files or Files()
-    judgement = judge(answer.before, answer.after, knowledge, exchanged.findings, exchanged.untested)
+    judgement = files.judge_with(answer.before, answer.after, knowledge, answer.files)
     return dataclasses.replace(answer, judgement=judgement)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.questions import exchange
 from tunematrix.questions.candidate import Baseline, Candidate, Progress, candidate_store
 from tunematrix.run.exchange import TINY, Member
 from tunematrix.run.options import Options
 from tunematrix.verdict import exchange as verdict
-from tunematrix.verdict.answer import Knowledge
+from tunematrix.verdict.answer import Judgement, Knowledge, judge
 from tunematrix.verdict.findings import Finding
 
 STACK: Final = {"torch", "transformers", "peft", "trl", "datasets"}  # what an exchange needs
@@ -30,6 +31,14 @@ class Files:
     def untested(self) -> tuple[str, ...]:
         """Why nobody can tell whether saved files are read, a line each."""
         return tuple(f"files: {cell}: {reason}" for cell, reason in self.absent.items())
+
+
+def judge_with(
+    before: Record | None, after: Record | None, knowledge: Knowledge, exchanged: Files | None
+) -> Judgement:
+    """Compare two records, with what their exchange of files found, if there was one."""
+    found = exchanged or Files()
+    return judge(before, after, knowledge, found.findings, found.untested)
 
 
 def swap(

@@ -117,7 +117,7 @@ class Upgrader:
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
         exchanged = self._exchange_files(candidate, before, after) if with_fix else None
-        judgement = self._judge(before, after, exchanged)
+        judgement = files.judge_with(before, after, self.knowledge, exchanged)
         broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
@@ -157,11 +157,6 @@ class Upgrader:
         diff.check_comparable(before, after)
         return after
 
-    def _judge(self, before: Record, after: Record, exchanged: Files | None) -> Judgement:
-        """``before`` and ``after``, and what the exchange of files found."""
-        found = exchanged or Files()
-        return judge(before, after, self.knowledge, found.findings, found.untested)
-
     def _exchange_files(self, candidate: Candidate, before: Record, after: Record) -> Files | None:
         """None where a team's own scripts or tests say what is kept, and where there is no stack to do it."""
         imported = all(record.stage("import").outcome == "passed" for record in (before, after))
@@ -190,7 +185,7 @@ class Upgrader:
         after = candidates.run(answer.candidate, self.options, self.store)
         self.progress(_how(after))
         knowledge = dataclasses.replace(self.knowledge, code=read_code(folder, self.options))
-        judgement = judge(answer.before, after, knowledge)
+        judgement = files.judge_with(answer.before, after, knowledge, answer.files)
         return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:

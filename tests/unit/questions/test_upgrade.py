@@ -503,7 +503,8 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
         return after
 
     monkeypatch.setattr(candidate, "run", run)
-    fixed = upgrader.fix(answer, tmp_path)
+    fixed = upgrader.fix(replace(answer, files=Files(findings=(LOST,))), tmp_path)
+    assert LOST in fixed.judgement.findings, "edits change nothing about files"
     assert ran == ["from trl import DPOConfig\nDPOConfig(beta=0.1)\n"]
     assert list(fixed.fixed) == ["train.py"]
     assert not [one for one in fixed.judgement.findings if one.severity == "edit"]
