@@ -10,11 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-# Folders of tools, and of results: no script reads them.
-LEFT_OUT: Final = (
-    ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
-    ".mypy_cache", ".ruff_cache", ".pytest_cache", "wandb", "mlruns",
-)  # fmt: skip
+from tunematrix.shared.repositories import LEFT_OUT
+
 CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
 LARGE: Final = 200_000_000  # bytes; of larger files, five copies for a stage would fill a disk
 FICLONE: Final = 0x40049409  # <linux/fs.h>: share the blocks of a file until one of the two is written

@@ -72,8 +72,8 @@ def run_here(program: tuple[str, list[str]], output: int) -> None:
             _run_file(name, arguments)
     finally:
         # What multiprocessing calls at the end of a child: pools of threads end, other threads are joined.
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
-        atexit._run_exitfuncs()  # noqa: SLF001
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  # as the interpreter ends
+        atexit._run_exitfuncs()  # noqa: SLF001  # likewise
         sys.stdout.flush()
         sys.stderr.flush()
 

@@ -20,12 +20,8 @@ from typing import Final
 
 from tunematrix.base.store import results_folder
 from tunematrix.locks import table
+from tunematrix.shared.repositories import LEFT_OUT
 
-# What the cell's copy leaves out: those of harness.copies, which the host cannot import.
-LEFT_OUT: Final = frozenset({
-    ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
-    ".mypy_cache", ".ruff_cache", ".pytest_cache", "wandb", "mlruns",
-})  # fmt: skip
 ENVIRONMENT: Final = "pyvenv.cfg"
 # What people and editors read; if a command names such a file, it counts all the same.
 NOT_READ: Final = frozenset({".github", ".gitlab", ".idea", ".vscode", ".DS_Store"})

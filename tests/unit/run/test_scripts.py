@@ -12,6 +12,7 @@ from tunematrix.base.errors import UsageError
 from tunematrix.harness import copies
 from tunematrix.run import repository, scripts, workload
 from tunematrix.run.options import Options
+from tunematrix.shared.repositories import LEFT_OUT
 
 STAGES = """\
 [[stage]]
@@ -176,8 +177,17 @@ def test_large_files_count_by_size_and_time_and_linked_folders_as_in_the_copy(
     assert before != touched != workload.digest_of(Options.of())
 
 
-def test_the_key_leaves_out_what_the_copy_leaves_out() -> None:
-    assert set(copies.LEFT_OUT) == repository.LEFT_OUT
+def test_the_key_leaves_out_what_the_copy_leaves_out(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "train.py").write_text("1")
+    before = repository.digest(theirs)
+    for name in LEFT_OUT:
+        (theirs / name).mkdir()
+        (theirs / name / "x.py").write_text("1")
+    assert repository.digest(theirs) == before
+    copies.copy_repository(theirs, tmp_path / "copy")
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == ["train.py"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tunematrix.harness.exchange.kinds import Facts, Kind, compare
 from tunematrix.harness.failure import describe_error
 from tunematrix.harness.fingerprint import warm_up
 from tunematrix.harness.isolate import Unavailable, Work, WorkResult, run_isolated
+from tunematrix.harness.kept import set_base_model
 from tunematrix.harness.measures.lab import Lab, skip_repeated_work
 from tunematrix.harness.stages import time_limit
 from tunematrix.pipeline.trace import Trace
@@ -118,17 +119,6 @@ def _results(writer: str, model: str, kind: Kind, result: Result, folder: Path) 
 
 def _compared(difference: Mapping[str, Any] | None) -> Result:
     return {"outcome": "differs", "difference": dict(difference)} if difference else {"outcome": "same"}
-
-
-def set_base_model(config: Path, model: Path) -> None:
-    """Set the base model's path in an adapter's ``config``, as a user who moves a checkpoint must.
-
-    An adapter for a model that is not this one keeps its own.
-    """
-    content = json.loads(config.read_text(encoding="utf-8"))
-    if Path(content.get("base_model_name_or_path") or "").name == model.name:
-        content["base_model_name_or_path"] = str(model)
-        config.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _each(

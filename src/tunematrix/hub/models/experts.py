@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tunematrix.hub.models.files import write_json, write_safetensors
+from tunematrix.hub.models.files import Normal, write_json, write_safetensors
 
 EXPERTS: Final = 4
 LAYERS: Final = 2
@@ -23,7 +23,7 @@ TOKENS: Final = 512
 
 def make(folder: Path) -> None:
     """Write ``config.json`` and ``model.safetensors``, float32, from a seed."""
-    state = np.random.RandomState(20240404)  # numpy guarantees its stream never to change
+    draw = Normal(seed=20240404)
     shapes = {"model.embed_tokens.weight": (TOKENS, WIDTH), "lm_head.weight": (TOKENS, WIDTH)}
     ones = ["model.norm.weight"]
     for layer in range(LAYERS):
@@ -37,9 +37,7 @@ def make(folder: Path) -> None:
                 for name, shape in weights.items()
             }
         ones += [f"{block}input_layernorm.weight", f"{block}post_attention_layernorm.weight"]
-    tensors = {
-        name: (state.standard_normal(shape) * 0.5).astype(np.float32) for name, shape in shapes.items()
-    }
+    tensors = {name: draw(*shape, scale=0.5) for name, shape in shapes.items()}
     tensors |= {name: np.ones(WIDTH, np.float32) for name in ones}
     write_safetensors(folder / "model.safetensors", tensors, "float32")
     config = {

@@ -17,6 +17,17 @@ ZIP_HEADER: Final = 30  # bytes of a local file header before its name
 DTYPES: Final = {"float32": ("F32", 4), "bfloat16": ("BF16", 2)}
 
 
+class Normal:
+    """Draws scaled normal arrays from ``RandomState``, whose stream numpy guarantees never to change."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = np.random.RandomState(seed)
+
+    def __call__(self, *shape: int, scale: float = 0.1) -> Array:
+        # 0.1, not the usual 0.02: with so few layers the logits of all tokens would be nearly equal.
+        return (self._state.standard_normal(shape) * scale).astype(np.float32)
+
+
 def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

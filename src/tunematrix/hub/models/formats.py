@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from tunematrix.hub.models import format_tokenizers as tokenizers
-from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_torch
+from tunematrix.hub.models.files import Array, Normal, write_json, write_safetensors, write_torch
 from tunematrix.hub.models.tokenizer_files import Tokenizer, write_4, write_5
 
 WIDTH: Final = 16
@@ -42,7 +42,7 @@ def make(folder: Path) -> None:
 
 def weights() -> dict[str, Array]:
     """A Llama of one layer with grouped attention; the head is the embedding."""
-    state = np.random.RandomState(20240303)  # numpy guarantees its stream never to change
+    draw = Normal(seed=20240303)
     layer = "model.layers.0."
     shapes = {
         EMBEDDING: (len(TOKENS), WIDTH),
@@ -55,9 +55,7 @@ def weights() -> dict[str, Array]:
         f"{layer}mlp.down_proj.weight": (WIDTH, INNER),
     }
     # Large, so that attention, and with it the rotary embedding, weighs as much as the tied embedding.
-    tensors = {
-        name: (state.standard_normal(shape) * 0.7).astype(np.float32) for name, shape in shapes.items()
-    }
+    tensors = {name: draw(*shape, scale=0.7) for name, shape in shapes.items()}
     norms = (f"{layer}input_layernorm.weight", f"{layer}post_attention_layernorm.weight", "model.norm.weight")
     return tensors | {name: np.ones(WIDTH, np.float32) for name in norms}
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tunematrix.hub.models.files import Array, write_json, write_safetensors, write_tokenizer
+from tunematrix.hub.models.files import Array, Normal, write_json, write_safetensors, write_tokenizer
 
 # fmt: off
 WORDS: Final = (
@@ -38,7 +38,7 @@ def make_gpt2(folder: Path) -> None:
     """A GPT-2 of 2 layers and width 32 with tied embeddings, float32."""
     tokens, merges = vocabulary(("<|endoftext|>",))
     end_id = tokens.index("<|endoftext|>")
-    draw = _Normal(seed=20240101)
+    draw = Normal(seed=20240101)
     tensors = {
         "transformer.wte.weight": draw(len(tokens), WIDTH),
         "transformer.wpe.weight": draw(CONTEXT, WIDTH),
@@ -130,7 +130,7 @@ def make_llama(folder: Path) -> None:
 
 
 def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
-    draw = _Normal(seed=20240202)
+    draw = Normal(seed=20240202)
     head_width = WIDTH // HEADS
     tensors = {
         "model.embed_tokens.weight": draw(vocabulary_size, WIDTH),
@@ -174,17 +174,6 @@ def byte_symbols() -> list[str]:
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     code_points = iter(range(256, 512))
     return [chr(byte if byte in printable else next(code_points)) for byte in range(256)]
-
-
-class _Normal:
-    """Draws scaled normal arrays from ``RandomState``, whose stream numpy guarantees never to change."""
-
-    def __init__(self, seed: int) -> None:
-        self._state = np.random.RandomState(seed)
-
-    def __call__(self, *shape: int, scale: float = 0.1) -> Array:
-        # 0.1, not the usual 0.02: with so few layers the logits of all tokens would be nearly equal.
-        return (self._state.standard_normal(shape) * scale).astype(np.float32)
 
 
 def _write_configs(
