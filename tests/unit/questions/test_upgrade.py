@@ -503,7 +503,7 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
         return after
 
     monkeypatch.setattr(candidate, "run", run)
-    fixed = upgrader.fix(replace(answer, files=Files(findings=(LOST,))), tmp_path)
+    fixed = upgrader.fix(replace(answer, files=replace(ALL_READ, findings=(LOST,))), tmp_path)
     assert LOST in fixed.judgement.findings, "edits change nothing about files"
     assert ran == ["from trl import DPOConfig\nDPOConfig(beta=0.1)\n"]
     assert list(fixed.fixed) == ["train.py"]
