@@ -101,7 +101,7 @@ def upgrade_command(
         folder = options["code"] or (run_options.scripts.folder if run_options.scripts else None)
         if folder is None:
             raise UsageError("--fix: name the folder of your Python files with --code")
-        answer = upgrader.fix(answer, folder if folder.is_dir() else folder.parent)
+        answer = upgrader.fix(answer, folder)
     if options["attribute"]:
         answer = attribute.attribute(upgrader, answer)
     if options["accept"]:

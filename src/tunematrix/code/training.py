@@ -83,7 +83,7 @@ def _scripts(folder: Path) -> Iterator[tuple[str, str, list[Argument]]]:
             continue
         try:
             tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         made = [use.name.rpartition(".")[2] for use in uses_of(tree, name) if use.called and not use.argument]
         trainers = [each for each in made if each.endswith("Trainer")]

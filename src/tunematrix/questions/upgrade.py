@@ -166,8 +166,8 @@ class Upgrader:
         self.progress("files: each stack reads what the other saves, unless that is known")
         return files.swap(self.base, candidate, self.store, self.knowledge, self.progress)
 
-    def fix(self, answer: Answer, folder: Path) -> Answer:
-        """Make the mechanical edits in the files of ``folder``, and run the candidate with them.
+    def fix(self, answer: Answer, path: Path) -> Answer:
+        """Make the mechanical edits in the file or the folder ``path``, and run the candidate with them.
 
         The baseline stays the one that ran the code as it was.
         """
@@ -176,15 +176,17 @@ class Upgrader:
         surface = {
             change.name: (change.before, change.after) for change in answer.diff.of_kind(*usage.SURFACE)
         }
-        places = usage.places(self.knowledge.code or uses.read(folder), surface)
+        code = self.knowledge.code or uses.read(path)
+        places = usage.places(code, surface, usage.known_effects(answer.diff))
         edits = [edit for edit in usage.edits(places) if edit.file.endswith(".py")]
-        made = dict(fixes.apply(folder, edits))
-        if not made:
-            return answer
-        self.progress(f"fixed {', '.join(made)}; running the candidate with them")
+        made = dict(fixes.apply(path if path.is_dir() else path.parent, edits))
+        changed = [name for name, diff in made.items() if fixes.is_made(diff)]
+        if not changed:
+            return dataclasses.replace(answer, fixed=made or answer.fixed)
+        self.progress(f"fixed {', '.join(changed)}; running the candidate with them")
         after = candidates.run(answer.candidate, self.options, self.store)
         self.progress(_how(after))
-        knowledge = dataclasses.replace(self.knowledge, code=read_code(folder, self.options))
+        knowledge = dataclasses.replace(self.knowledge, code=read_code(path, self.options))
         judgement = files.judge_with(answer.before, after, knowledge, answer.files)
         return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 

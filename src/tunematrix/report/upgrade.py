@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tunematrix.base.record import Record
+from tunematrix.code.fix import NOT_EDITED, is_made
 from tunematrix.locks.lock import WORKFLOW_PACKAGES
 from tunematrix.locks.rungs import PACKAGES
 from tunematrix.questions.files import Files
@@ -81,12 +82,15 @@ def _tried(answer: Answer) -> Iterator[str]:
     if answer.fix:
         yield from _fix(answer)
     for file, changes in answer.fixed.items():
+        if not is_made(changes):
+            yield from wrapped("not fixed", f"{file}: {changes.removeprefix(NOT_EDITED)}", lines=2)
+            continue
         lines = [
             line.strip()
             for line in changes.splitlines()
             if line[:1] in "+-" and line[:3] not in ("+++", "---")
         ]
-        yield from wrapped("fixed", f"{file}: {'; '.join(lines) or changes}", lines=2)
+        yield from wrapped("fixed", f"{file}: {'; '.join(lines)}", lines=2)
     if answer.unread:
         more = _more(answer.unread)
         yield from wrapped("not read", f"so what it uses is not told: {answer.unread[0]}{more}", lines=2)

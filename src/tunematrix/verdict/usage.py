@@ -8,55 +8,131 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tunematrix.code.fix import Edit
-from tunematrix.code.uses import Code, Use
+from tunematrix.code.edits import Edit
+from tunematrix.code.reader import Use
+from tunematrix.code.uses import Code
+from tunematrix.verdict import prediction, releases
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.sentences import value
 
 SURFACE: Final = ("default", "call_site", "signature")  # the kinds of change that code can meet
 FIELD: Final = re.compile(r"[A-Z]\w*\.\w+")  # CLASS.OPTION of a configuration
+TRAINS: Final = "without it, training changes"
 PLACES: Final = 3  # named in one line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Code that meets the change ``name``: ``text`` says what happens; an ``edit``, or another default."""
+    """Code that meets the change ``name``: ``text`` says what happens; an ``edit``, or another default.
+
+    ``also`` are other names of the same change. ``trains`` if training changes without the argument;
+    ``doubt`` says why a person has to make the edit.
+    """
 
     name: str
     uses: tuple[Use, ...]
     text: str
     edit: bool
     after: Any = ABSENT
+    also: tuple[str, ...] = ()
+    trains: bool = False
+    doubt: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
 
     @property
     def title(self) -> str:
         places = list(dict.fromkeys(use.place for use in self.uses))
         more = f" and {len(places) - PLACES} more" if len(places) > PLACES else ""
-        return f"{', '.join(places[:PLACES])}{more}: {self.text}"
+        by_hand = f"; {self.doubt}: edit it by hand" if self.doubt else ""
+        return f"{', '.join(places[:PLACES])}{more}: {self.text}{by_hand}"
 
 
-def places(code: Code, changes: Mapping[str, tuple[Any, Any]]) -> Iterator[Place]:
-    """Where ``code`` meets the ``changes`` of names, arguments and defaults, in the order of the code."""
+def places(
+    code: Code, changes: Mapping[str, tuple[Any, Any]], known: Mapping[str, tuple[Any, Any]] | None = None
+) -> Iterator[Place]:
+    """Where ``code`` meets the ``changes`` of names, arguments and defaults, in the order of the code.
+
+    ``known`` are all changes that say what an option did, by default ``changes`` themselves.
+    """
+    known = changes if known is None else known
     found = [place for name, pair in changes.items() if (place := _place(code.uses, name, *pair))]
-    yield from sorted(found, key=lambda place: (not place.edit, place.uses[0]))
+    once = [_explain_removal(place, known) for place in _merged(found)]
+    yield from sorted(once, key=lambda place: (not place.edit, place.uses[0]))
+
+
+def count_edits(places: Iterable[Place]) -> int:
+    """How many places in the code are to be edited."""
+    return len(
+        {(use.place, use.column, use.argument) for place in places if place.edit for use in place.uses}
+    )
 
 
 def edits(places: Iterable[Place]) -> list[Edit]:
-    """The mechanical edits: arguments that are gone or renamed, and names that moved to another module."""
-    found = []
+    """The mechanical edits: arguments that are gone or renamed, and names that moved to another module.
+
+    Those for a person are among them, with the reason.
+    """
+    found: dict[tuple[str, int, int, str], Edit] = {}
     for place in places:
-        if not place.edit:
-            continue
-        for use in place.uses:
-            if use.argument:
-                new = place.after if isinstance(place.after, str) and place.after.isidentifier() else None
-                found.append(Edit(use.file, use.line, use.argument, new))
-            elif isinstance(place.after, str) and "." in place.after:
-                module, _, last = place.after.rpartition(".")
-                if last == place.name.rpartition(".")[2]:
-                    found.append(Edit(use.file, use.line, last, last, module))
-    return found
+        for use in place.uses if place.edit else ():
+            edit = _edit(place, use)
+            key = (use.file, use.line, use.column, use.argument)
+            if edit and (key not in found or found[key].new is None):  # a new name is better than none
+                found[key] = edit
+    return list(found.values())
+
+
+def _edit(place: Place, use: Use) -> Edit | None:
+    doubt = place.doubt or use.doubt
+    if use.argument:
+        new = place.after if _is_name(place.after) else None
+        return Edit(use.file, use.line, use.argument, new, column=use.column, doubt=doubt)
+    if isinstance(place.after, str) and "." in place.after:
+        module, _, last = place.after.rpartition(".")
+        if last == place.name.rpartition(".")[2]:
+            return Edit(use.file, use.line, last, last, module, use.column, doubt)
+    return None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value.isidentifier()
+
+
+def _merged(places: Iterable[Place]) -> list[Place]:
+    """Changes of one argument that code meets in the same places are one, told with its new name."""
+    found: dict[tuple[str, tuple[Use, ...]], Place] = {}
+    for place in places:
+        key = (place.uses[0].argument or place.name, place.uses) if place.edit else (place.name, ())
+        both = sorted((found.get(key, place), place), key=lambda each: not _is_name(each.after))
+        also = (*both[0].also, *both[1].names) if key in found else ()
+        found[key] = dataclasses.replace(both[0], also=also)
+    return list(found.values())
+
+
+def _explain_removal(place: Place, known: Mapping[str, tuple[Any, Any]]) -> Place:
+    """Only a person can replace an option that did something, unless the workflow itself does without it."""
+    gone = [name for name in place.names if FIELD.fullmatch(name)]
+    if not place.edit or _is_name(place.after) or not any(_had_effect(name, known) for name in gone):
+        return place
+    calls = [f"{owner}({argument})" for owner, _, argument in (name.partition(".") for name in gone)]
+    adapted = any(name.endswith(call) for name in known for call in calls)
+    return dataclasses.replace(place, trains=True, doubt="" if adapted else TRAINS)
+
+
+def _had_effect(option: str, known: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether a run with ``CLASS.OPTION`` did otherwise than one without it, before the option was gone."""
+    return any(_is_effect(pair[0]) for name, pair in known.items() if name.endswith(f".sweep.{option}"))
+
+
+def _is_effect(effect: Any) -> bool:
+    """A checksum stands for a longer result, which is one of effects."""
+    if isinstance(effect, Mapping):
+        return any(isinstance(each, Mapping) for each in effect.values())
+    return isinstance(effect, str) and effect.startswith("#")
 
 
 def _place(uses: Sequence[Use], name: str, before: Any, after: Any) -> Place | None:
@@ -84,15 +160,16 @@ def _place(uses: Sequence[Use], name: str, before: Any, after: Any) -> Place | N
 def _made(
     name: str, met: Iterable[Use], text: str, after: Any = ABSENT, *, edit: bool = True
 ) -> Place | None:
-    uses = tuple(sorted(met))
+    once = {(use.place, use.column, use.argument): use for use in sorted(met)}
+    uses = tuple(once.values())
     return Place(name=name, uses=uses, text=text, edit=edit, after=after) if uses else None
 
 
 def _without(uses: Sequence[Use], owner: str, argument: str) -> list[Use]:
-    """Where the class is made without the argument."""
+    """The calls that make an object of the class without the argument."""
     of_class = [use for use in uses if use.called and use.name.rpartition(".")[2] == owner]
-    given = {(use.file, use.name) for use in of_class if use.argument == argument}
-    return [use for use in of_class if not use.argument and (use.file, use.name) not in given]
+    given = {(use.file, use.call) for use in of_class if use.argument == argument}
+    return [use for use in of_class if not use.argument and (use.file, use.call) not in given]
 
 
 def same_call(used: str, changed: str) -> bool:
@@ -128,22 +205,38 @@ def narrow(found: Iterable[Finding], diff: Diff, code: Code) -> tuple[Finding, .
     surface = {
         change.name: (change.before, change.after) for change in diff.changes if change.kind in SURFACE
     }
+    found = list(found)
+    ours = [finding for finding in found if _is_of_code(finding, surface)]
+    asked = {name: surface[name] for finding in ours for name in finding.fields}
+    met = list(places(code, asked, known_effects(diff)))
+    names = {name for place in met for name in place.names}
     kept: list[Finding] = []
-    edits: list[Place] = []
-    unmet = 0
     for finding in found:
-        if finding.severity not in ("edit", "default") or not all(name in surface for name in finding.fields):
-            kept.append(finding)
-            continue
-        met = list(places(code, {name: surface[name] for name in finding.fields}))
-        edits += [place for place in met if place.edit]
-        unmet += len(finding.fields) - len(met)
-        kept += [_finding(finding, place) for place in met]
-    kept = [_explained(finding, edits) for finding in kept]
-    if unmet:
-        title = f"{unmet} other names, arguments and defaults changed; your code does not meet them"
-        kept.append(Finding(id="info-unmet", severity="info", title=title, fields=()))
+        if finding in ours:
+            kept += [_finding(finding, place) for place in met if place.name in finding.fields]
+        else:
+            kept.append(_explained(finding, [place for place in met if place.edit]))
+    if unmet := len(asked.keys() - names):
+        kept.append(Finding(id="info-unmet", severity="info", title=_unmet(unmet, code), fields=()))
     return tuple(kept)
+
+
+def known_effects(diff: Diff) -> dict[str, tuple[Any, Any]]:
+    """What options did, as measured here, or else on the ladder: a team's scripts do not try options."""
+    own = {change.name: (change.before, change.after) for change in diff.changes}
+    before, after = ({name: pair[side] or "" for name, pair in diff.packages.items()} for side in (0, 1))
+    return {**prediction.net_changes(before, after, releases.load()), **own}
+
+
+def _is_of_code(finding: Finding, surface: Mapping[str, Any]) -> bool:
+    return finding.severity in ("edit", "default") and all(name in surface for name in finding.fields)
+
+
+def _unmet(number: int, code: Code) -> str:
+    title = f"{number} other names, arguments and defaults changed; your code does not meet them"
+    if code.unreadable:
+        title = f"{number} other names, arguments and defaults changed; what could be read does not meet them"
+    return title
 
 
 def _explained(finding: Finding, edits: Iterable[Place]) -> Finding:
@@ -153,7 +246,9 @@ def _explained(finding: Finding, edits: Iterable[Place]) -> Finding:
     for place in edits:
         named = place.uses[0].argument or place.name.rpartition(".")[2]
         if f"'{named}'" in finding.title:
-            return dataclasses.replace(finding, action=f"edit {place.uses[0].place}, as below; --fix does it")
+            doubt = place.doubt or place.uses[0].doubt
+            who = "by hand" if doubt else "as below; --fix does it"
+            return dataclasses.replace(finding, action=f"edit {place.uses[0].place}, {who}")
     return finding
 
 

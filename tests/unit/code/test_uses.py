@@ -8,6 +8,8 @@ import pytest
 
 from tunematrix.base.errors import UsageError
 from tunematrix.code import uses
+from tunematrix.code.reader import GUARDED, SHARED
+from tunematrix.code.scopes import OTHER_MEANING
 
 CODE = """\
 import trl
@@ -91,3 +93,90 @@ def test_a_configuration_of_trl_is_code_too(tmp_path: Path) -> None:
     assert {use.name for use in uses.of_yaml(tmp_path / "dpo.yaml", "reward", tmp_path)} == {
         "trl.RewardConfig"
     }
+
+
+def doubts(code: str, tmp_path: Path) -> dict[int, str]:
+    """By line of a ``max_prompt_length``, the doubt about it; lines of other code's are not there."""
+    (tmp_path / "a.py").write_text(code)
+    return {use.line: use.doubt for use in uses.read(tmp_path).uses if use.argument == "max_prompt_length"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class DPOConfig: ...\nDPOConfig(max_prompt_length=1)\n",
+        "def DPOConfig(**k): ...\nDPOConfig(max_prompt_length=1)\n",
+        "from mine import DPOConfig\nDPOConfig(max_prompt_length=1)\n",
+        "from .mine import DPOConfig\nDPOConfig(max_prompt_length=1)\n",
+        "def f(DPOConfig): return DPOConfig(max_prompt_length=1)\n",
+        "def f(*, DPOConfig): return DPOConfig(max_prompt_length=1)\n",
+        "f = lambda DPOConfig: DPOConfig(max_prompt_length=1)\n",
+        "[DPOConfig(max_prompt_length=1) for DPOConfig in mine]\n",
+        "def f():\n    k = dict(max_prompt_length=1)\n    g(**k)\ndef h(**k): DPOConfig(**k)\n",
+        "def f():\n    DPOConfig = mine\n    DPOConfig(max_prompt_length=1)\n",
+    ],
+)
+def test_names_that_stand_for_something_else_are_no_use(code: str, tmp_path: Path) -> None:
+    assert doubts(f"from trl import DPOConfig\n{code}", tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "DPOConfig(max_prompt_length=1)\n",
+        "def f(): return DPOConfig(max_prompt_length=1)\n",
+        "class A:\n    DPOConfig = 1\n    def f(self): return DPOConfig(max_prompt_length=1)\n",
+        "def f(**k): return DPOConfig(max_prompt_length=1, **k)\n",
+        "DPOConfig(**dict(max_prompt_length=1))\n",
+        "config = DPOConfig if mine else None\nDPOConfig(max_prompt_length=1)\n",
+    ],
+)
+def test_plain_uses_are_certain(code: str, tmp_path: Path) -> None:
+    assert list(doubts(f"from trl import DPOConfig\n{code}", tmp_path).values()) == [""]
+
+
+@pytest.mark.parametrize(
+    ("code", "doubt"),
+    [
+        ("import trl\nif Version(trl.__version__) < V:\n    DPOConfig(max_prompt_length=1)\n", GUARDED),
+        ("old = version.parse(v) < V\nif old:\n    DPOConfig(max_prompt_length=1)\n", GUARDED),
+        ("def f():\n    if is_new_version(): return 1\n    DPOConfig(max_prompt_length=1)\n", GUARDED),
+        ("try:\n    DPOConfig(max_prompt_length=1)\nexcept TypeError: ...\n", GUARDED),
+        ("DPOConfig(max_prompt_length=1) if trl_version < 2 else DPOConfig()\n", GUARDED),
+        ("k = dict(max_prompt_length=1)\nDPOConfig(**k)\ng(**k)\n", SHARED),
+        ("DPOConfig(**{'max_prompt_length': 1})\n", SHARED),
+        ("if mine:\n    class DPOConfig: ...\nDPOConfig(max_prompt_length=1)\n", OTHER_MEANING),
+    ],
+)
+def test_what_must_not_be_edited_unseen_has_its_reason(code: str, doubt: str, tmp_path: Path) -> None:
+    assert list(doubts(f"from trl import DPOConfig\n{code}", tmp_path).values()) == [doubt]
+
+
+def test_names_of_an_import_of_all_are_uses(tmp_path: Path) -> None:
+    found = names("from trl import *\nDPOConfig(beta=1)\nprint(DPOConfig)\nlen(x=1)\n", tmp_path)
+    assert (2, "trl.DPOConfig", "beta") in found
+    assert not any("print" in name or "len" in name for _, name, _ in found)
+    assert list(doubts("from trl import *\nDPOConfig(max_prompt_length=1)\n", tmp_path).values()) == [""]
+
+
+def test_a_parser_makes_an_object_of_each_of_its_classes(tmp_path: Path) -> None:
+    code = "from trl import *\nfrom transformers import HfArgumentParser as P, TrainingArguments as T\n"
+    code += "TrlParser((Mine, DPOConfig))\nP(T)\nP(dataclass_types=[ModelConfig])\n"
+    (tmp_path / "a.py").write_text(code)
+    made = {(use.line, use.name) for use in uses.read(tmp_path).uses if use.called}
+    assert {(3, "trl.DPOConfig"), (4, "transformers.TrainingArguments"), (5, "trl.ModelConfig")} <= made
+
+
+def test_attributes_of_an_object_are_known_in_all_its_methods(tmp_path: Path) -> None:
+    code = "from trl import SFTTrainer\nclass A:\n  def a(self):\n    self.t: object = SFTTrainer()\n"
+    code += "  def b(self): self.t.train(x=1)\nclass B:\n  def b(self): self.t.train(y=1)\n"
+    found = names(code, tmp_path)
+    assert (5, "trl.SFTTrainer.train", "x") in found
+    assert not any(argument == "y" for _, _, argument in found)
+
+
+@pytest.mark.parametrize("code", ["x = " + "-" * 100_000 + "1\n", "x = " + "1+" * 20_000 + "1\n"])
+def test_a_file_that_is_too_deep_is_told(code: str, tmp_path: Path) -> None:
+    """It once ended the scan with a traceback."""
+    (tmp_path / "a.py").write_text(code)
+    assert len(uses.read(tmp_path).unreadable) == 1

@@ -479,8 +479,9 @@ def test_nothing_known_is_not_nothing_to_expect(
     assert ("foreseen     that nothing changes" in lines) == bool(rungs)
 
 
+@pytest.mark.parametrize("path", ["", "train.py"])
 def test_fix_makes_the_edits_and_runs_the_changed_code(
-    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = tmp_path / "train.py"
     script.write_text("from trl import DPOConfig\nDPOConfig(beta=0.1, max_prompt_length=8)\n")
@@ -490,7 +491,7 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
         signatures={"trl.DPOConfig": ["max_prompt_length", "other"]},
     )
     after = replace(before, defaults={"DPOConfig": {}}, signatures={"trl.DPOConfig": []})
-    knowledge = replace(NOTHING, code=upgrade.read_code(tmp_path, Options()))
+    knowledge = replace(NOTHING, code=upgrade.read_code(tmp_path / path, Options()))
     upgrader = runs(before, {"trl==2.0": after}, knowledge)
     answer = upgrader.evaluate(["trl==2.0"])
     edits = [one.title for one in answer.judgement.findings if one.severity == "edit"]
@@ -503,7 +504,7 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
         return after
 
     monkeypatch.setattr(candidate, "run", run)
-    fixed = upgrader.fix(replace(answer, files=replace(ALL_READ, findings=(LOST,))), tmp_path)
+    fixed = upgrader.fix(replace(answer, files=replace(ALL_READ, findings=(LOST,))), tmp_path / path)
     assert LOST in fixed.judgement.findings, "edits change nothing about files"
     assert ran == ["from trl import DPOConfig\nDPOConfig(beta=0.1)\n"]
     assert list(fixed.fixed) == ["train.py"]
@@ -511,7 +512,7 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
     assert "fixed        train.py: -DPOConfig(beta=0.1, max_prompt_length=8); +DPOConfig(beta=0.1)" in (
         "\n".join(report.upgrade_lines(fixed))
     )
-    assert upgrader.fix(fixed, tmp_path).fixed == fixed.fixed  # there is nothing left to change
+    assert upgrader.fix(fixed, tmp_path / path).fixed == fixed.fixed  # there is nothing left to change
     assert len(ran) == 1
 
 

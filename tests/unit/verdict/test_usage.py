@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tunematrix.code import uses
-from tunematrix.code.fix import Edit
+from tunematrix.code.edits import Edit
 from tunematrix.verdict import usage
 from tunematrix.verdict.diff import ABSENT, Change, Diff
 from tunematrix.verdict.findings import Finding
@@ -78,9 +78,9 @@ def test_the_mechanical_edits_are_renames_removals_and_moved_names(tmp_path: Pat
         "trl.trainer.utils.OldCollator": ("present", "trl.data.OldCollator"),
     }
     assert set(usage.edits(usage.places(uses.read(tmp_path), changes))) == {
-        Edit("a.py", 4, "max_prompt_length"),
-        Edit("a.py", 5, "tokenizer", "processing_class"),
-        Edit("a.py", 2, "OldCollator", "OldCollator", "trl.data"),
+        Edit("a.py", 4, "max_prompt_length", column=17),
+        Edit("a.py", 5, "tokenizer", "processing_class", column=90),
+        Edit("a.py", 2, "OldCollator", "OldCollator", "trl.data", column=30),
     }
 
 
@@ -103,3 +103,60 @@ def test_findings_about_names_are_one_for_each_that_the_code_meets(tmp_path: Pat
     ]
     assert found[0].action == "edit a.py:4, as below; --fix does it"
     assert found[1].fields == ("DPOConfig.max_prompt_length",)
+
+
+def test_each_call_leaves_out_its_own_defaults(tmp_path: Path) -> None:
+    """A call that sets the option once hid the other, in the same file, which does not."""
+    (tmp_path / "b.py").write_text("from trl import DPOConfig\nDPOConfig(beta=1)\nDPOConfig()\n")
+    [found] = usage.places(uses.read(tmp_path / "b.py"), {"DPOConfig.beta": (0.1, 0.2)})
+    assert [use.line for use in found.uses] == [3]
+
+
+def test_one_edit_is_told_and_counted_once_with_the_new_name(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("from trl import DPOConfig\n" + "DPOConfig(old=1)\n" * 4)
+    changes = {"DPOConfig.old": (1, ABSENT), "trl.DPOConfig(old)": ("old", "new")}
+    code = uses.read(tmp_path)
+    for each in (changes, dict(reversed(changes.items()))):
+        [found] = usage.places(code, each)
+        assert found.text == "DPOConfig(old=) is now new="
+        assert set(found.names) == set(changes)
+        assert usage.count_edits([found]) == 4
+        assert {edit.new for edit in usage.edits([found])} == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("more", "doubt"),
+    [
+        ({"tiny.sweep.TrainingArguments.warmup": ({"0.5": {"loss": 0.1}}, ABSENT)}, True),
+        ({"tiny.sweep.TrainingArguments.warmup": ("#94cccc1892c3", ABSENT)}, True),
+        ({"tiny.sweep.TrainingArguments.warmup": ({"0.5": "no effect"}, ABSENT)}, False),
+        ({"tiny.sweep.TrainingArguments.warmup": ("not tried: of no known type", ABSENT)}, False),
+        (
+            {
+                "tiny.sweep.TrainingArguments.warmup": ("#94cccc1892c3", ABSENT),
+                "transformers.TrainingArguments(warmup)": ("warmup", ""),
+            },
+            False,
+        ),
+    ],
+)
+def test_an_option_that_did_something_is_not_removed_unseen(
+    more: dict[str, tuple[Any, Any]], tmp_path: Path, *, doubt: bool
+) -> None:
+    """``--fix`` once deleted ``warmup_ratio=0.1``, and training changed."""
+    (tmp_path / "b.py").write_text("from trl import SFTConfig\nSFTConfig(warmup=0.1)\n")
+    [found] = usage.places(uses.read(tmp_path), {"TrainingArguments.warmup": (0.0, ABSENT), **more})
+    [edit] = usage.edits([found])
+    assert bool(edit.doubt) == doubt
+    assert found.title.endswith("without it, training changes: edit it by hand") == doubt
+
+
+def test_code_that_cannot_be_read_is_not_said_to_meet_nothing(tmp_path: Path) -> None:
+    finding = Finding(id="edit-fields", severity="edit", title="1 gone", fields=("DPOConfig.a",))
+    diff = Diff(
+        verdict="changed", changes=(Change(kind="default", name="DPOConfig.a", before=1, after=ABSENT),)
+    )
+    (tmp_path / "a.py").write_text("import trl\n")
+    (tmp_path / "b.py").write_text("def (")
+    [found] = usage.narrow([finding], diff, uses.read(tmp_path))
+    assert "your code does not" not in found.title
