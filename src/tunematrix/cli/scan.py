@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from tunematrix.base.errors import UntestableError
+from tunematrix.base.errors import RegressionError, UntestableError
 from tunematrix.cli.questions import BASELINE, JSON, progress_printer
 from tunematrix.cli.results import open_store
 from tunematrix.code import fix, uses
-from tunematrix.questions import candidate
+from tunematrix.questions import candidate, upgrade
 from tunematrix.report import scan as screens
 from tunematrix.shared.output import print_lines
 from tunematrix.verdict import prediction, releases, usage
@@ -31,7 +31,8 @@ def scan_command(
     """Tell where the Python files in PATH meet what an upgrade changes, without running anything.
 
     Names and arguments that are gone, and defaults that your calls do not set, each with the release that did
-    it, from the data of the ladder. Exits 1 if there is anything to edit.
+    it, from the data of the ladder. Exits 1 if there is anything to edit, 3 if nothing is known and the
+    ladder does not reach over the whole move.
     """
     code = uses.read(path)
     store, progress = open_store(), progress_printer(quiet=as_json)
@@ -41,6 +42,7 @@ def scan_command(
     except UntestableError as error:
         progress(f"only {', '.join(requests)} moves, since it could not be resolved: {error}")
         found = candidate.requested(base, requests, store)
+    upgrade.check_moved(found, base)
     rungs = releases.load()
     places = list(usage.places(code, prediction.net_changes(base.packages, found.packages, rungs)))
     told = [(place, releases.of_field(place.name, found.moved, rungs)) for place in places]
@@ -50,4 +52,6 @@ def scan_command(
         click.echo(json.dumps(screens.scan_json(code, told, left, made), indent=1, ensure_ascii=False))
     else:
         print_lines(screens.scan_lines(code, told, found.moved, left, made))
-    return int(any(place.edit for place in places))
+    if any(place.edit for place in places):
+        return RegressionError.exit_code
+    return UntestableError.exit_code if left else 0

@@ -23,6 +23,7 @@ GUARD: Final = re.compile(r"version|signature|hasattr|dataclass_fields", re.IGNO
 CAUGHT: Final = re.compile(r"TypeError|AttributeError|ImportError|ModuleNotFoundError")
 GUARDED: Final = "it runs only under a condition on the release"
 SHARED: Final = "it is in a dictionary that other calls may use"
+EXTENDED: Final = "it is a field of a class of yours"
 OTHER_STAR: Final = "an import of * may give its name another meaning"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -172,12 +173,13 @@ class Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         if meaning := self.resolve(node.func):
-            call = _position(node)
-            self.add(node, meaning, call=call)
+            call = meaning.defined or _position(node)
+            if not meaning.defined:
+                self.add(node, meaning, call=call)
             for keyword in node.keywords:
-                if keyword.arg:
+                if keyword.arg and keyword.arg not in meaning.own:
                     self.add(keyword, meaning, keyword.arg, call)
-                else:
+                elif not keyword.arg:
                     self.add_mapping(keyword.value, meaning, call)
             if meaning.name.rpartition(".")[2] in PARSERS:
                 self.add_parsed(node)
@@ -196,7 +198,7 @@ class Reader(ast.NodeVisitor):
         values = [*node.args[:1], *(each.value for each in node.keywords if each.arg == "dataclass_types")]
         for value in values:
             for each in value.elts if isinstance(value, (ast.Tuple, ast.List)) else [value]:
-                if meaning := self.resolve(each):
+                if (meaning := self.resolve(each)) and not meaning.defined:
                     self.add(each, meaning, call=_position(each))
 
     def resolve(self, node: ast.AST) -> Meaning | None:
@@ -247,11 +249,30 @@ class Reader(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.visit_all([*node.decorator_list, *node.bases, *node.keywords])
-        self.bind(node.name, ELSE)
+        base = next((meaning for each in node.bases if (meaning := self.resolve(each))), None)
+        self.bind(node.name, self.extended(node, base) if base else ELSE)
         outside = self.scope, self.block
         self.scope, self.block = Scope("class", self.scope), ()
         self.visit_all(node.body)
         self.scope, self.block = outside
+
+    def extended(self, node: ast.ClassDef, base: Meaning) -> Meaning:
+        """What a class stands for that extends one of the stack: its objects take the arguments of both.
+
+        Its fields count as arguments of one call, made where it is defined, since its own calls may be in
+        other files, or in a parser.
+        """
+        call = base.defined or _position(node)
+        if not base.defined:
+            self.add(node, base, call=call)
+        own = set(base.own)
+        for each in node.body:
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+                self.add(each, base, each.target.id, call, EXTENDED)
+                own.add(each.target.id)
+            elif isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                own |= {name for name, _ in _parameters(each.args)}
+        return Meaning(base.name, base.doubt, call, frozenset(own))
 
     def visit_ListComp(self, node: Comprehension) -> None:
         self.scope = Scope("comprehension", self.scope)

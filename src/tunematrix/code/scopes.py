@@ -16,11 +16,14 @@ Block = tuple[int, ...]  # the lines of the conditional blocks around a statemen
 class Meaning:
     """The dotted name in the stack that a name stands for, empty for anything else.
 
-    ``doubt`` says why it may be something else.
+    ``doubt`` says why it may be something else. Of a class in the file that extends one of the stack,
+    ``defined`` is its line and column, and ``own`` are the arguments that it takes itself.
     """
 
     name: str
     doubt: str = ""
+    defined: tuple[int, int] | None = None
+    own: frozenset[str] = frozenset()
 
     def attribute(self, name: str) -> Meaning:
         return dataclasses.replace(self, name=f"{self.name}.{name}")

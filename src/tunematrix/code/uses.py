@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tunematrix.base.errors import UsageError
+from tunematrix.code import configurations
 from tunematrix.code.reader import Reader, Use
 
 LEFT_OUT: Final = (
     ".git", ".hg", ".venv", "venv", ".nox", ".tox", ".tunematrix", "node_modules", "results", "__pycache__",
     "site-packages", "build", "dist",
 )  # fmt: skip
-LONG: Final = 5  # sft, dpo, kto, grpo, rloo are acronyms; reward is none
-OF_YAML: Final = (1, 0)  # a configuration is one call
 MAX_BYTES: Final = 2_000_000  # of a file; larger ones are data
 MAX_FILES: Final = 20_000
 
@@ -34,7 +32,7 @@ class Code:
 
 
 def read(path: Path) -> Code:
-    """The uses in a Python file, or in all below a folder, environments and caches left out.
+    """The uses in a Python file, or in all below a folder and its configurations; no environments.
 
     Raises ``UsageError`` if there is nothing to read.
     """
@@ -51,23 +49,19 @@ def read(path: Path) -> Code:
             uses += _uses(file.read_bytes(), name)
         except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
             unreadable.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-    if not number:
-        raise UsageError(f"{path}: no Python file in it")
+    if path.is_dir():
+        uses += configurations.find(_files(path, configurations.is_configuration), root, uses)
+    if not (number or uses):
+        raise UsageError(f"{path}: no Python file and no configuration of a training in it")
     return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable))
-
-
-def of_yaml(path: Path, command: str, root: Path) -> Iterator[Use]:
-    """The keys of a configuration of trl's command line: of ``trl dpo``, the arguments of ``DPOConfig``."""
-    owner = f"trl.{command.upper() if len(command) < LONG else command.capitalize()}Config"
-    name = path.relative_to(root).as_posix()
-    yield Use(name, 1, owner, called=True, call=OF_YAML)
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if key := re.match(r"([A-Za-z]\w*)\s*:", line):
-            yield Use(name, number, owner, key[1], called=True, call=OF_YAML)
 
 
 def python_files(path: Path) -> Iterator[Path]:
     """The Python files of a folder in the order of their names; no environments, caches and large files."""
+    return _files(path, lambda name: name.endswith(".py"))
+
+
+def _files(path: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
@@ -79,10 +73,10 @@ def python_files(path: Path) -> Iterator[Path]:
         )
         for name in sorted(files):
             file = here / name
-            if name.endswith(".py") and file.is_file() and file.stat().st_size <= MAX_BYTES:
+            if wanted(name) and file.is_file() and file.stat().st_size <= MAX_BYTES:
                 found += 1
                 if found > MAX_FILES:
-                    raise UsageError(f"{path}: more than {MAX_FILES} Python files; name the folder of yours")
+                    raise UsageError(f"{path}: more than {MAX_FILES} files; name the folder of yours")
                 yield file
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import sys
@@ -12,12 +13,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tunematrix.base.errors import UsageError
+from tunematrix.base.errors import InfrastructureError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
 from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.locks import discover, imported, lock, table, uv
+from tunematrix.locks.releases import day_of, releases
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
 from tunematrix.run import environment
@@ -163,13 +165,23 @@ def from_file(base: Baseline, path: Path, store: Store) -> Candidate:
 
 
 def requested(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:
-    """The baseline with the requested versions alone, whatever the bounds of other packages say."""
+    """The baseline with the requested versions alone, whatever the bounds of other packages say.
+
+    Raises ``UsageError`` for a request that is not of one release, or of one that the index does not have.
+    """
     packages = dict(base.packages)
     for text in requests:
         requirement = _parse_request(text)
+        name = str(canonicalize_name(requirement.name))
         if (version := exact_version(requirement)) is None:
-            raise UsageError(f"{text!r}: without an index, a request names one release, such as trl==1.16.0")
-        packages[str(canonicalize_name(requirement.name))] = version
+            raise UsageError(
+                f"{text!r} cannot be resolved, so it has to name one release, such as trl==1.16.0"
+            )
+        with contextlib.suppress(InfrastructureError):  # offline, the ladder may know it all the same
+            if not day_of(name, version):
+                newest = [str(release.version) for release in releases(name) if release.final]
+                raise UsageError(f"{text}: no such release; the newest is {newest[-1] if newest else 'none'}")
+        packages[name] = version
     return _with_moved(exactly(base, ", ".join(requests), packages, store), base)
 
 

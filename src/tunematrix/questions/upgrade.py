@@ -18,8 +18,8 @@ from tunematrix.base.errors import InfrastructureError, TunematrixError, Unresol
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
+from tunematrix.code import configurations, uses
 from tunematrix.code import fix as fixes
-from tunematrix.code import uses
 from tunematrix.code.uses import Code
 from tunematrix.locks import table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
@@ -252,7 +252,7 @@ def read_code(path: Path | None, options: Options) -> Code | None:
     found = [
         use
         for command, config in scripts.trl_configs()
-        for use in uses.of_yaml(config, command, scripts.folder)
+        for use in configurations.of_trl(config, command, scripts.folder)
     ]
     return dataclasses.replace(code, uses=(*code.uses, *found))
 

@@ -10,10 +10,11 @@ from tunematrix.code.uses import Code
 from tunematrix.locks.rungs import PACKAGES
 from tunematrix.report import screen
 from tunematrix.verdict.releases import Moved, Rung
-from tunematrix.verdict.usage import TRAINS, Place, count_edits
+from tunematrix.verdict.usage import TRAINS, Place, brought, count_edits
 
 Told = Sequence[tuple[Place, Rung | None]]
 LABELS: Final = {True: "edits", False: "defaults"}
+BROUGHT: Final = 3  # new options named beside one that went
 
 
 def scan_lines(
@@ -23,7 +24,9 @@ def scan_lines(
     edits = count_edits(place for place, _ in told)
     defaults = sum(not place.edit for place, _ in told)
     files = "1 file" if code.files == 1 else f"{code.files} files"
-    yield f"{edits or 'nothing'} to edit, {defaults} defaults that you do not set changed ({files})"
+    known = " that is known" if beyond else ""
+    number = edits or f"nothing{known}"
+    yield f"{number} to edit, {defaults} defaults that you do not set changed ({files})"
     moves = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in moved.items() if name in PACKAGES)
     yield from screen.wrapped("moves", moves or "nothing")
     label = ""
@@ -31,7 +34,9 @@ def scan_lines(
         own = LABELS[place.edit]
         since = f", since {rung.package} {rung.after} ({rung.day})" if rung else ""
         effect = f"; {TRAINS}" if place.trains and not place.doubt else ""
-        yield from screen.wrapped("" if own == label else own, f"{place.title}{effect}{since}")
+        came = brought(place.name, rung)[:BROUGHT] if rung and place.edit and place.trains else []
+        beside = f", which brought {', '.join(came)}" if came else ""
+        yield from screen.wrapped("" if own == label else own, f"{place.title}{effect}{since}{beside}")
         label = own
     for name, diff in made.items():
         if not is_made(diff):

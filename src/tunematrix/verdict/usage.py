@@ -14,6 +14,7 @@ from tunematrix.code.uses import Code
 from tunematrix.verdict import prediction, releases
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.releases import Rung
 from tunematrix.verdict.sentences import value
 
 SURFACE: Final = ("default", "call_site", "signature")  # the kinds of change that code can meet
@@ -126,6 +127,15 @@ def _explain_removal(place: Place, known: Mapping[str, tuple[Any, Any]]) -> Plac
 def _had_effect(option: str, known: Mapping[str, tuple[Any, Any]]) -> bool:
     """Whether a run with ``CLASS.OPTION`` did otherwise than one without it, before the option was gone."""
     return any(_is_effect(pair[0]) for name, pair in known.items() if name.endswith(f".sweep.{option}"))
+
+
+def brought(option: str, rung: Rung) -> list[str]:
+    """The options that came with the release in which CLASS.OPTION went, and that change training too."""
+    owner = option.partition(".")[0]
+    names = (
+        name.partition(f".sweep.{owner}.")[2] for name, (_, new) in rung.changes.items() if _is_effect(new)
+    )
+    return [name for name in names if name and rung.changes.get(f"{owner}.{name}", ("",))[0] == ABSENT]
 
 
 def _is_effect(effect: Any) -> bool:

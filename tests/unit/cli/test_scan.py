@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,9 @@ from click.testing import CliRunner
 
 from tunematrix.cli import scan
 from tunematrix.questions import candidate
-from tunematrix.verdict import prediction
+from tunematrix.verdict import prediction, releases
 from tunematrix.verdict.diff import ABSENT
+from tunematrix.verdict.releases import Rung
 
 CODE = """\
 from trl import DPOConfig
@@ -37,7 +39,7 @@ def _changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = {"trl": "1.0"}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUNEMATRIX_RESULTS", str(tmp_path / "results"))
-    found = SimpleNamespace(packages=packages, moved={})
+    found = SimpleNamespace(packages={"trl": "2.0"}, moved={"trl": ("1.0", "2.0")}, requests=("trl==2.0",))
     monkeypatch.setattr(candidate, "load_baseline", lambda *_: SimpleNamespace(packages=packages))
     monkeypatch.setattr(candidate, "resolve", lambda *_: found)
     monkeypatch.setattr(prediction, "net_changes", lambda *_: CHANGES)
@@ -79,3 +81,38 @@ def test_the_answer_for_programs_says_the_same() -> None:
         ("TrainingArguments.warmup", "without it, training changes", True),
         ("DPOConfig.beta", None, False),
     }
+
+
+RUNG = Rung(
+    day="2026-01-01",
+    package="trl",
+    before="1.0",
+    after="2.0",
+    changes={
+        **CHANGES,
+        "DPOConfig.strategy": (ABSENT, 1),
+        "tiny.sweep.DPOConfig.strategy": (ABSENT, "#2"),
+        "DPOConfig.logger": (ABSENT, "x"),
+        "tiny.sweep.DPOConfig.logger": (ABSENT, {}),
+    },
+)
+
+
+def test_what_came_in_place_of_an_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "load", lambda: (RUNG,))
+    told = "DPOConfig(gone=) is gone; without it, training changes, since trl 2.0"
+    assert f"{told} (2026-01-01), which brought strategy a" in run()
+
+
+def test_a_move_beyond_the_ladder_is_not_called_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "load", lambda: (replace(RUNG, before="1.5"),))
+    monkeypatch.setattr(prediction, "net_changes", lambda *_: {})
+    output = run(code=3)
+    assert output.startswith("nothing that is known to edit")
+    assert "not known releases of trl before 1.5" in output
+    assert "4 to edit" in run_with(monkeypatch, CHANGES)
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, changes: dict[str, tuple[Any, Any]]) -> str:
+    monkeypatch.setattr(prediction, "net_changes", lambda *_: changes)
+    return run()

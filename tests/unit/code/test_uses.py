@@ -8,6 +8,7 @@ import pytest
 
 from tunematrix.base.errors import UsageError
 from tunematrix.code import uses
+from tunematrix.code.reader import EXTENDED as EXTENDED_FIELD
 from tunematrix.code.reader import GUARDED, SHARED
 from tunematrix.code.scopes import OTHER_MEANING
 
@@ -79,20 +80,6 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
         uses.read(tmp_path)
     with pytest.raises(UsageError, match="no such file"):
         uses.read(tmp_path / "none")
-
-
-def test_a_configuration_of_trl_is_code_too(tmp_path: Path) -> None:
-    (tmp_path / "dpo.yaml").write_text("# pairs\nbeta: 0.1\nmax_prompt_length : 8\nlist:\n  - inner: 1\n")
-    found = list(uses.of_yaml(tmp_path / "dpo.yaml", "dpo", tmp_path))
-    assert [(use.line, use.argument) for use in found[1:]] == [
-        (2, "beta"),
-        (3, "max_prompt_length"),
-        (4, "list"),
-    ]
-    assert {use.name for use in found} == {"trl.DPOConfig"}
-    assert {use.name for use in uses.of_yaml(tmp_path / "dpo.yaml", "reward", tmp_path)} == {
-        "trl.RewardConfig"
-    }
 
 
 def doubts(code: str, tmp_path: Path) -> dict[int, str]:
@@ -180,3 +167,38 @@ def test_a_file_that_is_too_deep_is_told(code: str, tmp_path: Path) -> None:
     """It once ended the scan with a traceback."""
     (tmp_path / "a.py").write_text(code)
     assert len(uses.read(tmp_path).unreadable) == 1
+
+
+EXTENDED = """\
+from dataclasses import dataclass
+from trl import DPOConfig, DPOTrainer, TrlParser
+@dataclass
+class Ours(DPOConfig):
+    project: str = "x"
+    beta: float = 0.2
+Ours(output_dir="x", project="y", rpo_alpha=1.0)
+class Trainer(DPOTrainer):
+    def __init__(self, *args, loss="x", **more):
+        super().__init__(*args, **more)
+Trainer(None, loss="y", tokenizer=None).train()
+TrlParser((Ours,)).parse_args_and_config()
+"""
+
+
+def test_a_class_that_extends_one_of_the_stack_takes_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(EXTENDED)
+    found = uses.read(tmp_path).uses
+    assert {(use.line, use.name, use.argument) for use in found if use.argument} == {
+        (5, "trl.DPOConfig", "project"),
+        (6, "trl.DPOConfig", "beta"),
+        (7, "trl.DPOConfig", "output_dir"),
+        (7, "trl.DPOConfig", "rpo_alpha"),
+        (11, "trl.DPOTrainer", "tokenizer"),
+    }
+    assert {(use.line, use.doubt) for use in found if use.argument in ("beta", "rpo_alpha")} == {
+        (6, EXTENDED_FIELD),
+        (7, ""),
+    }
+    config = [use for use in found if use.name == "trl.DPOConfig" and use.called]
+    assert {use.call for use in config} == {(4, 0)}, "an object of the class is one call, wherever it is made"
+    assert (11, "trl.DPOTrainer.train", "") in {(use.line, use.name, use.argument) for use in found}
