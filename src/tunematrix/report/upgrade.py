@@ -19,8 +19,9 @@ from tunematrix.report.escape import plain_text
 from tunematrix.report.prediction import explain_json
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
-from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS
+from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, Judgement
 from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, UNAVAILABLE
+from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.prediction import Prediction
 from tunematrix.verdict.scoring import score
 
@@ -143,11 +144,25 @@ def _fix(answer: Answer) -> Iterator[str]:
     more = len(fix.moved.keys() - answer.candidate.moved.keys())
     left = fix.judgement.of("broken", "wrong")
     ids = {finding.id for finding in left}
-    fixed = [one.title for one in answer.judgement.of("broken", "wrong") if one.id not in ids]
+    severe = [one for one in answer.judgement.of("broken", "wrong") if one.id not in ids]
+    hidden = [one for one in severe if not _has_run(one, fix.judgement)]
+    fixed = [one.title for one in severe if one not in hidden]
     words = f"fixes {len(fixed)} ({'; '.join(fixed)})" if fixed else "does not help"
     rest = f"; {len(left)} broken or wrong are left" if left else ""
+    if hidden:
+        rest += f"; {len(hidden)} not tried again, since its stage did not run"
     text = f"with {' '.join(fix.requests)}: {fix.judgement.answer}; {words}{rest}; {more} more packages move"
     yield from wrapped("tried", text, lines=2)
+
+
+def _has_run(finding: Finding, judgement: Judgement) -> bool:
+    """Whether every stage and probe that the finding is about has passed in the candidate with the fix."""
+    outcomes = {name.removeprefix("probe:"): new for name, (_, new, _) in judgement.diff.stages.items()}
+    return not any(
+        outcome != "passed" and (field == name or field.startswith(f"{name}."))
+        for field in finding.fields
+        for name, outcome in outcomes.items()
+    )
 
 
 def _next(answer: Answer) -> Iterator[str]:

@@ -122,6 +122,20 @@ def test_the_tried_fix_repairs_the_resume() -> None:
     assert "dpo-resume-loses-adapter" not in {one.id for one in fixed.judgement.findings}
 
 
+def test_what_did_not_run_in_the_tried_fix_is_not_called_fixed() -> None:
+    told = answer("trl-1.16.0")
+    assert told.fix is not None
+    assert "fixes 1 (" in " ".join(text("trl-1.16.0").split())
+    judgement = told.fix.judgement
+    stages = {name: (old, "not_run", "") for name, (old, _, _) in judgement.diff.stages.items()}
+    unrun = replace(judgement, diff=replace(judgement.diff, stages=stages))
+    lines = " ".join(
+        " ".join(report.upgrade_lines(replace(told, fix=replace(told.fix, judgement=unrun)))).split()
+    )
+    assert "does not help" in lines
+    assert "1 not tried again, since its stage did not run" in lines
+
+
 def test_a_release_that_the_baseline_has_already_is_no_upgrade() -> None:
     """``upgrade accelerate==1.15.0`` once answered SAFE, and moved nothing."""
     matrix = table.load(ROOT / "constraints")
