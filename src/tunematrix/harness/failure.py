@@ -14,6 +14,11 @@ from tunematrix.shared.secrets import mask
 # Frames of these packages show where an upgrade broke something; torch's frames lie too deep to help.
 STACK: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "huggingface_hub", "tokenizers")
 ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")  # torch prints some messages in bold
+# What the Hub's clients say of a repository that is not there.
+NO_REPOSITORY: Final = re.compile(r"\b40[134] Client Error|Repository Not Found|not a valid model identifier")
+ONE_MODEL: Final = (
+    "\nThe Hub of the cells has one tiny model and no datasets: give the script {model} and local data"
+)
 # The folders of a team's own scripts, whose lines say most; paths in them are shown relative to them.
 own_folders: list[Path] = []
 PACKAGE: Final = Path(tunematrix.__file__).parent
@@ -22,10 +27,12 @@ PACKAGE: Final = Path(tunematrix.__file__).parent
 def describe_error(error: BaseException) -> dict[str, str]:
     """``type``, ``message``, ``where`` (package/file.py:line) and ``traceback`` of the deepest cause."""
     cause = deepest_cause(error)
+    raised = getattr(cause, "raised", None)  # by another process, which a script started
+    message = ANSI.sub("", str(cause)).strip() or "no message"
     return {
-        "type": type(cause).__name__,
-        "message": mask(ANSI.sub("", str(cause)).strip() or "no message"),
-        "where": location(cause) or location(error),
+        "type": raised.type if raised else type(cause).__name__,
+        "message": mask(message + (ONE_MODEL if own_folders and NO_REPOSITORY.search(message) else "")),
+        "where": (raised.where if raised else "") or location(cause) or location(error),
         "traceback": mask(_relative("".join(traceback.format_exception(error)))),
     }
 

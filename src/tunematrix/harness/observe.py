@@ -32,7 +32,8 @@ LEFT_OUT: Final = (
     "num_input_tokens_seen",
 )
 MAX_BATCHES: Final = 64
-MODULE: Final = "transformers.trainer"
+ARGUMENTS: Final = "transformers.training_args"
+TRAINER: Final = "transformers.trainer"
 # Of all trainers of a stage: those that trained, evaluated or predicted, and their trainings. Always there:
 # a script that catches its errors and does nothing ends as one that works.
 TRAINERS: Final = "trainers"
@@ -227,9 +228,9 @@ def merged(parts: Iterable[Numbers]) -> Numbers:
 
 
 def install_when_imported(folder: Path) -> None:
-    """For a process that a script starts: observe once it imports the Trainer; writes a file in ``folder``.
+    """For a process that a script starts: as ``start``, once it imports what that needs.
 
-    At every change, since a process may be killed, or end without its exit handlers.
+    It writes to ``folder`` at every change, since a process may be killed, or end without its exit handlers.
     """
     numbers: Numbers = {}
 
@@ -238,11 +239,18 @@ def install_when_imported(folder: Path) -> None:
         path.with_suffix(".new").write_text(json.dumps(numbers))
         path.with_suffix(".new").replace(path)
 
+    def observe() -> None:
+        install(numbers, write)
+        seed()
+
+    # A script may make its arguments before it imports a trainer.
+    hooks: dict[str, Callable[[], None]] = {ARGUMENTS: use_cpu, TRAINER: observe}
+
     class Finder(MetaPathFinder):
         def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-            if name != MODULE:
+            hook = hooks.pop(name, None)
+            if hook is None:
                 return None
-            sys.meta_path.remove(self)
             spec = next(
                 filter(None, (finder.find_spec(name, path, target) for finder in sys.meta_path)), None
             )
@@ -251,7 +259,7 @@ def install_when_imported(folder: Path) -> None:
 
                 def exec_module(module: Any) -> None:
                     execute(module)
-                    start(numbers, write)
+                    hook()
 
                 spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # what the import calls
             return spec

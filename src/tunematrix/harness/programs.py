@@ -14,7 +14,8 @@ import runpy
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,14 @@ from typing import Any, Final
 TAIL: Final = 30  # lines of output
 LINE: Final = 2_000  # characters of each
 READ: Final = 1_000_000  # bytes at the end of a log
+ROOTS: Final = "TUNEMATRIX_ROOTS"  # the folders of the team's own modules
+# A traceback as Python prints it: its frames, the type of the error, and its message.
+TRACEBACK: Final = re.compile(
+    r"^Traceback \(most recent call last\):\n((?:[ \t]+.*\n|\n)+)([A-Za-z_][\w.]*)(?:: (.*))?$", re.MULTILINE
+)
+LAUNCHER: Final = ("CalledProcessError", "ChildFailedError")  # what subprocess and torchrun raise
+FRAME: Final = re.compile(r'^[ \t]+File "([^"]+)", line (\d+)', re.MULTILINE)
+RANK: Final = re.compile(r"^\[(?:rank|default)\d+\]:[ ]?", re.MULTILINE)  # torchrun's
 ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
 
 
@@ -34,6 +43,15 @@ def split_assignments(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             return variables, list(words[index:])
         variables[found[1]] = found[2]
     return variables, []
+
+
+def own_command(words: Sequence[str], commands: Mapping[str, Sequence[str]]) -> list[str]:
+    """A command that an installation of the repository would make, as Python calls it; else the words."""
+    if words[0] not in commands:
+        return list(words)
+    module, function = commands[words[0]]
+    start = f"import sys; sys.argv[0] = {words[0]!r}; from {module} import {function}"
+    return [sys.executable, "-c", f"{start}; sys.exit({function}())", *words[1:]]
 
 
 def python_program(words: Sequence[str], folder: Path) -> tuple[str, list[str]] | None:
@@ -119,3 +137,30 @@ def tail(log: Path) -> str:
         text = stream.read().decode("utf-8", errors="replace")
     lines = (line if len(line) <= LINE else f"{line[:LINE]}..." for line in text.splitlines()[-TAIL:])
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The error that a Python process printed; ``where`` is FILE:LINE in the team's code, or empty."""
+
+    type: str
+    message: str
+    where: str
+
+
+def error_in(text: str, folder: Path) -> Raised | None:
+    """The last error in an output that passed through the code in ``folder``, else the last of all.
+
+    A launcher prints an error of its own behind that of the script, which hides it.
+    """
+    found: list[Raised] = []
+    for match in TRACEBACK.finditer(RANK.sub("", text)):
+        frames = [(Path(folder / file), line) for file, line in FRAME.findall(match[1])]
+        ours = [(path, line) for path, line in frames if path.is_relative_to(folder) and path.is_file()]
+        where = f"{ours[-1][0].relative_to(folder)}:{ours[-1][1]}" if ours else ""
+        found.append(Raised(match[2].rpartition(".")[2], match[3] or "no message", where))
+    own = [each for each in found if each.type not in LAUNCHER]
+    for errors in (own, found):
+        if errors:
+            return next((each for each in reversed(errors) if each.where), errors[-1])
+    return None

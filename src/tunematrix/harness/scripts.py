@@ -17,7 +17,16 @@ from tunematrix.harness.copies import add_all, copy_all, copy_repository, remove
 from tunematrix.harness.fingerprint import max_children, survey
 from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, run_isolated, run_parallel
 from tunematrix.harness.kept import set_base_model
-from tunematrix.harness.programs import python_program, run_here, split_assignments, tail
+from tunematrix.harness.programs import (
+    ROOTS,
+    Raised,
+    error_in,
+    own_command,
+    python_program,
+    run_here,
+    split_assignments,
+    tail,
+)
 from tunematrix.harness.repeats import noise_of, unlike
 from tunematrix.harness.stages import report_end, time_limit
 from tunematrix.harness.workflow import Mismatch, Workflow
@@ -31,7 +40,20 @@ BEFORE: Final = "before"  # the repository and the output as the stage found the
 
 
 class ScriptError(Exception):
-    """A script ended with an exit code other than 0, or without what its stage names."""
+    """A script ended with an exit code other than 0, or without what its stage names.
+
+    ``raised`` is the error that its process printed.
+    """
+
+    def __init__(self, message: str, raised: Raised | None = None) -> None:
+        super().__init__(message)
+        self.raised = raised
+
+
+def ended_with(code: int, log: Path, folder: Path) -> ScriptError:
+    output = tail(log)
+    raised = error_in(output, folder)
+    return ScriptError(f"exit code {code}\n{output}" if raised is None else raised.message, raised)
 
 
 class Runner:
@@ -44,6 +66,8 @@ class Runner:
         self.copy = folder / "repository"
         self.out = folder / "out"
         self.stages: Sequence[dict[str, Any]] = content["stages"]
+        self.roots: Sequence[str] = content["project"]["roots"]
+        self.commands: Mapping[str, Sequence[str]] = content["project"]["commands"]
 
     def run(self) -> None:
         """Run every stage whose earlier stages passed; fails the test if one does not pass."""
@@ -98,7 +122,7 @@ class Runner:
             trace.command = stage["name"]
             for path in (self.copy, self.out):  # another attempt starts like the first
                 copy_all(self.before(path), path)
-            self.execute(self.command(stage["run"], self.out), trace)
+            self.execute(self.command(stage["run"], self.out), trace, self.env(stage, self.out))
             for path in self.kept_folders(stage):
                 if not path.is_dir() or not path.is_relative_to(self.out):
                     there = ", ".join(sorted(item.name for item in self.out.iterdir())) or "nothing"
@@ -115,7 +139,7 @@ class Runner:
             trace.command = f"{name}.again"
             out = self.folder / trace.command
             copy_all(self.before(self.out), out)
-            again = self.observed(stage["run"], out, trace)
+            again = self.observed(stage["run"], out, trace, stage)
             first = self.numbers(name)
             if noise := noise_of(first, again):
                 trace.numbers[f"{name}.noise"] = noise
@@ -139,7 +163,8 @@ class Runner:
             out = self.folder / f"{stage['name']}.resume"
             starts = self.starts(stage)
             resumes.copy_until(starts, self.before(self.out), self.out, out)
-            self.execute(self.command(f"{stage['run']} {stage['resume']}", out), trace, fresh=True)
+            command = self.command(f"{stage['run']} {stage['resume']}", out)
+            self.execute(command, trace, self.env(stage, out), fresh=True)
             whole, resumed = self.numbers(stage["name"]), own_numbers(name, trace.numbers)
             differences = resumes.not_continued(whole, resumed, resumes.steps(starts))
             differences = differences or resumes.batch_differences(whole, resumed)
@@ -164,7 +189,7 @@ class Runner:
             for start in starts:
                 copy_all(start, out / start.relative_to(kept))
             set_base_models(out, self.flow.model)
-            resumed = self.observed(f"{stage['run']} {stage['resume']}", out, trace)
+            resumed = self.observed(f"{stage['run']} {stage['resume']}", out, trace, stage)
             whole = self.numbers(stage["name"])
             if differences := resumes.not_continued(whole, resumed, resumes.steps(starts)):
                 raise Mismatch(f"from the other stack's checkpoint: {'; '.join(differences)}")
@@ -174,10 +199,10 @@ class Runner:
 
         return work
 
-    def observed(self, command: str, out: Path, trace: Trace) -> dict[str, Any]:
+    def observed(self, command: str, out: Path, trace: Trace, stage: Mapping[str, Any]) -> dict[str, Any]:
         """The numbers of a further run of a stage, by their own names; the trace keeps none of them."""
         try:
-            self.execute(self.command(command, out), trace, fresh=True)
+            self.execute(self.command(command, out), trace, self.env(stage, out), fresh=True)
             return own_numbers(trace.command, trace.numbers)
         finally:
             trace.numbers = {}
@@ -187,11 +212,14 @@ class Runner:
 
     def command(self, text: str, out: Path) -> list[str]:
         """The words of a command, with its placeholders filled."""
-        values = {"{model}": str(self.flow.model), "{out}": str(out)}
-        words = shlex.split(text)
-        for placeholder, value in values.items():
-            words = [word.replace(placeholder, value) for word in words]
-        return words
+        return [self.filled(word, out) for word in shlex.split(text)]
+
+    def env(self, stage: Mapping[str, Any], out: Path) -> dict[str, str]:
+        """The environment variables of a stage, with their placeholders filled."""
+        return {name: self.filled(value, out) for name, value in stage["env"].items()}
+
+    def filled(self, text: str, out: Path) -> str:
+        return text.replace("{model}", str(self.flow.model)).replace("{out}", str(out))
 
     def starts(self, stage: Mapping[str, Any]) -> list[Path]:
         """The checkpoints from which a stage resumes; raises ``Mismatch`` where there is none."""
@@ -223,7 +251,9 @@ class Runner:
         for path in paths:
             add_all(path, self.folder / KEPT / path.relative_to(self.out))
 
-    def execute(self, words: Sequence[str], trace: Trace, *, fresh: bool = False) -> None:
+    def execute(
+        self, words: Sequence[str], trace: Trace, env: Mapping[str, str], *, fresh: bool = False
+    ) -> None:
         """Run a command in a copy of the folder: a Python program in this process, else as a process.
 
         A stage starts with what the stages before it left. A ``fresh`` run of it has another copy as the
@@ -235,16 +265,17 @@ class Runner:
         remove(seen)  # of an attempt that did not end in time
         seen.mkdir()
         variables, words = split_assignments(words)
-        self.set_environment(seen, variables)
         copy = self.copy
         if fresh:
             copy = self.folder / f"{trace.command}.repository"
             copy_all(self.before(self.copy), copy)
         failure.own_folders.append(copy)
         os.chdir(copy)
+        self.set_environment(seen, {**env, **variables}, [str(copy / root) for root in self.roots])
         if not words:
             raise ScriptError("run: there is no command behind the variables")
         # Variables count from the start of a process, and this one has imported the stack.
+        words = own_command(words, self.commands)
         program = None if variables else python_program(words, copy)
         try:
             with log.open("wb") as stream:
@@ -254,7 +285,7 @@ class Runner:
                 else:
                     code = subprocess.run(words, stdout=stream, stderr=stream, check=False).returncode
                     if code:
-                        raise ScriptError(f"exit code {code}\n{tail(log)}")
+                        raise ended_with(code, log, copy)
         except SystemExit as ended:
             if ended.code not in (None, 0):
                 raise ScriptError(f"exit code {ended.code}\n{tail(log)}") from None
@@ -264,12 +295,18 @@ class Runner:
                 trace.add_number(name, value)
 
     @staticmethod
-    def set_environment(seen: Path, variables: Mapping[str, str]) -> None:
-        """Let each Python that the command starts observe itself, and have the variables of the command."""
+    def set_environment(seen: Path, variables: Mapping[str, str], roots: Sequence[str]) -> None:
+        """Let each Python that the command starts observe itself, and have the variables of the command.
+
+        It also finds the team's own modules in ``roots``, behind what is installed, as it would if the
+        repository were.
+        """
         site = str(Path(observe.__file__).parent / "site")
         paths = [site, variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
         os.environ.update(variables)
         os.environ[observe.VARIABLE] = str(seen)
+        os.environ[ROOTS] = os.pathsep.join(roots)
+        sys.path.extend(roots)  # of this process, in which a program may run
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 

@@ -210,6 +210,11 @@ def variables(
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # A script that reports to a service must neither ask for an account, nor send two steps to one.
+        "WANDB_MODE": "disabled",
+        "COMET_MODE": "disabled",
+        "NEPTUNE_MODE": "offline",
+        "SWANLAB_MODE": "disabled",
         "CUDA_VISIBLE_DEVICES": "",
         **dict.fromkeys(
             ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1"

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.toml import check_keys, read
+from tunematrix.run import project
 from tunematrix.shared.suggest import did_you_mean
 
 FILE: Final = "workload.toml"
@@ -26,14 +27,16 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 RESERVED: Final = ("import", "process")
 RESUME: Final = "-resume"
 PLACEHOLDERS: Final = ("model", "out")
+VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
 PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
-KEYS: Final[Mapping[str, type]] = {"schema": int, "model": str, "stage": list}
+KEYS: Final[Mapping[str, type]] = {"schema": int, "model": str, "env": dict, "stage": list}
 STAGE_KEYS: Final[Mapping[str, type]] = {
     "name": str,
     "run": str,
     "resume": str,
     "keep": list,
     "after": list,
+    "env": dict,
     "seconds": int,
 }
 
@@ -42,8 +45,8 @@ STAGE_KEYS: Final[Mapping[str, type]] = {
 class Script:
     """One command line. ``resume`` is added to it to go on from a checkpoint, ``after`` must pass before it.
 
-    ``keep`` are the folders with checkpoints that another stack loads again; ``seconds`` is its time limit, 0
-    for that of the cell.
+    ``keep`` are the folders with checkpoints that another stack loads again; ``env`` are environment
+    variables; ``seconds`` is its time limit, 0 for that of the cell.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Script:
     resume: str = ""
     keep: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     seconds: int = 0
 
     @property
@@ -75,7 +79,8 @@ class Scripts:
     def write(self, path: Path) -> None:
         """Write them for the cell, whose Python may have no parser of TOML."""
         stages = [dataclasses.asdict(stage) for stage in self.stages]
-        path.write_text(json.dumps({"folder": str(self.folder.resolve()), "stages": stages}))
+        own = dataclasses.asdict(project.read(self.folder))
+        path.write_text(json.dumps({"folder": str(self.folder.resolve()), "stages": stages, "project": own}))
 
     def trl_configs(self) -> Iterator[tuple[str, Path]]:
         """The command and the configuration of each stage that is ``trl COMMAND --config FILE``."""
@@ -121,7 +126,8 @@ def load(path: Path) -> Scripts:
     check_keys(KEYS, content, str(file))
     if content.get("schema", 1) != 1:
         raise UsageError(f"{file}: schema is {content['schema']!r}; this release reads schema = 1")
-    stages = tuple(_stage(entry, f"{file}: [[stage]]") for entry in content.get("stage", []))
+    env = _env(content.get("env", {}), str(file))
+    stages = tuple(_stage(entry, f"{file}: [[stage]]", env) for entry in content.get("stage", []))
     if not stages:
         raise UsageError(
             f"{file}: no [[stage]]; give one a name and a command to run, such as python train.py"
@@ -135,7 +141,7 @@ def of_command(command: str, folder: Path) -> Scripts:
     return Scripts(folder=folder, stages=(_stage({"name": "run", "run": command}, "--run"),))
 
 
-def _stage(entry: Any, where: str) -> Script:
+def _stage(entry: Any, where: str, env: Mapping[str, str] | None = None) -> Script:
     check_keys(STAGE_KEYS, entry, where)
     for key in ("name", "run"):
         if not entry.get(key, "").strip():
@@ -152,7 +158,16 @@ def _stage(entry: Any, where: str) -> Script:
     if not 0 <= entry.get("seconds", 0) <= 86_400:
         raise UsageError(f"{where}: seconds: a number up to 86400")
     lists = {key: tuple(entry.get(key, ())) for key in ("keep", "after")}
-    return Script(**{**entry, **lists})
+    variables = {**(env or {}), **_env(entry.get("env", {}), where)}
+    return Script(**{**entry, **lists, "env": variables})
+
+
+def _env(variables: Mapping[str, Any], where: str) -> Mapping[str, str]:
+    for name, value in variables.items():
+        if not VARIABLE.fullmatch(name) or not isinstance(value, str) or "\0" in value:
+            raise UsageError(f"{where}: env: {name!r}: must be a name and a text, such as WANDB_MODE")
+        _check_placeholders(value, f"{where}: env: {name}")
+    return variables
 
 
 def _check_command(text: str, where: str) -> None:
@@ -160,6 +175,10 @@ def _check_command(text: str, where: str) -> None:
         shlex.split(text)
     except ValueError as error:
         raise UsageError(f"{where}: {error} in {text[:80]!r}") from None
+    _check_placeholders(text, where)
+
+
+def _check_placeholders(text: str, where: str) -> None:
     for name in PLACEHOLDER.findall(text):
         if name not in PLACEHOLDERS:
             raise UsageError(f"{where}: {{{name}}}{did_you_mean(name, PLACEHOLDERS)}")

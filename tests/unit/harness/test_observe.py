@@ -71,15 +71,23 @@ def test_counts_of_several_processes_are_added_and_are_always_there() -> None:
 def test_a_process_writes_what_it_saw_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be killed, or end by ``os._exit``."""
     (tmp_path / "trainer_module.py").write_text("X = 1\n")
+    (tmp_path / "arguments_module.py").write_text("X = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(observe, "MODULE", "trainer_module")
+    monkeypatch.setattr(observe, "TRAINER", "trainer_module")
+    monkeypatch.setattr(observe, "ARGUMENTS", "arguments_module")
+    done: list[str] = []
+    monkeypatch.setattr(observe, "use_cpu", lambda: done.append("cpu"))
+    monkeypatch.setattr(observe, "seed", lambda: done.append("seed"))
     monkeypatch.setattr(
         observe,
-        "start",
+        "install",
         lambda numbers, changed: Observation(numbers, "", "T", changed).train_begin(state(), None),
     )
     observe.install_when_imported(tmp_path)
+    __import__("arguments_module")
+    assert done == ["cpu"], "a script may make its arguments before it imports a trainer"
     __import__("trainer_module")
+    assert done == ["cpu", "seed"]
     (path,) = tmp_path.glob("*.json")
     assert json.loads(path.read_text()) == {"trainers": 1, "trainings_started": 1}
 

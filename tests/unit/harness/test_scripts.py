@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,19 @@ def _runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     monkeypatch.setattr(observe, "start", lambda _: None)
     runner = Runner.__new__(Runner)
     runner.folder, runner.copy, runner.out = tmp_path, tmp_path / "repository", tmp_path / "out"
+    runner.roots, runner.commands = (), {}
     runner.copy.mkdir()
     return runner
 
 
-def execute(runner: Runner, words: list[str], **files: str) -> tuple[str, dict[str, str], str]:
+def execute(
+    runner: Runner, words: list[str], env: Mapping[str, str] | None = None, **files: str
+) -> tuple[str, dict[str, str], str]:
     """Outcome, error and output of a command, run in a child as in a cell."""
     for name, text in files.items():
         (runner.copy / f"{name}.py").write_text(text)
     trace = Trace(command="sft")
-    result = run_isolated(lambda _: runner.execute(words, trace), 60, retry=False)
+    result = run_isolated(lambda _: runner.execute(words, trace, env or {}), 60, retry=False)
     return result.outcome, result.error or {}, (runner.folder / "sft.log").read_text()
 
 
@@ -47,6 +50,55 @@ def test_a_module_and_a_program_run_too(runner: Runner) -> None:
     assert execute(runner, ["python", "-m", "train", "x"], train=text)[2] == "['x']\n"
     assert execute(runner, [sys.executable, "-c", "print(3)"])[2] == "3\n"
     assert execute(runner, ["sh", "-c", "echo 4"])[2] == "4\n"
+
+
+@pytest.mark.parametrize("words", [["python", "train.py"], ["env", "python", "train.py"], ["train-it"]])
+def test_modules_of_an_installed_project_are_found_last(words: list[str], runner: Runner) -> None:
+    runner.roots, runner.commands = ("src",), {"train-it": ("ours.cli", "main")}
+    (runner.copy / "src/ours").mkdir(parents=True)
+    (runner.copy / "src/ours/__init__.py").touch()
+    (runner.copy / "src/ours/cli.py").write_text("import sys\ndef main():\n  print(sys.argv[0]); return 0\n")
+    (runner.copy / "src/json.py").write_text("hides = 1")
+    text = "import json; json.loads; from ours.cli import main; main()"
+    outcome, error, output = execute(runner, words, train=text)
+    assert (outcome, output) == ("passed", f"{words[-1]}\n"), error
+
+
+LAUNCHER = """\
+import subprocess, sys
+subprocess.run([sys.executable, "train.py"], check=True)
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "[rank0]: "])
+def test_an_error_behind_a_launcher_is_told_as_that_of_the_script(prefix: str, runner: Runner) -> None:
+    text = "def f():\n  raise TypeError('unexpected keyword')\nf()\n"
+    if prefix:
+        text = (
+            "import traceback\ntry:\n  exec(open('inner.py').read())\nexcept TypeError:\n  for line in "
+            f"traceback.format_exc().splitlines():\n    print({prefix!r} + line)\n  raise SystemExit(1)\n"
+        )
+    inner = "raise TypeError('unexpected keyword')"
+    words = ["env", "python", "launch.py"]
+    outcome, error, _ = execute(runner, words, launch=LAUNCHER, train=text, inner=inner)
+    assert (outcome, error["type"], error["message"]) == ("failed", "TypeError", "unexpected keyword")
+    assert error["where"] == ("train.py:3" if prefix else "train.py:2")
+
+
+def test_a_model_that_the_hub_of_the_cells_does_not_have_says_what_to_give(runner: Runner) -> None:
+    text = "raise OSError('acme/model is not a local folder and is not a valid model identifier')"
+    _, error, _ = execute(runner, ["python", "train.py"], train=text)
+    assert "give the script {model}" in error["message"]
+
+
+def test_variables_of_a_stage_are_set(runner: Runner) -> None:
+    runner.flow = types.SimpleNamespace(model="/model")  # type: ignore[assignment]  # all that is needed of it
+    env = runner.env({"env": {"WHERE": "{out}/a", "MODEL": "{model}"}}, Path("/out"))
+    assert env == {"WHERE": "/out/a", "MODEL": "/model"}
+    text = "import os; print(os.environ['A'], os.environ['PYTHONPATH'].split(':')[1])"
+    for words in (["python", "train.py"], ["A=2", "python", "train.py"]):
+        output = execute(runner, words, {"A": "1", "PYTHONPATH": "/more"}, train=text)[2]
+        assert output == f"{2 if 'A=2' in words else 1} /more\n", "what stands before the command counts more"
 
 
 def test_an_error_is_told_with_the_line_of_their_code(runner: Runner) -> None:
@@ -160,6 +212,7 @@ def test_a_resume_is_proved_by_equality_and_leaves_the_first_run_alone(
         "resume": f"{value} {{out}}/sft/checkpoint-1",
         "keep": ["{out}/sft"],
         "after": [],
+        "env": {},
         "seconds": 0,
     }
     runner.stages = [stage]
@@ -179,7 +232,7 @@ def test_a_resume_is_proved_by_equality_and_leaves_the_first_run_alone(
 
 
 def stage_of(run: str, name: str = "sft", **keys: Any) -> dict[str, Any]:
-    return {"name": name, "run": run, "resume": "", "keep": [], "after": [], "seconds": 0, **keys}
+    return {"name": name, "run": run, "resume": "", "keep": [], "after": [], "env": {}, "seconds": 0, **keys}
 
 
 @pytest.fixture(name="stages")

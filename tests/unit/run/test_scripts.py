@@ -57,6 +57,22 @@ def _team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_variables_are_those_of_all_stages_and_of_the_stage(team: Path) -> None:
+    text = 'env = { WANDB_MODE = "offline", A = "1" }\n' + STAGES + 'env = { A = "{out}" }\n'
+    (team / "workload.toml").write_text(text)
+    sft, dpo = scripts.load(team).stages
+    assert sft.env == {"WANDB_MODE": "offline", "A": "1"}
+    assert dpo.env == {"WANDB_MODE": "offline", "A": "{out}"}
+
+
+@pytest.mark.parametrize("env", ["{ A = 1 }", '{ "A B" = "x" }', '{ A = "{outt}" }', '"A=1"'])
+def test_variables_that_cannot_be_set_are_refused(env: str, team: Path) -> None:
+    for text in (f"env = {env}\n{STAGES}", f"{STAGES}env = {env}\n"):
+        (team / "workload.toml").write_text(text)
+        with pytest.raises(UsageError, match="env"):
+            scripts.load(team)
+
+
 def test_stages_are_read_in_their_order(team: Path) -> None:
     found = scripts.load(team)
     assert found.names == ("import", "sft", "sft-resume", "dpo")
