@@ -241,7 +241,9 @@ class Store:
 
         A lock covers all models, because they share the cell's environment.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        if not self.root.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            (self.root / ".gitignore").write_text("*\n")  # gigabytes that belong into no repository
         with filelock.FileLock(self._lock_path(name)):
             yield
 

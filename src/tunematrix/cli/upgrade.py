@@ -104,6 +104,9 @@ def upgrade_command(
         answer = upgrader.fix(answer, folder)
     if options["attribute"]:
         answer = attribute.attribute(upgrader, answer)
+    given = {"--baseline": baseline, "--workload": options["workload"], "--run": options["command"]}
+    words = tuple(str(word) for pair in given.items() if pair[1] for word in pair)
+    answer = dataclasses.replace(answer, given=words)
     if options["accept"]:
         answer = _accept(answer, upgrader, options["accept"], options["reason"])
     _print_answer(answer, options["markdown"], as_json=options["as_json"], everything=options["details"])

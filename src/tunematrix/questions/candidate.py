@@ -17,7 +17,7 @@ from tunematrix.base.errors import InfrastructureError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
-from tunematrix.base.versions import exact_version, parse_requirement
+from tunematrix.base.versions import exact_version, parse_requirement, parse_version
 from tunematrix.locks import discover, imported, lock, table, uv
 from tunematrix.locks.releases import day_of, releases
 from tunematrix.locks.table import Cell, Matrix
@@ -218,6 +218,8 @@ def _parse_request(text: str) -> Requirement:
         requirement = None
     if requirement is None or requirement.url:
         raise UsageError(f"{text[:200]!r} is not a request such as 'trl==1.16.0' or 'transformers>=5.20'")
+    if parse_version(requirement.name):
+        raise UsageError(f"{text!r} is a version alone; write it with its package, such as 'trl=={text}'")
     if requirement.marker or requirement.url:
         raise UsageError(f"{text!r}: a request has no marker and no URL; write it as 'trl==1.16.0'")
     if not requirement.specifier:

@@ -65,6 +65,7 @@ class Answer:
     files: Files | None = None
     unread: tuple[str, ...] = ()  # files of the team's code that cannot be parsed, with the reason
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
+    given: tuple[str, ...] = ()  # options of the command that further commands need too
 
     @property
     def answer(self) -> str:

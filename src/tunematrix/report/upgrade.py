@@ -207,9 +207,11 @@ def _search(answer: Answer) -> str:
 
 
 def _options(answer: Answer) -> str:
-    """The model, if a command would not take it by itself."""
+    """What the command was given, and the model if another command would not take it by itself."""
     model = answer.before.model.get("name", DEFAULT_MODEL) if answer.before else DEFAULT_MODEL
-    return f" --model {model}" if model != DEFAULT_MODEL else ""
+    return "".join(f" {shlex.quote(word)}" for word in answer.given) + (
+        f" --model {model}" if model != DEFAULT_MODEL else ""
+    )
 
 
 def _age(name: str, record: Record) -> str:

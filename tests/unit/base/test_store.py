@@ -265,3 +265,11 @@ def test_the_environment_sets_the_results_folder(monkeypatch: pytest.MonkeyPatch
     assert results_folder() == Path("results")
     monkeypatch.setenv("TUNEMATRIX_RESULTS", "/elsewhere")
     assert results_folder() == Path("/elsewhere")
+
+
+def test_results_stay_out_of_the_repository_but_a_folder_of_the_teams_is_left_alone(tmp_path: Path) -> None:
+    with Store(tmp_path / "results").locked("a"):
+        assert (tmp_path / "results/.gitignore").read_text() == "*\n"
+    (tmp_path / "theirs").mkdir()
+    with Store(tmp_path / "theirs").locked("a"):
+        assert not (tmp_path / "theirs/.gitignore").exists()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.store import Store
 from tunematrix.locks import uv
+from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate
 
@@ -48,6 +51,34 @@ def baseline(store: Store, **packages: str) -> candidate.Baseline:
     return candidate.Baseline(
         cell=cell, matrix=matrix, store=store, packages=packages, direct=tuple(packages)
     )
+
+
+def test_a_version_alone_is_told_from_a_package(store: Store) -> None:
+    with pytest.raises(UsageError, match=r"'0\.29\.0' is a version alone.*'trl==0\.29\.0'"):
+        candidate.resolve(baseline(store, trl="1.0"), ["trl", "0.29.0"], store)
+
+
+@pytest.mark.parametrize(
+    "version", [("0.0.1", "no such release; the newest is 1.5"), ("1.5", ""), ("2.0rc1", "")]
+)
+def test_without_a_resolver_a_release_must_be_on_the_index(
+    store: Store, version: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = tuple(
+        Release(Version(text), datetime.date(2026, 1, 1), yanked=text == "1.6")
+        for text in ("1.0", "1.5", "1.6", "2.0rc1")
+    )
+    monkeypatch.setattr(candidate, "releases", lambda _: found)
+    monkeypatch.setattr(
+        candidate, "day_of", lambda _, text: next((each for each in found if str(each.version) == text), None)
+    )
+    text, message = version
+    base = baseline(store, trl="1.0")
+    if not message:
+        assert candidate.requested(base, [f"trl=={text}"], store).moved == {"trl": ("1.0", text)}
+        return
+    with pytest.raises(UsageError, match=message):
+        candidate.requested(base, [f"trl=={text}"], store)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,13 @@ def test_what_did_not_run_in_the_tried_fix_is_not_called_fixed() -> None:
     assert "1 not tried again, since its stage did not run" in lines
 
 
+def test_the_next_command_has_what_the_last_one_was_given() -> None:
+    given = replace(answer("trl-0.29.1"), given=("--run", "python train.py"))
+    lines = [line for line in report.upgrade_lines(given) if "tunematrix " in line]
+    assert lines
+    assert all("--run 'python train.py'" in line for line in lines)
+
+
 def test_a_release_that_the_baseline_has_already_is_no_upgrade() -> None:
     """``upgrade accelerate==1.15.0`` once answered SAFE, and moved nothing."""
     matrix = table.load(ROOT / "constraints")
