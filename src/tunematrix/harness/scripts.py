@@ -289,10 +289,10 @@ class Runner:
         except SystemExit as ended:
             if ended.code not in (None, 0):
                 raise ScriptError(f"exit code {ended.code}\n{tail(log)}") from None
-        finally:
-            parts = [json.loads(path.read_text()) for path in sorted(seen.glob("*.json"))]
-            for name, value in observe.merged([numbers, *parts]).items():
-                trace.add_number(name, value)
+        # Of a run that failed, how far it got is no difference of its own.
+        parts = [json.loads(path.read_text()) for path in sorted(seen.glob("*.json"))]
+        for name, value in observe.merged([numbers, *parts]).items():
+            trace.add_number(name, value)
 
     @staticmethod
     def set_environment(seen: Path, variables: Mapping[str, str], roots: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -54,11 +55,17 @@ def notify(event: str, name: str, result: dict[str, Any] | None = None) -> None:
 
 
 def import_stack(trace: Trace) -> None:
-    """Import what a training script imports, in its order; raises ``ImportError`` for a missing name."""
-    for package, names in SCRIPT_IMPORTS.items():
+    """Import what a training script imports, in its order; raises ``ImportError`` for a missing name.
+
+    A team's own scripts may do without a package; then it is not installed.
+    """
+    optional = "TUNEMATRIX_SCRIPTS" in os.environ
+    there = [name for name in SCRIPT_IMPORTS if not optional or importlib.util.find_spec(name)]
+    for package in there:
+        names = SCRIPT_IMPORTS[package]
         module = importlib.import_module(package)
         for name in names:
             if not hasattr(module, name) and name not in OPTIONAL:
                 raise ImportError(f"cannot import name {name!r} from {package!r}")
     trace.command = "import"
-    trace.add_number("order", list(SCRIPT_IMPORTS))
+    trace.add_number("order", there)

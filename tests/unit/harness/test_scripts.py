@@ -305,6 +305,13 @@ def test_two_runs_with_other_results_altogether_are_not_compared(
     assert results["sft:again"].numbers == {"sft.noise": {"eval_loss": 1.0}}
 
 
+def test_how_far_a_failed_run_got_is_no_number_of_its_own(
+    stages: Callable[..., dict[str, WorkResult]],
+) -> None:
+    results = stages(stage_of("python train.py"), train="raise ValueError('x')")
+    assert (results["sft"].outcome, results["sft"].numbers) == ("failed", {})
+
+
 @pytest.mark.parametrize("command", ["python train.py", "sh -c 'python train.py'"])
 def test_that_nothing_was_observed_is_recorded(
     command: str, stages: Callable[..., dict[str, WorkResult]]
