@@ -31,6 +31,7 @@ LEFT_OUT: Final = (
     "step",
     "num_input_tokens_seen",
 )
+STACK: Final = ("trl.", "transformers.")
 MAX_BATCHES: Final = 64
 ARGUMENTS: Final = "transformers.training_args"
 TRAINER: Final = "transformers.trainer"
@@ -169,9 +170,15 @@ def install(numbers: Numbers, changed: Callable[[], None] = lambda: None) -> Non
             seen.add(trainer)
             made += 1
             prefix = f"trainer_{made}." if made > 1 else ""
-            trainer.add_callback(Observer(Observation(numbers, prefix, type(trainer).__name__, changed)))
+            trainer.add_callback(Observer(Observation(numbers, prefix, class_in_stack(trainer), changed)))
 
     Trainer.__init__ = init
+
+
+def class_in_stack(trainer: Any) -> str:
+    """The name of the class of trl or transformers that a trainer is of, or that its own class extends."""
+    classes = type(trainer).__mro__
+    return next((each.__name__ for each in classes if each.__module__.startswith(STACK)), classes[0].__name__)
 
 
 def use_cpu() -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 STAGES: Final = ("import", "download", "finetune", "finetune-resume", "align", "align-resume", "generate")
+RESUME: Final = "-resume"
+# The stage of ours that trains with the class that a team's script was seen to train with.
+OURS: Final = {"SFTTrainer": "finetune", "DPOTrainer": "align"}
+TRAINER: Final = ".trainer"
 DEFAULT_MODEL: Final = "smollm2-135m"
 # How much the fingerprint measures; without the general measures, a cell is done in half the time.
 FULL: Final = "full"
@@ -38,3 +43,12 @@ def is_infrastructure(error_type: str, message: str) -> bool:
 def memory_hint(signal_name: str) -> str:
     """The end of a message about a process that this signal killed: a possible cause, or nothing."""
     return ", which the kernel also sends when memory is short" if signal_name == "SIGKILL" else ""
+
+
+def ours(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """By stage of a team's own, the stage of ours that does the same work, where there is one."""
+    return {
+        name.removesuffix(TRAINER): OURS[trainer]
+        for name, trainer in fingerprint.items()
+        if name.endswith(TRAINER) and trainer in OURS
+    }

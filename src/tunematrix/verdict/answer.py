@@ -10,6 +10,7 @@ from typing import Final
 
 from tunematrix.base.record import Record, stage_names
 from tunematrix.code.uses import Code
+from tunematrix.shared.stages import RESUME
 from tunematrix.verdict import accepted, causes, diff, findings, ledger, releases, usage
 from tunematrix.verdict.accepted import Accepted
 from tunematrix.verdict.causes import KnownChange
@@ -198,7 +199,7 @@ def _not_observed(before: Record, after: Record, comparison: Diff) -> Iterator[s
         if stage == "import" or comparison.stages.get(stage, ("", ""))[:2] != ("passed", "passed"):
             continue
         old, new = (_observed(record, stage) for record in (before, after))
-        if not old and not new and not stage.endswith(ledger.RESUME):
+        if not old and not new and not stage.endswith(RESUME):
             yield f"{stage}: nothing to compare: no Trainer trained or evaluated in it"
         for cell, names in ((after.cell, old - new), (before.cell, new - old)):
             if names:

@@ -61,7 +61,7 @@ class KnownChange:
         if not versions or None in versions:
             return False
         low, high = sorted(filter(None, versions))
-        return low < self.since <= high and bool(self.matches(name))
+        return low < self.since <= high and any(map(self.matches, diff.names_of(name)))
 
     def specificity(self, name: str) -> int:
         """How many characters of ``name`` the best pattern spells out; "*" spells out none."""

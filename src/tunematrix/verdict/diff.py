@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record, stage_names
-from tunematrix.shared.stages import FULL
+from tunematrix.shared.stages import FULL, RESUME, ours
 from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.noise import NOISE_OF, is_noise
 from tunematrix.verdict.outcomes import compared_probes, stage_verdict
@@ -43,12 +43,24 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diff:
-    """The comparison of two records; ``stages`` maps a name to (before, after, verdict)."""
+    """The comparison of two records; ``stages`` maps a name to (before, after, verdict).
+
+    ``ours`` maps a stage of a team's own to the stage of ours that trains with the same class.
+    """
 
     verdict: str
     stages: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     packages: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+    ours: Mapping[str, str] = field(default_factory=dict)
+
+    def names_of(self, field: str) -> tuple[str, ...]:
+        """The field, and that of our stage for one of a team's script: ``finetune.loss`` of ``sft.loss``."""
+        stage, dot, rest = field.partition(".")
+        base = stage.removesuffix(RESUME)
+        if base not in self.ours:
+            return (field,)
+        return field, f"{self.ours[base]}{stage.removeprefix(base)}{dot}{rest}"
 
     def of_kind(self, *kinds: str) -> list[Change]:
         return [change for change in self.changes if change.kind in kinds]
@@ -93,6 +105,7 @@ def compare(before: Record | None, after: Record | None) -> Diff:
         stages=stages,
         changes=changes,
         packages=moved_packages(before.packages, after.packages),
+        ours={**ours(before.fingerprint), **ours(after.fingerprint)},
     )
 
 

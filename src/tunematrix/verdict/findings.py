@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from packaging.version import Version
+
 from tunematrix.base.record import Record
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import atoms as atomize
@@ -134,7 +136,12 @@ class _Knowledge:
         if atom.severity in ("edit", "info"):
             return None
         matches = [change for change in self.known if change.explains(atom.name, self.diff)]
-        return max(matches, key=lambda change: (change.specificity(atom.name), change.since), default=None)
+        names = self.diff.names_of(atom.name)
+
+        def rank(change: KnownChange) -> tuple[int, Version]:
+            return max(map(change.specificity, names)), change.since
+
+        return max(matches, key=rank, default=None)
 
 
 def _explain(atom: Atom, knowledge: _Knowledge) -> Atom:

@@ -18,7 +18,7 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.record import UNTESTABLE, Failure, Record, Result
 from tunematrix.base.toml import check_keys, check_schema, read_with_text
 from tunematrix.base.versions import parse_requirement, parse_version
-from tunematrix.shared.stages import STAGES
+from tunematrix.shared.stages import RESUME, STAGES, ours
 from tunematrix.shared.suggest import did_you_mean
 
 FILE: Final = "known-issues.toml"
@@ -37,9 +37,6 @@ KEYS: Final[Mapping[str, type]] = {
 }
 PROBE: Final = "probe:"
 EXCHANGE: Final = "exchange:"
-RESUME: Final = "-resume"
-# The stage of ours that trains with the class that a team's script was seen to train with.
-OURS: Final = {"SFTTrainer": "finetune", "DPOTrainer": "align"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,8 +160,8 @@ def _works(record: Record, name: str) -> Iterator[str]:
     """A stage, and for one of a team's script the stage of ours that trains with the same class."""
     yield name
     base = name.removesuffix(RESUME)
-    if ours := OURS.get(record.fingerprint.get(f"{base}.trainer", "")):
-        yield f"{ours}{RESUME}" if base != name else ours
+    if found := ours(record.fingerprint).get(base):
+        yield f"{found}{RESUME}" if base != name else found
 
 
 def errors(record: Record) -> Iterator[tuple[str, Failure]]:

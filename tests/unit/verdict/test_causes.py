@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunematrix.base.errors import UsageError
+from tunematrix.base.record import Record
 from tunematrix.verdict import causes
-from tunematrix.verdict.diff import Change, Diff
+from tunematrix.verdict.diff import Change, Diff, compare
 
 ENTRY = """
 [[change]]
@@ -38,6 +39,28 @@ def test_a_change_across_the_release_gets_its_cause(tmp_path: Path) -> None:
         assert change.why == "the reference is a copy of the start adapter (trl 0.29.0)"
         assert change.link == "https://example.org/3906"
         assert (change.before, change.after) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "explained"),
+    [("pairs.loss", True), ("pairs-resume.loss", False), ("pair.loss", False), ("chat.loss", False)],
+)
+def test_a_stage_of_a_team_is_the_stage_of_ours_with_its_trainer(
+    field: str, explained: bool, tmp_path: Path
+) -> None:
+    known = load(tmp_path, ENTRY)
+    before, after = (
+        Record(
+            cell="a",
+            outcome="passed",
+            environment={"packages": {"trl": version}},
+            fingerprint={field: number, "pairs.trainer": "DPOTrainer"},
+        )
+        for version, number in (("0.28.0", 1.0), ("0.29.1", 2.0))
+    )
+    (change,) = causes.annotate(compare(before, after), known).changes
+    assert bool(change.why) == explained
+    assert compare(before, after).names_of("pairs-resume.x") == ("pairs-resume.x", "align-resume.x")
 
 
 @pytest.mark.parametrize(
