@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tunematrix.code.reader import PARSERS
 from tunematrix.code.uses import python_files, uses_of
 from tunematrix.run import scripts
 
@@ -26,6 +27,15 @@ MEANINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "2": ("max_steps",),
     "1": ("save_steps",),
 }
+# The options of the stack's own classes that two steps need, by the end of the class's name.
+OF_TRAINING: Final = ("output_dir", "max_steps", "save_steps", "resume_from_checkpoint")
+PARSED: Final[Mapping[str, tuple[str, ...]]] = {
+    "ScriptArguments": ("dataset_name",),
+    "ModelConfig": ("model_name_or_path",),
+    "TrainingArguments": OF_TRAINING,
+    **{f"{kind}Config": OF_TRAINING for kind in ("SFT", "DPO", "KTO", "GRPO", "RLOO", "Reward")},
+}
+FOUND: Final = ("dataset_name", "output_dir")  # without which they do not start
 RESUME: Final = ("resume_from_checkpoint", "resume", "resume_from", "checkpoint")
 DATA: Final = (".jsonl", ".json", ".csv", ".parquet")
 LONGEST: Final = 40  # characters of a stage's name
@@ -88,7 +98,7 @@ def _scripts(folder: Path) -> Iterator[tuple[str, str, list[Argument]]]:
         made = [use.name.rpartition(".")[2] for use in uses_of(tree, name) if use.called and not use.argument]
         trainers = [each for each in made if each.endswith("Trainer")]
         if trainers and _is_program(tree):
-            yield name, KINDS.get(trainers[0], OTHER_KIND), list(_arguments(tree))
+            yield name, KINDS.get(trainers[0], OTHER_KIND), [*_arguments(tree), *_parsed(tree, made)]
 
 
 def _is_program(tree: ast.Module) -> bool:
@@ -111,6 +121,30 @@ def _arguments(tree: ast.Module) -> Iterator[Argument]:
             )
             flag = next((flag for flag in flags if flag.startswith("--")), flags[0])
             yield Argument(flag=flag, required=required or not flag.startswith("-"))
+
+
+def _parsed(tree: ast.Module, made: Sequence[str]) -> Iterator[Argument]:
+    """The options that a parser of the stack makes of its classes, and of the file's own."""
+    if not any(name in PARSERS for name in made):
+        return
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for owner, options in PARSED.items():
+        if any(name.endswith(owner) for name in made):
+            for option in options:
+                if option not in RESUME or option in names:  # one that is not looked at does nothing
+                    yield Argument(flag=f"--{option}", required=option in FOUND)
+    for node in ast.walk(tree):
+        for field in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                required = field.value is None or not _has_default(field.value)
+                yield Argument(flag=f"--{field.target.id}", required=required)
+
+
+def _has_default(value: ast.expr) -> bool:
+    """Whether a field of a dataclass has one: ``field(metadata=...)`` has none."""
+    is_field = isinstance(value, ast.Call) and ast.unparse(value.func).endswith("field")
+    keywords = value.keywords if isinstance(value, ast.Call) else []
+    return not is_field or any((keyword.arg or "").startswith("default") for keyword in keywords)
 
 
 def _stage(

@@ -51,6 +51,38 @@ def test_what_is_required_and_not_found_is_left_open(tmp_path: Path) -> None:
     assert "# still to give: --wandb-project" in training.to_toml([stage])
 
 
+PARSED = """\
+from dataclasses import dataclass, field
+from transformers import AutoModelForCausalLM
+from trl import DPOConfig, DPOTrainer, ModelConfig, TrlParser
+@dataclass
+class Data:
+    data: str
+    project: str = field(metadata={"help": "x"})
+    cut: int = field(default=3)
+    fast: bool = True
+if __name__ == "__main__":
+    config, model, data = TrlParser((DPOConfig, ModelConfig, Data)).parse_args_and_config()
+    DPOTrainer(model.model_name_or_path, args=config).train(config.resume_from_checkpoint)
+"""
+
+
+def test_the_options_of_a_parser_of_the_stack_are_those_of_its_classes(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/pairs.jsonl").touch()
+    (tmp_path / "dpo.py").write_text(PARSED)
+    [stage] = training.find(tmp_path)
+    assert stage.run == (
+        "python dpo.py --model_name_or_path {model} --output_dir {out}/dpo --max_steps 2 --save_steps 1 "
+        "--data data/pairs.jsonl"
+    )
+    assert stage.resume == "--resume_from_checkpoint {out}/dpo/checkpoint-1"
+    assert stage.open == ("--project",)
+    (tmp_path / "dpo.py").write_text(PARSED.replace(".resume_from_checkpoint", ".fp16"))
+    [stage] = training.find(tmp_path)
+    assert not stage.resume
+
+
 def test_scripts_are_told_apart_and_modules_and_tests_are_none(tmp_path: Path) -> None:
     write(tmp_path, "a.py", "")
     write(tmp_path, "b_two.py", "")
