@@ -14,7 +14,6 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = plan.default_sessions(sys.argv)
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
-nox.options.parallel = plan.parallel_sessions(sys.argv)
 
 TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
 

@@ -26,20 +26,22 @@ def sessions() -> None:
     Other sessions of the noxfile stay as they are, and so do its options, but for the number of cells that
     run side by side.
     """
+    _print_summary_at_the_end()
+    cells = plan.load_cells()
+    names = [cell.name for cell in cells]
+    reused = plan.reused_cells(sys.argv, names)
     if nox.options.parallel is None:
-        nox.options.parallel = plan.parallel_sessions(sys.argv)
-    parameters = [
-        nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in plan.load_cells()
-    ]
+        nox.options.parallel = plan.parallel_sessions(sys.argv, names, reused)
+    parameters = [nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in cells]
     _print_summary_at_the_end()
 
     @nox.session(allow_parallel=True, venv_backend="uv", reuse_venv=True)
     @nox.parametrize("python,cell", parameters)
     def e2e(session: nox.Session, cell: str) -> None:
         """Run the same fine-tuning work in one cell, record it, and update the summary."""
-        session.run(
-            *TUNEMATRIX, "run", cell, "--venv", session.virtualenv.location, *session.posargs, external=True
-        )
+        if cell not in reused:
+            venv = session.virtualenv.location
+            session.run(*TUNEMATRIX, "run", cell, "--venv", venv, *session.posargs, external=True)
 
     @nox.session(venv_backend="none")
     def lock(session: nox.Session) -> None:

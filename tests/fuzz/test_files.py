@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
 import pytest
 import tomlkit
 from click.testing import CliRunner
@@ -448,10 +449,9 @@ def test_expressions(words: list[str]) -> None:
     assert options.is_expression(text) == accepted
 
 
-COMMANDS = sorted(set(main.cli.commands) - {"finish"})
-OPTIONS = sorted(
-    {name for item in main.cli.commands.values() for option in item.params for name in option.opts}
-)
+COMMANDS = sorted(set(main.COMMANDS) - {"finish", "reuse"})
+ALL = [main.cli.get_command(click.Context(main.cli), name) for name in COMMANDS]
+OPTIONS = sorted({name for item in ALL if item for option in item.params for name in option.opts})
 VALUES = [
     "old",
     "ours",

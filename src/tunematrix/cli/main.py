@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from tunematrix import __version__
-from tunematrix.cli import (
-    bisect,
-    bounds,
-    ci,
-    compare,
-    exchange,
-    explain,
-    init,
-    ladder,
-    lock,
-    run,
-    scan,
-    upgrade,
-)
 from tunematrix.cli.errors import handle_errors
 from tunematrix.shared.output import clean_output
 
+# Where each command is: only the one that runs is imported, which is most of the time of a short one.
+COMMANDS: Final = {
+    "bisect": "bisect.bisect_command",
+    "bounds": "bounds.bounds_command",
+    "check": "explain.check_command",
+    "diff": "compare.diff_command",
+    "exchange": "exchange.exchange_command",
+    "explain": "explain.explain_command",
+    "finish": "run.finish",
+    "init": "init.init_command",
+    "jobs": "ci.jobs",
+    "ladder": "ladder.ladder_command",
+    "lock": "lock.lock",
+    "merge": "ci.merge",
+    "report": "run.report",
+    "reuse": "reuse.reuse",
+    "run": "run.run",
+    "scan": "scan.scan_command",
+    "show": "compare.show",
+    "upgrade": "upgrade.upgrade_command",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """The commands, imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(".")
+        command: click.Command = getattr(importlib.import_module(f"tunematrix.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
     """Run the same fine-tuning work in every pinned combination of packages, and compare the records.
 
     Exit codes: 0 as expected; 1 a regression; 2 bad input or usage; 3 could not be tested.
     """
-
-
-for command in (
-    init.init_command,
-    run.run,
-    lock.lock,
-    run.report,
-    compare.show,
-    compare.diff_command,
-    upgrade.upgrade_command,
-    bisect.bisect_command,
-    bounds.bounds_command,
-    exchange.exchange_command,
-    explain.check_command,
-    explain.explain_command,
-    ladder.ladder_command,
-    scan.scan_command,
-    ci.jobs,
-    ci.merge,
-    run.finish,
-):
-    cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

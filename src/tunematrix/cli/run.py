@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
 from tunematrix.report import summary as view
 from tunematrix.report import terminal, write
-from tunematrix.report.rows import Row, day, reasons
+from tunematrix.report.rows import Row, age, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
@@ -27,24 +27,39 @@ from tunematrix.verdict import ledger
 PATH = click.Path(path_type=Path)
 
 
+def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a run of a cell, which also decide whether its record can be reused."""
+    for option in reversed(
+        (
+            questions.MODEL,
+            click.option("--rerun", is_flag=True, help="Run even if nothing has changed."),
+            click.option("--keep", is_flag=True, help="Keep the work folder even if every stage passes."),
+            click.option(
+                "-k",
+                "select",
+                metavar="EXPR",
+                help="Run only the tests that match; leave the record as it is.",
+            ),
+            questions.WORKLOAD,
+            questions.COMMAND,
+            click.option(
+                "--depth",
+                type=click.Choice(DEPTHS),
+                default=FULL,
+                show_default=True,
+                help="quick leaves out what the fingerprint measures by method; deep adds options of further "
+                "trainers.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
 @click.argument("name", metavar="CELL")
 @click.option("--venv", type=PATH, help="Environment to use. Default: one in the results folder.")
-@questions.MODEL
-@click.option("--rerun", is_flag=True, help="Run even if nothing has changed since the last record.")
-@click.option("--keep", is_flag=True, help="Keep the work folder even if every stage passes.")
-@click.option(
-    "-k", "select", metavar="EXPR", help="Run only the tests that match; leave the record as it is."
-)
-@questions.WORKLOAD
-@questions.COMMAND
-@click.option(
-    "--depth",
-    type=click.Choice(DEPTHS),
-    default=FULL,
-    show_default=True,
-    help="quick leaves out what the fingerprint measures by method; deep adds options of further trainers.",
-)
+@cell_options
 def run(name: str, **arguments: Any) -> int:
     """Run one cell and update the summary."""
     matrix, options = table.load(), Options.of(**arguments)
@@ -75,13 +90,18 @@ def _print_errors(lines: Sequence[str]) -> None:
     print_lines(lines, err=True)
 
 
-def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
-    """Print one line for the cell, and one per root cause."""
+def describe(record: Record, issues: ledger.Ledger) -> Iterator[str]:
+    """One line for the cell, and one per root cause."""
     duration = f"{record.seconds:.0f} s"
     if record.reused:
-        duration = "reused, nothing has changed; --rerun runs it again"
-    click.echo(f"{record.cell}: {record.outcome} ({duration})")
-    print_lines(f"  {reason.line}" for reason in reasons(record, issues.known_issues(record)))
+        duration = f"reused, nothing has changed in {age(record)}; --rerun runs it again"
+    yield f"{record.cell}: {record.outcome} ({duration})"
+    yield from (f"  {reason.line}" for reason in reasons(record, issues.known_issues(record)))
+
+
+def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
+    """Print what there is to say of the cell, and where more is."""
+    print_lines(describe(record, issues))
     if record.interruption and (earlier := store.load(record.cell)):
         click.echo(f"  the record of {day(earlier)} stays: a run that was cut off is no evidence")
     folder = store.cell_folder(record.cell) / "run"

@@ -19,7 +19,6 @@ from typing import Any, Final
 import requests
 import urllib3
 from packaging.utils import InvalidName, canonicalize_name
-from pypi_simple import PYPI_SIMPLE_ENDPOINT
 
 from tunematrix.base.errors import InfrastructureError, UsageError
 from tunematrix.shared import reading
@@ -59,6 +58,8 @@ def files(index_url: str | None, package: str) -> tuple[File, ...] | None:
     Raises ``InfrastructureError`` if the index cannot be reached or its answer is not an index page,
     ``UsageError`` for a text that cannot be the name of a package.
     """
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # slow to import, and seldom needed
+
     root = f"{(index_url or PYPI_SIMPLE_ENDPOINT).rstrip('/')}/"
     try:
         page = f"{root}{canonicalize_name(package, validate=True)}/"

@@ -8,7 +8,6 @@ import functools
 from dataclasses import dataclass
 
 from packaging.version import Version
-from pypi_simple import UnparsableFilenameError, parse_filename
 
 from tunematrix.base.errors import InfrastructureError, UsageError
 from tunematrix.locks import index, uv
@@ -35,6 +34,8 @@ def releases(package: str) -> tuple[Release, ...]:
     Raises ``UsageError`` for a package that the index does not have, ``InfrastructureError`` if the index
     cannot be reached, does not answer as one, or does not report upload times (PEP 700).
     """
+    from pypi_simple import UnparsableFilenameError, parse_filename  # slow, seldom needed
+
     files = index.files(uv.index_url(), package)
     if files is None:
         raise UsageError(f"the package index has no package '{package}'; check the name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,3 +238,12 @@ def reasons(record: Record, known_issues: Mapping[str, Issue]) -> list[Reason]:
         )
         for failures in by_cause.values()
     ]
+
+
+def age(record: Record) -> str:
+    """How long ago the record's run started, such as ``3 h``."""
+    started = datetime.datetime.fromisoformat(record.started)
+    hours = (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 3600
+    return (
+        f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -17,6 +16,7 @@ from tunematrix.questions.upgrade import Answer
 from tunematrix.report import difference, screen
 from tunematrix.report.escape import plain_text
 from tunematrix.report.prediction import explain_json
+from tunematrix.report.rows import age
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, Judgement
@@ -217,12 +217,7 @@ def _options(answer: Answer) -> str:
 def _age(name: str, record: Record) -> str:
     if not record.reused:
         return f"{name} run now"
-    started = datetime.datetime.fromisoformat(record.started)
-    hours = (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 3600
-    age = (
-        f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
-    )
-    return f"{name} reused ({age} old; --rerun runs it again)"
+    return f"{name} reused ({age(record)} old; --rerun runs it again)"
 
 
 def _moved(answer: Answer, most: int | None) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -46,7 +46,7 @@ def run(
     choice = models.choose(options.model)
     store = Store(store.root, choice.name)
     with store.locked(cell.name):
-        started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        started = _now()
         killed = _untestable_record(matrix, cell, choice, InfrastructureError(KILLED))
         with store.running(dataclasses.replace(killed, started=started)):
             work = partial(_run_with_retries, matrix, cell, options, choice, store)
@@ -96,29 +96,56 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
     lock_path = matrix.lock_path(cell)
     if not lock_path.is_file():
         lock.write(cell, lock_path)
-    packages = lock.read_versions(lock_path)
     venv = options.venv or store.environment(cell.name)
     environment.ensure(venv, cell.python)
     with models.hub_for(choice, cell.name) as hub:
         hub_revision = hub.revision if choice.embedded else revision.current(choice.repo, hub.variables)
-        record = Record(
-            cell=cell.name,
-            outcome="not_run",
-            lock=_lock_of(matrix, cell),
-            environment={
-                "python": environment.python_version(venv),
-                "platform": environment.platform_name(),
-                "threads": 1,
-                "packages": packages,
-            },
-            model={"name": choice.name, "revision": hub_revision, "hub": choice.hub},
-            options=_recorded_options(options),
-        )
-        record = dataclasses.replace(record, key=key(record, options))
+        model = {"name": choice.name, "revision": hub_revision, "hub": choice.hub}
+        record = _planned(matrix, cell, options, model, venv)
         if earlier := _reusable_record(record, options, store):
             return earlier
         environment.sync(venv, lock_path, cell)
         return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
+
+
+def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: str) -> Record | None:
+    """The stored record of the cell, with the time of its reuse, if nothing has changed; runs nothing.
+
+    ``revision`` is that of the model on the embedded Hub. None also where only ``run`` can tell.
+    """
+    venv = options.venv or store.environment(cell.name)
+    running = store.running_path(cell.name).is_file()
+    if running or not (matrix.lock_path(cell).is_file() and environment.python_version(venv)):
+        return None
+    model = {"name": store.model, "revision": revision, "hub": "embedded"}
+    with store.locked(cell.name):
+        record = _reusable_record(_planned(matrix, cell, options, model, venv), options, store)
+        if record:
+            record = dataclasses.replace(record, reused_at=_now())
+            store.save(record)
+    return record
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, str], venv: Path) -> Record:
+    """The record of a run that has not begun, with its key."""
+    record = Record(
+        cell=cell.name,
+        outcome="not_run",
+        lock=_lock_of(matrix, cell),
+        environment={
+            "python": environment.python_version(venv),
+            "platform": environment.platform_name(),
+            "threads": 1,
+            "packages": lock.read_versions(matrix.lock_path(cell)),
+        },
+        model=dict(model),
+        options=_recorded_options(options),
+    )
+    return dataclasses.replace(record, key=key(record, options))
 
 
 def _recorded_options(options: Options) -> dict[str, str]:

@@ -143,7 +143,7 @@ def test_a_record_of_any_model_is_written_below_the_results_folder(
 
     ci.merge_records(matrix, tmp_path / "artifacts", Store(tmp_path / "results"))
 
-    new = contents(tmp_path).keys() - before.keys()
+    new = contents(tmp_path).keys() - before.keys() - {tmp_path / "results/.gitignore"}
     assert [path.parent.parent for path in new] == [tmp_path / "results"]
 
 

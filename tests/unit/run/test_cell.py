@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -155,10 +156,12 @@ def test_cores_and_memory_limit_how_many_cells_run_at_once() -> None:
 
 
 def test_only_sessions_with_cells_run_in_parallel() -> None:
-    assert plan.parallel_sessions(["nox", "-s", "e2e"]) is not None
-    assert plan.parallel_sessions(["nox", "-t", "smoke"]) is not None
-    assert plan.parallel_sessions(["nox", "-s", "tests"]) is None
-    assert plan.parallel_sessions(["nox", "-s", "tests", "--", "-k", "e2e"]) is None
+    assert plan.parallel_sessions(["nox", "-s", "e2e"], "ab", "") is not None
+    assert plan.parallel_sessions(["nox", "-t", "smoke"], "ab", "") is not None
+    assert plan.parallel_sessions(["nox", "-s", "tests"], "ab", "") is None
+    assert plan.parallel_sessions(["nox", "-s", "tests", "--", "-k", "e2e"], "ab", "") is None
+    assert plan.parallel_sessions(["nox", "-s", "e2e"], "ab", "a") is not None
+    assert plan.parallel_sessions(["nox", "-s", "e2e(a)"], "ab", "a") is None, "nothing runs"
 
 
 @pytest.mark.parametrize(
@@ -314,3 +317,102 @@ def test_the_revision_of_another_hub_comes_from_its_answer(
     assert asked == [
         ("http://hub.example/org/name/resolve/main/config.json", {"Authorization": "Bearer hf_x"})
     ]
+
+
+@pytest.fixture(name="recorded")
+def _recorded(project: Path) -> tuple[Matrix, Store, Path]:
+    """A matrix of one cell, whose record is that of an unchanged run in the environment ``venv``."""
+    matrix = Matrix(folder=project, cells=(Cell(name="a", why="", pins={}),))
+    venv, store = project / "venv", Store(project / "results", "tiny-gpt2")
+    venv.mkdir()
+    (venv / "pyvenv.cfg").write_text("version_info = 3.11.7\n")
+    (project / "a.txt").write_text("trl==1.0\n")
+    model = {"name": "tiny-gpt2", "revision": "abc", "hub": "embedded"}
+    record = cells._planned(matrix, matrix.cells[0], Options(), model, venv)
+    store.save(dataclasses.replace(record, outcome="passed", started="2026-01-01T00:00:00Z"))
+    return matrix, store, venv
+
+
+def test_an_unchanged_cell_is_reused_without_a_run(recorded: tuple[Matrix, Store, Path]) -> None:
+    matrix, store, venv = recorded
+    found = cells.reuse(matrix, matrix.cells[0], Options(venv=venv), store, "abc")
+    assert found is not None
+    stored = store.load("a")
+    assert stored is not None
+    assert (stored.reused, stored.started) == (True, "2026-01-01T00:00:00Z")
+    assert stored.reused_at
+
+
+@pytest.mark.parametrize(
+    "change", ["lock", "python", "no environment", "suite", "revision", "running", "depth"]
+)
+def test_a_cell_that_changed_is_left_to_its_run(
+    change: str, recorded: tuple[Matrix, Store, Path], project: Path
+) -> None:
+    matrix, store, venv = recorded
+    options, revision = Options(venv=venv), "abc"
+    if change == "lock":
+        (project / "a.txt").write_text("trl==1.1\n")
+    elif change == "python":
+        (venv / "pyvenv.cfg").write_text("version_info = 3.11.8\n")
+    elif change == "no environment":
+        (venv / "pyvenv.cfg").unlink()
+    elif change == "suite":
+        (project / "suite/test_real_e2e.py").write_text("two")
+    elif change == "revision":
+        revision = "def"
+    elif change == "depth":
+        options = dataclasses.replace(options, depth="quick")
+    else:
+        store.cell_folder("a").mkdir(exist_ok=True)
+        store.running_path("a").write_text("{}")
+    assert cells.reuse(matrix, matrix.cells[0], options, store, revision) is None
+    assert not store.load("a").reused  # type: ignore[union-attr]  # it is there
+
+
+class Reuse:
+    """Stands for the command ``reuse``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, found: dict[str, list[str]], code: int = 0) -> None:
+        self.commands: list[list[str]] = []
+        self.answer = SimpleNamespace(stdout=json.dumps(found), returncode=code)
+        monkeypatch.delenv(plan.REUSED, raising=False)
+        monkeypatch.setattr(subprocess, "run", self.run)
+
+    def run(self, command: list[str], **_: Any) -> SimpleNamespace:
+        self.commands.append(command)
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["-s", "e2e"], ["a", "b"]),
+        (["-s", "e2e(b)", "--", "--model", "tiny-gpt2"], ["b"]),
+        (["-s", "tests"], []),
+        (["-s", "e2e", "-l"], []),
+        (["-s", "e2e", "--envdir", "x"], []),
+        (["-t", "smoke"], []),
+    ],
+)
+def test_one_process_asks_for_all_selected_cells(
+    arguments: list[str],
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reuse = Reuse(monkeypatch, {name: [f"{name}: passed"] for name in asked})
+    assert plan.reused_cells(["nox", *arguments], ["a", "b"]) == set(asked)
+    assert capsys.readouterr().out.splitlines() == [f"{name}: passed" for name in asked]
+    if asked:
+        [command] = reuse.commands
+        assert command[command.index("reuse") + 1 : command.index("--venvs")] == asked
+        assert command[command.index("--venvs") + 2 :] == arguments[3:]
+        assert plan.reused_cells(["nox", "-s", "other"], ["a", "b"]) == set(asked), "for a child process"
+    else:
+        assert not reuse.commands
+
+
+def test_what_is_wrong_with_the_options_is_left_to_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    Reuse(monkeypatch, {"a": []}, code=2)
+    assert not plan.reused_cells(["nox", "-s", "e2e", "--", "--modle"], ["a"])
