@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
-from packaging.version import Version
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
@@ -121,7 +120,6 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
             f"{scripts.FILE}: found no script that makes a Trainer; write one, or use --run 'python ...'"
         )
     wanted[folder / "noxfile.py"] = NOXFILE
-    notes.append("results/ will hold the records; ignore it in git unless you want to keep them there")
     if (folder / ".git").exists() and source.parent == Path():
         wanted[folder / WORKFLOW] = _workflow(source, python)
     files = {path: text for path, text in wanted.items() if not path.exists()}
@@ -173,20 +171,32 @@ def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:
         "[cell.pins]",
         *(f'{name} = "{version}"' for name, version in pins.items()),
         "",
-        "[[cell]]",
-        'name = "latest"',
-        f'why = "the newest releases, as of {datetime.datetime.now(datetime.UTC).date()}"',
-        'tags = ["latest"]',
-        "[cell.pins]",
-        *(f'{name} = "{version}"' for name, version in _newest()),
     ]
+    newest = dict(_newest(pins))
+    moves = {name: version for name, version in newest.items() if version != pins[name]}
+    for name, version in moves.items() if len(moves) > 1 else ():
+        lines += _over(f"{name}-ahead", f"what {name} alone brings", {name: version})
+    today = datetime.datetime.now(datetime.UTC).date()
+    lines += _over("latest", f"the newest releases, as of {today}", newest, 'tags = ["latest"]')
     return "\n".join(lines) + "\n"
 
 
-def _newest() -> Iterator[tuple[str, Version]]:
-    for name in table.CORE:
+def _over(name: str, why: str, pins: Mapping[str, str], *more: str) -> list[str]:
+    """A cell that differs from the baseline by its pins, and what these force."""
+    cell = [f'name = "{name}"', f'why = "{why}"', f'over = "{BASELINE}"', f'compare = "{BASELINE}"', *more]
+    return [
+        "[[cell]]",
+        *cell,
+        "[cell.pins]",
+        *(f'{name} = "{version}"' for name, version in pins.items()),
+        "",
+    ]
+
+
+def _newest(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
         if final := [release.version for release in releases.releases(name) if release.final]:
-            yield name, final[-1]
+            yield name, str(final[-1])
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:

@@ -16,7 +16,7 @@ from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
 from tunematrix.report import summary as view
-from tunematrix.report import terminal, write
+from tunematrix.report import write
 from tunematrix.report.rows import Row, age, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
@@ -118,6 +118,8 @@ def report(model: str | None) -> int:
 
 def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None) -> int:
     """Print the summary; returns the exit code for the ledger and the cells ``judged``, all by default."""
+    from tunematrix.report import terminal  # rich is slow to import, and not all show a table
+
     summary = write.refresh(matrix, store)
     terminal.show(summary)
     click.echo(f"details: {store.folder / 'summary.md'}")

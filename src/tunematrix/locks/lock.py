@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -55,11 +56,14 @@ def requirements(cell: Cell) -> str:
     return "\n".join([*(f"{name}=={version}" for name, version in cell.pins.items()), *unpinned, ""])
 
 
-def resolve(cell: Cell, today: datetime.date, *options: str) -> str:
+def resolve(cell: Cell, today: datetime.date, *options: str, over: Mapping[str, str] | None = None) -> str:
     """The packages of the cell's lock; raises ``UnresolvableError`` with uv's explanation.
 
-    ``options`` are further options of ``uv pip compile``, such as ``--prerelease=allow``.
+    ``options`` are further options of ``uv pip compile``, such as ``--prerelease=allow``. The lock has the
+    packages ``over`` too.
     """
+    if over:
+        return _resolve_over(cell, today, over)
     style = ["--python-version", cell.python, "--no-header", "--annotation-style", "line"]
     cutoffs = ["--exclude-newer", end_of_day(cell.as_of or today)]
     if cell.as_of:
@@ -82,13 +86,30 @@ def resolve(cell: Cell, today: datetime.date, *options: str) -> str:
     return uv.checked(completed, UnresolvableError).stdout
 
 
-def header(cell: Cell, today: datetime.date) -> str:
+def _resolve_over(cell: Cell, today: datetime.date, over: Mapping[str, str]) -> str:
+    torch = cell.pins.get("torch") or public_version(over.get("torch", ""))
+    pins = {**({"torch": torch} if torch else {}), **cell.pins}
+    kept = [name for name in over if name not in pins]
+    wanted = [*(f"{name}=={version}" for name, version in pins.items()), *kept, *TEST_TOOLS]
+    options = ["--annotation-style", "line", "--python-version", cell.python]
+    options += ["--exclude-newer", end_of_day(today)]
+    # An imported environment may have a CUDA build of torch; the cells over it then have one too.
+    platform = [] if uv.has_cuda(over) else uv.torch_options(f"=={torch}" if torch else "", cell.python)
+    return uv.compile_over(over, wanted, options, platform)
+
+
+def over(cell: Cell, path: Path) -> dict[str, str]:
+    """The packages of the cell that ``cell`` is resolved over, whose lock lies beside its own at ``path``."""
+    return read_versions(path.parent / f"{cell.over}.txt") if cell.over else {}
+
+
+def header(cell: Cell, today: datetime.date, inputs: str) -> str:
     """The comment at the top of a lock: how it was made, and the command that remakes it."""
     version = uv.run("--version").stdout.split()[1]
     day = f"as of {cell.as_of}, torch and what it needs as of {today}" if cell.as_of else f"as of {today}"
     return (
         "# Every package of this cell, installed exactly as written. Made from matrix.toml; to remake it:\n"
-        f"#   nox -s lock -- {cell.name}\n# {day}; uv {version}\n{INPUTS_PREFIX}{input_hash(cell)}\n"
+        f"#   nox -s lock -- {cell.name}\n# {day}; uv {version}\n{INPUTS_PREFIX}{inputs}\n"
     )
 
 
@@ -97,9 +118,10 @@ def sealed(header: str, packages: str) -> str:
     return f"{header}{CONTENT_PREFIX}{digest(header + packages)}\n{packages}"
 
 
-def input_hash(cell: Cell) -> str:
-    """A hash of everything in ``matrix.toml`` that determines the cell's lock."""
-    return digest(f"{cell.python}\n{cell.as_of}\n{requirements(cell)}")
+def input_hash(cell: Cell, over: Mapping[str, str] | None = None) -> str:
+    """A hash of the cell's entry and the packages ``over``: what determines its lock, but for the day."""
+    beside = f"\n{sorted(over.items())}" if over else ""
+    return digest(f"{cell.python}\n{cell.as_of}\n{requirements(cell)}{beside}")
 
 
 def public_version(version: str) -> str:
@@ -151,8 +173,9 @@ def stale_reason(cell: Cell, path: Path) -> str | None:
         if public_version(version := locked.get(name, "missing")) != public_version(pin):
             return f"{name} is {version} in the lock, {pin} in {FILE}"
     inputs = re.search(f"^{INPUTS_PREFIX}(.*)$", text, re.MULTILINE)
-    changed = inputs and not cell.imported_from and inputs[1] != input_hash(cell)
-    return f"its entry in {FILE} changed after it was locked" if changed else None
+    changed = inputs and not cell.imported_from and inputs[1] != input_hash(cell, over(cell, path))
+    what = f"{cell.over} or its entry in {FILE}" if cell.over else f"its entry in {FILE}"
+    return f"{what} changed after it was locked" if changed else None
 
 
 def end_of_day(day: datetime.date) -> str:
@@ -182,10 +205,11 @@ def write(cell: Cell, path: Path, today: datetime.date | None = None, *, force: 
     current = not edited and stale_reason(cell, path) is None
     text = read(path) if current else ""
     # With as_of only the platform packages can still move: keep the day on which they were resolved.
-    packages = resolve(cell, (_platform_day(text) if cell.as_of else None) or today)
+    beside = over(cell, path)
+    packages = resolve(cell, (_platform_day(text) if cell.as_of else None) or today, over=beside)
     if text.endswith(f"\n{packages}"):
         return False
-    write_atomic(path, sealed(header(cell, today), packages))
+    write_atomic(path, sealed(header(cell, today, input_hash(cell, beside)), packages))
     return True
 
 

@@ -54,6 +54,7 @@ KEYS: Final[Mapping[str, Mapping[str, type]]] = {
         "given": str,  # the name of imported_from before 2026-11-24
         "rule": str,
         "compare": str,
+        "over": str,
     },
 }
 FILE: Final = "matrix.toml"
@@ -83,7 +84,8 @@ class Cell:
     """One pinned combination. ``pins`` maps canonical package names to exact versions, torch included.
 
     ``imported_from`` names the file from which the lock was imported; such a lock is never made from the
-    pins. ``rule`` is the policy rule that generated the cell; None for a hand-written cell.
+    pins. ``rule`` is the policy rule that generated the cell; None for a hand-written cell. ``over`` is
+    another cell whose packages this one has too, each in the same release where the pins allow it.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Cell:
     imported_from: str | None = None
     rule: str | None = None
     compare: str | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +174,14 @@ def parse(content: Mapping[str, Any], folder: Path) -> Matrix:
             others = [name for name in names if name != cell.name]
             where = f"{path}: [[cell]] {cell.name}: compare"
             raise UsageError(f"{where}: no other cell '{cell.compare}'{did_you_mean(cell.compare, others)}")
+        if cell.over is not None:
+            imported = [each.name for each in cells if each.imported_from and each is not cell]
+            where = f"{path}: [[cell]] {cell.name}: over"
+            if cell.over not in imported:  # of others, the order in which locks are made would matter
+                hint = did_you_mean(cell.over, imported)
+                raise UsageError(f"{where}: no other cell with an imported lock '{cell.over}'{hint}")
+            if cell.imported_from or cell.as_of:
+                raise UsageError(f"{where}: goes neither with imported_from nor with as_of")
     return Matrix(
         folder=folder,
         cells=cells,
@@ -222,6 +233,7 @@ def _cell(entry: Any, defaults: Mapping[str, Any], path: str) -> Cell:
         imported_from=imported_from,
         rule=entry.get("rule"),
         compare=entry.get("compare"),
+        over=entry.get("over"),
     )
 
 

@@ -23,6 +23,9 @@ PACKAGES = {"transformers": "4.57.6", "peft": "0.18.0", "trl": "0.26.2", "torch"
 Init = Callable[..., int]
 
 
+CELLS = ["ours", "transformers-ahead", "peft-ahead", "trl-ahead", "latest"]
+
+
 @pytest.fixture(name="init")
 def _init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Init:
     shutil.copytree(TEAM, tmp_path / "team")
@@ -50,7 +53,9 @@ def test_what_it_writes_is_read_by_the_other_commands(init: Init, capsys: pytest
     out = capsys.readouterr().out
     assert "baseline: requirements.txt, 4 packages: transformers 4.57.6, peft 0.18.0, trl 0.26.2" in out
     matrix = table.load(Path("constraints"))
-    assert (matrix.baseline, [cell.name for cell in matrix.cells]) == ("ours", ["ours", "latest"])
+    assert (matrix.baseline, [cell.name for cell in matrix.cells]) == ("ours", CELLS)
+    assert {cell.over for cell in matrix.cells[1:]} == {"ours"}, "scripts need the team's other packages too"
+    assert dict(matrix.cell("peft-ahead").pins) == {"peft": "2.0", "torch": "2.13.0"}
     assert matrix.torch == "2.13.0"
     assert dict(matrix.cell("latest").pins)["trl"] == "2.0"
     assert "trl==0.26.2" in matrix.lock_path(matrix.cell("ours")).read_text()
@@ -117,11 +122,22 @@ def test_where_the_baseline_is_not_what_the_file_says_is_told(
     assert "baseline: click 7.0 -> 8.0, for the test tools" in out
 
 
+def test_one_package_that_moves_needs_no_cell_beside_latest(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ImportedLock(packages={"transformers": "1.0", "numpy": "2.0"}, added=(), moved={}, left_out=())
+    monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    assert init("--yes") == 0
+    matrix = table.load(Path("constraints"))
+    assert [cell.name for cell in matrix.cells] == ["ours", "latest"]
+    assert dict(matrix.cell("latest").pins) == {"transformers": "2.0"}
+
+
 def test_pip_constraints_of_the_team_are_no_cells(init: Init) -> None:
     Path("constraints").mkdir()
     Path("constraints/base.txt").write_text("numpy<2\n")
     assert init("--yes") == 0
-    assert [cell.name for cell in table.load(Path("constraints")).cells] == ["ours", "latest"]
+    assert [cell.name for cell in table.load(Path("constraints")).cells] == CELLS
     assert Path("constraints/base.txt").read_text() == "numpy<2\n"
 
 

@@ -19,8 +19,8 @@ MATRIX = "schema = 1\n" + "".join(f'[[cell]]\nname = "{name}"\n[cell.pins]\ntrl 
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two cells; uv resolves everything to the same packages."""
     monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(tmp_path))
-    monkeypatch.setattr(lock, "resolve", lambda *_: "trl==1.0\npeft==0.1\n")
-    monkeypatch.setattr(lock, "header", lambda cell, _: f"# made\n# inputs: {lock.input_hash(cell)}\n")
+    monkeypatch.setattr(lock, "resolve", lambda *_, over: "trl==1.0\npeft==0.1\n")
+    monkeypatch.setattr(lock, "header", lambda _, __, inputs: f"# made\n# inputs: {inputs}\n")
     (tmp_path / "matrix.toml").write_text(MATRIX)
     return tmp_path
 
@@ -70,7 +70,7 @@ def test_options_that_exclude_each_other(arguments: tuple[str, ...]) -> None:
 
 
 def test_what_cannot_be_resolved_is_told_of_each_cell(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolve(*_: object) -> str:
+    def resolve(*_: object, over: object) -> str:
         raise UnresolvableError("no solution")
 
     monkeypatch.setattr(lock, "resolve", resolve)
@@ -84,7 +84,7 @@ def test_what_cannot_be_resolved_is_told_of_each_cell(folder: Path, monkeypatch:
 def test_a_failure_of_the_network_ends_the_command_with_3(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def resolve(*_: object) -> str:
+    def resolve(*_: object, over: object) -> str:
         raise InfrastructureError("no network")
 
     monkeypatch.setattr(lock, "resolve", resolve)

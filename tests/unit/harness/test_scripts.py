@@ -91,6 +91,16 @@ def test_a_model_that_the_hub_of_the_cells_does_not_have_says_what_to_give(runne
     assert "give the script {model}" in error["message"]
 
 
+@pytest.mark.parametrize("words", [["pytest", "test_it.py"], ["python", "-m", "pytest", "-q", "test_it.py"]])
+def test_tests_of_a_team_are_a_stage(words: list[str], runner: Runner) -> None:
+    outcome, _, output = execute(runner, words, test_it="def test_a():\n  assert 1")
+    assert outcome == "passed"
+    assert "1 passed" in output
+    outcome, error, _ = execute(runner, words, test_it="def test_a():\n  x = 1\n  assert x == 2")
+    assert outcome == "failed"
+    assert "assert 1 == 2" in error["message"]
+
+
 def test_variables_of_a_stage_are_set(runner: Runner) -> None:
     runner.flow = types.SimpleNamespace(model="/model")  # type: ignore[assignment]  # all that is needed of it
     env = runner.env({"env": {"WHERE": "{out}/a", "MODEL": "{model}"}}, Path("/out"))

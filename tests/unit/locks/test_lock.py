@@ -7,6 +7,7 @@ import datetime
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -261,3 +262,31 @@ def test_the_shipped_locks_match_their_pins_and_have_no_cuda_packages(path: Path
     assert lock.INPUTS_PREFIX in path.read_text()
     assert not [name for name in packages if name.startswith(("nvidia", "triton", "cuda"))]
     assert "://" not in path.read_text()
+
+
+OVER = Cell(name="ahead", over="ours", pins={"trl": "1.0"})
+
+
+@pytest.fixture(name="ours")
+def _ours(tmp_path: Path) -> Path:
+    (tmp_path / "ours.txt").write_text("torch==2.9.0+cpu\ntrl==0.26.2\nwandb==0.20\n")
+    return tmp_path / "ahead.txt"
+
+
+def test_a_cell_over_another_has_its_packages_too(
+    ours: Path, fake_uv: FakeUv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def compile_over(packages: dict[str, str], wanted: list[str], *_: Any) -> str:
+        asked.update(packages=packages, wanted=wanted)
+        return "trl==1.0\nwandb==0.20\n"
+
+    monkeypatch.setattr(uv, "compile_over", compile_over)
+    assert lock.write(OVER, ours, TODAY)
+    assert asked["packages"]["wandb"] == "0.20"
+    assert asked["wanted"][:3] == ["torch==2.9.0", "trl==1.0", "wandb"]
+    assert {"pytest", "click"} <= set(asked["wanted"])
+    assert lock.stale_reason(OVER, ours) is None
+    (ours.parent / "ours.txt").write_text("torch==2.9.0+cpu\ntrl==0.26.2\nwandb==0.21\n")
+    assert lock.stale_reason(OVER, ours) == "ours or its entry in matrix.toml changed after it was locked"

@@ -68,7 +68,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with ``matrix.toml``, and a resolver that takes the newest releases of a day."""
     index = {"trl": TRL, "peft": PEFT, "transformers": TRANSFORMERS}
 
-    def resolve(cell: Cell, today: datetime.date, *_: str) -> str:
+    def resolve(cell: Cell, today: datetime.date, *_: str, over: object = None) -> str:
         day = cell.as_of or today
         packages = {
             name: cell.pins.get(name) or str(newest(package_releases, day))

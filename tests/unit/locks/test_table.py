@@ -38,6 +38,15 @@ def load(tmp_path: Path, text: str) -> table.Matrix:
     return table.load(tmp_path)
 
 
+@pytest.mark.parametrize("key", ["as_of = 2026-01-01", 'imported_from = "b.txt"'])
+def test_a_cell_over_another_is_resolved_today(key: str, tmp_path: Path) -> None:
+    cell = '[[cell]]\nname = "{}"\n{}\n[cell.pins]\ntrl = "1.0"\n'
+    text = "schema = 1\n" + cell.format("ours", 'imported_from = "a.txt"')
+    assert load(tmp_path, text + cell.format("ahead", 'over = "ours"')).cell("ahead").over == "ours"
+    with pytest.raises(UsageError, match="ahead: over: goes neither with imported_from nor with as_of"):
+        load(tmp_path, text + cell.format("ahead", f'over = "ours"\n{key}'))
+
+
 def test_cells_keep_their_order_and_get_the_defaults(tmp_path: Path) -> None:
     matrix = load(tmp_path, GOOD)
 
@@ -70,6 +79,16 @@ def test_cells_keep_their_order_and_get_the_defaults(tmp_path: Path) -> None:
         ('name = "new"', 'name = "old"', "the name 'old' is used twice"),
         ('name = "new"', 'name = "a/b"', "the name 'a/b' must consist of letters, digits, dots and dashes"),
         ('name = "new"', 'why = ""', "the name None must consist of letters"),
+        (
+            'name = "new"',
+            'name = "new"\nover = "old"',
+            "new: over: no other cell with an imported lock 'old'",
+        ),
+        (
+            'name = "new"',
+            'name = "new"\nover = "new"',
+            "new: over: no other cell with an imported lock 'new'",
+        ),
         ("[defaults]", "[default]", "unknown key 'default'; did you mean 'defaults'?"),
         ("schema = 1", "schema = ", "not TOML"),
         ("schema = 1", "schema = 2\nfuture = 1", "schema is 2; this release reads schema = 1"),
