@@ -16,8 +16,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
 
-import requests
-import urllib3
 from packaging.utils import InvalidName, canonicalize_name
 
 from tunematrix.base.errors import InfrastructureError, UsageError
@@ -31,8 +29,7 @@ MAX_BYTES: Final = 32 * 2**20  # unpacked; the largest pages on PyPI have 2 MB
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = ("application/vnd.pypi.simple.v1+html", "text/html")
 FILE_LINK: Final = re.compile(rb"\.(?:whl|tar\.gz|zip|tar\.bz2|egg)[\"'#?<]", re.IGNORECASE)
-# What requests, whose errors are OSErrors, and the libraries below it raise for a server, and ``parse``.
-REQUEST_ERRORS: Final = (OSError, ValueError, urllib3.exceptions.HTTPError, http.client.HTTPException)
+REQUEST_ERRORS: Final = (OSError, ValueError)  # what ``_request`` and ``parse`` raise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,20 +96,27 @@ def _answer(method: str, url: str) -> Answer:
 
 
 def _request(method: str, url: str) -> Answer:
+    import requests  # slow to import, and few commands need the index
+    import urllib3
+
     options: Any = {
         "headers": {"Accept": ", ".join([JSON, f"{HTML[0]};q=0.2", f"{HTML[1]};q=0.1"])},
         "timeout": (CONNECT_SECONDS, READ_SECONDS),
         "stream": True,
         "verify": _certificates(),
     }
-    with requests.Session() as session, session.request(method, url, **options) as response:
-        body = bytearray()
-        for chunk in response.iter_content(2**16):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError(f"an answer of more than {MAX_BYTES // 2**20} MB")
-        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(status=response.status_code, content_type=kind, body=bytes(body))
+    try:
+        with requests.Session() as session, session.request(method, url, **options) as response:
+            body = bytearray()
+            for chunk in response.iter_content(2**16):
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"an answer of more than {MAX_BYTES // 2**20} MB")
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Answer(status=response.status_code, content_type=kind, body=bytes(body))
+    # The errors of requests are OSErrors; some of the libraries below it pass through.
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+        raise OSError(str(error) or type(error).__name__) from None
 
 
 def _certificates() -> str | None:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import requests
-
 UNRESOLVED: Final = "main"
 COMMIT: Final = re.compile(r"[0-9A-Za-z._-]{1,100}")
 SECONDS: Final = 10
@@ -20,6 +18,8 @@ def current(repo: str, hub_variables: Mapping[str, str]) -> str:
     ``hub_variables`` are those with which the cell's client finds the Hub. Every answer about a file has the
     commit in a header, also one that redirects to the file or denies it.
     """
+    import requests  # slow to import, and the embedded Hub does without it
+
     endpoint = hub_variables.get("HF_ENDPOINT", DEFAULT_ENDPOINT).rstrip("/")
     token = hub_variables.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -30,7 +30,7 @@ def current(repo: str, hub_variables: Mapping[str, str]) -> str:
             timeout=SECONDS,
             allow_redirects=False,
         )
-    except (requests.RequestException, OSError, ValueError):
+    except (OSError, ValueError):  # the errors of requests are OSErrors
         return UNRESOLVED
     commit = answer.headers.get("X-Repo-Commit", "")
     return commit if COMMIT.fullmatch(commit) else UNRESOLVED
