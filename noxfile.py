@@ -45,6 +45,13 @@ def tool(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Test the page in Chromium, which lies at /usr/bin/chromium: apt-get install chromium."""
+    session.install("-e", ".", "--group", "browser")
+    session.run("pytest", "-m", "integration", "tests/browser", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare the time of a cell with that of a bare script with the same calls: nox -s bench -- [ROUNDS]."""
     venv = session.virtualenv.location

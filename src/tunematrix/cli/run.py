@@ -120,9 +120,9 @@ def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = Non
     """Print the summary; returns the exit code for the ledger and the cells ``judged``, all by default."""
     from tunematrix.report import terminal  # rich is slow to import, and not all show a table
 
-    summary = write.refresh(matrix, store)
+    summary = write.refresh(matrix, store, page=True)
     terminal.show(summary)
-    click.echo(f"details: {store.folder / 'summary.md'}")
+    click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
     states = [row.state for row in summary.rows if judged is None or row.cell in judged]
     expired = _expired(summary.ledger)
     _print_errors(expired)

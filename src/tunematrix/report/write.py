@@ -8,18 +8,21 @@ from collections.abc import Mapping
 
 from tunematrix.base.files import check_inside, write_atomic
 from tunematrix.base.store import Entry, Store, stores
+from tunematrix.locks import lock
 from tunematrix.locks.table import Matrix
 from tunematrix.report import markdown
 from tunematrix.report import summary as view
 from tunematrix.report.difference import diff_markdown
 from tunematrix.report.rows import rows
+from tunematrix.verdict import releases
 from tunematrix.verdict.answer import Knowledge
 
 
-def refresh(matrix: Matrix, store: Store) -> view.Summary:
+def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary:
     """Write ``summary.json`` and ``summary.md`` of the store's model; returns the summary.
 
-    The results folder has copies of those of the model that ran last.
+    The results folder has copies of those of the model that ran last. ``page`` asks for ``summary.html`` too,
+    which takes longer, so that not every cell that ends waits for it.
     """
     with store.locked("summary"):
         entries = {cell.name: store.entry(cell.name) for cell in matrix.cells}
@@ -36,7 +39,18 @@ def refresh(matrix: Matrix, store: Store) -> view.Summary:
             text = markdown.render(summary, prefix)
             write_atomic(check_inside(folder / "summary.md", store.root), text)
         _write_changes(summary, entries, store)
+        if page:
+            _write_page(matrix, summary, store)
     return summary
+
+
+def _write_page(matrix: Matrix, summary: view.Summary, store: Store) -> None:
+    from tunematrix.report.page import render  # few commands need the templates
+
+    paths = {cell.name: matrix.lock_path(cell) for cell in matrix.cells}
+    locks = {name: lock.read(path) for name, path in paths.items() if path.is_file()}
+    text = render.render(summary, locks, releases.load())
+    write_atomic(check_inside(store.folder / "summary.html", store.root), text)
 
 
 def _write_changes(summary: view.Summary, entries: Mapping[str, Entry], store: Store) -> None:
