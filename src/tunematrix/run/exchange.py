@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tunematrix.base.errors import InfrastructureError
 from tunematrix.base.files import write_atomic
-from tunematrix.hub.models import MODELS, experts_folder, prepare
+from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, folder_of
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import environment, keys, process
@@ -27,15 +27,36 @@ TINY: Final = ("tiny-gpt2", "tiny-llama")
 Result = Mapping[str, Any]
 
 
+class Writer(Protocol):
+    """Whose artifacts are read: a cell, or a set that it left earlier.
+
+    ``bases`` has the models that it made them with, one folder each; None for those of today.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def packages(self) -> Mapping[str, str]: ...
+    @property
+    def artifacts(self) -> Path: ...
+    @property
+    def bases(self) -> Path | None: ...
+    def key(self) -> str: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A cell that takes part: its lock, its environment, and the folder ``results`` of the exchange."""
+    """A cell that takes part: its lock, its environment, and the folder ``results`` of the exchange.
+
+    ``small`` writes what is kept for good: with smaller models, and sums in place of large facts.
+    """
 
     cell: Cell
     matrix: Matrix
     results: Path
     venv: Path
     models: tuple[str, ...] = TINY
+    small: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +73,13 @@ class Member:
         return self.folder / ARTIFACTS
 
     @property
+    def bases(self) -> Path | None:
+        return None
+
+    def model(self, name: str) -> Model:
+        return SMALL[name] if self.small else MODELS[name]
+
+    @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 
@@ -64,7 +92,7 @@ class Member:
         inputs = [
             environment.sha256(self.matrix.lock_path(self.cell)),
             _sources(),
-            *(f"{MODELS[name].name}-{MODELS[name].version}" for name in self.models),
+            *(f"{model.name}-{model.version}" for model in map(self.model, self.models)),
             environment.platform_name(),
             self.cell.python,
         ]
@@ -110,17 +138,18 @@ def write(member: Member, seconds: float) -> str:
     (member.folder / KEY_FILE).unlink(missing_ok=True)
     shutil.rmtree(member.artifacts, ignore_errors=True)
     key = member.key()
-    lines = list(_run(member, {"write": str(member.artifacts.resolve())}, seconds))
+    lines = list(_run(member, {"write": str(member.artifacts.resolve()), "compact": member.small}, seconds))
     if reason := _stopped(lines, "written", member):
         return reason
     (member.folder / KEY_FILE).write_text(key, encoding="utf-8")
     return ""
 
 
-def read(member: Member, writers: Mapping[str, Path], seconds: float) -> tuple[list[Result], str]:
+def read(member: Member, writers: Sequence[Writer], seconds: float) -> tuple[list[Result], str]:
     """What the member reads of ``writers``, and why it did not end, empty if it did."""
-    folders = {name: str(folder.resolve()) for name, folder in writers.items()}
-    lines = list(_run(member, {"writers": folders}, seconds))
+    folders = {writer.name: str(writer.artifacts.resolve()) for writer in writers}
+    bases = {writer.name: str(writer.bases.resolve()) for writer in writers if writer.bases}
+    lines = list(_run(member, {"writers": folders, "bases": bases}, seconds))
     return [line for line in lines if "artifact" in line], _stopped(lines, "read", member)
 
 
@@ -141,8 +170,9 @@ def _run(member: Member, task: Mapping[str, Any], seconds: float) -> Iterator[Re
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        models = {name: prepare(MODELS[name]) / MODELS[name].repo for name in member.models}
-        offline = {"HF_HUB_OFFLINE": "1", "TUNEMATRIX_EXPERTS": str(experts_folder())}
+        models = {name: folder_of(member.model(name)) for name in member.models}
+        experts = folder_of(SMALL_EXPERTS if member.small else EXPERTS)
+        offline = {"HF_HUB_OFFLINE": "1", "TUNEMATRIX_EXPERTS": str(experts)}
     except OSError as error:
         raise InfrastructureError(f"cannot create the models: {error}") from error
     spec, results = folder.resolve() / "spec.json", folder.resolve() / "results.jsonl"
