@@ -27,9 +27,9 @@ from tunematrix.run.exchange import TINY, Member
 LEFT_OUT: Final[Mapping[str, str]] = {
     r"(.*/)?training_args\.bin": "a pickle with the writer's folders and its day; nobody resumes from it",
     r"(.*/)?README\.md": "a model card with the writer's folders; no class reads it",
-    r"(sft|dpo|full-checkpoint)/checkpoint-2/(?!trainer_state\.json).*": "the end of a run; none is resumed there",
-    r"dpo/ref/.*": "the reference at the end of a run; none is resumed there",
-    r"(dpo|full-checkpoint)/(?!facts\.|unwritten\.)[^/]+": "the model at the end of a run; that of sft is read",
+    r"(sft|dpo|full-checkpoint)/checkpoint-2/(?!trainer_state\.json).*": "the end of a run: nothing goes on",
+    r"dpo/ref/.*": "the reference at the end of a run: nothing goes on",
+    r"(dpo|full-checkpoint)/(?!facts\.|unwritten\.)[^/]+": "the end of a run; that of sft is read",
 }
 TEXT: Final = (".json", ".jinja", ".txt")
 MOVING: Final = ("latest", "latest-floor")  # the rules of cells whose versions change under the same name

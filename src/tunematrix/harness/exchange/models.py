@@ -125,17 +125,17 @@ def _tokenizer(name: str, make: Callable[[Lab], Any]) -> Kind:
     def write(lab: Lab, folder: Path) -> Facts:
         tokenizer = make(lab)
         tokenizer.save_pretrained(str(folder))
-        return {name: _tokenizer_facts(tokenizer)}
+        return {name: tokenizer_facts(tokenizer)}
 
     def read(_: Lab, folder: Path) -> Facts:
         from transformers import AutoTokenizer
 
-        return {name: _tokenizer_facts(AutoTokenizer.from_pretrained(str(folder)))}
+        return {name: tokenizer_facts(AutoTokenizer.from_pretrained(str(folder)))}
 
     return Kind(name=name, write=write, read=read)
 
 
-def _tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
+def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
     texts = (*TEXTS, *(f" sky{token}day" for token in (*EXTRA, "<added>")))
     ids = [tokenizer(text)["input_ids"] for text in texts]
     # transformers 5 renamed them; before it, the new name was for tokens that have a role.

@@ -6,6 +6,7 @@ child crashes or hangs, each kind gets its own, so that a crash is one entry of 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -118,29 +119,24 @@ def read_all(spec: Spec, scratch: Path) -> Iterator[Result]:
             source = origin.folder / name
             kinds = [kind for kind in kinds_for(name) if (source / kind.folder).is_dir()]
             copies = scratch / "read" / writer / name
-
-            def read(
-                kind: Kind,
-                lab: Lab,
-                origin: Source = origin,
-                source: Path = source,
-                copies: Path = copies,
-                model: Path = model,
-            ) -> list[Result]:
-                origin.enter()
-                folder = copies / kind.name / "artifact"
-                shutil.copytree(source / kind.folder, folder)
-                for config in folder.rglob("adapter_config.json"):
-                    set_base_model(config, model)
-                expected, found = load_facts(folder), as_saved(folder, kind.read(lab, folder))
-                return [
-                    {"artifact": artifact, **_compared(compare(expected[artifact], found[artifact]))}
-                    for artifact in kind.names
-                ]
-
+            read = functools.partial(_read, origin, name, copies)
             for kind, result in _each(kinds, read, model, copies):
                 yield from _results(writer, name, kind, result, source / kind.folder)
             shutil.rmtree(copies, ignore_errors=True)
+
+
+def _read(origin: Source, name: str, copies: Path, kind: Kind, lab: Lab) -> list[Result]:
+    """Read one kind from a copy; a result for each of its artifacts."""
+    origin.enter()
+    folder = copies / kind.name / "artifact"
+    shutil.copytree(origin.folder / name / kind.folder, folder)
+    for config in folder.rglob("adapter_config.json"):
+        set_base_model(config, origin.models[name])
+    expected, found = load_facts(folder), as_saved(folder, kind.read(lab, folder))
+    return [
+        {"artifact": artifact, **_compared(compare(expected[artifact], found[artifact]))}
+        for artifact in kind.names
+    ]
 
 
 def _results(writer: str, model: str, kind: Kind, result: Result, folder: Path) -> Iterator[Result]:
