@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from tunematrix.cli import plan, questions
 from tunematrix.cli.results import open_store
 from tunematrix.hub.models import MODELS
 from tunematrix.locks import lock, table
+from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import exchange, freeze
 from tunematrix.report import exchange as view
 from tunematrix.run import frozen
@@ -60,22 +62,10 @@ def exchange_command(
     matrix, store = table.load(), open_store()
     kept = frozen.load(matrix, store.root)
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
-    members = []
-    for cell in chosen:
-        if not matrix.lock_path(cell).is_file():
-            lock.write(cell, matrix.lock_path(cell))
-        members.append(
-            Member(
-                cell=cell,
-                matrix=matrix,
-                results=store.root,
-                venv=store.environment(cell.name),
-                models=models or TINY,
-            )
-        )
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
     progress = questions.progress_printer(quiet=as_json)
-    outcome = exchange.run(members, store, count, Options().time_limit, progress, frozen=kept)
+    taking_part = members(matrix, chosen, store, models or TINY)
+    outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
     paths = _write(outcome, found, store.root, models or TINY)
     if as_json:
@@ -84,6 +74,17 @@ def exchange_command(
         print_lines(view.lines(outcome, found, artifact or ""))
         click.echo(f"details: {paths}")
     return view.exit_code(outcome, found)
+
+
+def members(matrix: Matrix, cells: Sequence[Cell], store: Store, models: tuple[str, ...]) -> Sequence[Member]:
+    """The cells as members of an exchange; writes the locks that are not there yet."""
+    taking_part = []
+    for cell in cells:
+        if not matrix.lock_path(cell).is_file():
+            lock.write(cell, matrix.lock_path(cell))
+        venv = store.environment(cell.name)
+        taking_part.append(Member(cell=cell, matrix=matrix, results=store.root, venv=venv, models=models))
+    return taking_part
 
 
 def _freeze(cells: tuple[str, ...]) -> int:

@@ -51,6 +51,8 @@ def freeze(
     kept = []
     for cell in chosen:
         first, second = _write_twice(cell, matrix, store, seconds)
+        if _clean_commit(matrix.folder) != commit:
+            raise UsageError(f"{cell.name}: not frozen: another commit was checked out while it was written")
         if differing := compare(first, second):
             raise RegressionError(
                 f"{cell.name}: not frozen: writing it twice gave other files: {_some(differing)}"
@@ -81,17 +83,19 @@ def _check(cell: Cell, matrix: Matrix) -> None:
 def _clean_commit(constraints: Path) -> str:
     """The commit of the repository of ``constraints``; raises ``UsageError`` unless all is as committed.
 
-    So must be this program's own code, if it runs from a repository.
+    So must be this program's own code, if it runs from a repository. Other sets write nothing.
     """
     own = Path(tunematrix.__file__).parent
-    if _git(own, "ls-files", "--error-unmatch", "__init__.py") is not None:
+    top = ("rev-parse", "--show-toplevel")
+    is_tracked = _git(own, "ls-files", "--error-unmatch", "__init__.py") is not None
+    if is_tracked and _git(own, *top) != _git(constraints, *top):
         _check_clean(own)
     _check_clean(constraints)
     return (_git(constraints, "rev-parse", "HEAD") or "").strip()
 
 
 def _check_clean(folder: Path) -> None:
-    changed = _git(folder, "status", "--porcelain", "--", ":/")
+    changed = _git(folder, "status", "--porcelain", "--", ":/", f":(exclude){frozen.FOLDER}")
     if changed is None:
         raise UsageError(
             f"--freeze: {folder} is in no git repository; a frozen set names the commit that wrote it"

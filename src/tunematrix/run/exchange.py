@@ -153,6 +153,19 @@ def read(member: Member, writers: Sequence[Writer], seconds: float) -> tuple[lis
     return [line for line in lines if "artifact" in line], _stopped(lines, "read", member)
 
 
+def read_parts(
+    member: Member, parts: Mapping[str, Mapping[str, str]], seconds: float, hub: Mapping[str, str]
+) -> tuple[list[Result], str]:
+    """What the member reads of somebody's folder, a result for each part, and why it did not end.
+
+    No pickle runs code: torch loads weights only, whatever its caller asks for. ``hub`` are the variables
+    of a Hub that a base model comes from.
+    """
+    variables = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", **hub}
+    lines = list(_run(member, {"parts": parts}, seconds, variables))
+    return [line for line in lines if "part" in line], _stopped(lines, "read", member)
+
+
 def _stopped(lines: Sequence[Result], end: str, member: Member) -> str:
     if any(end in line for line in lines):
         return ""
@@ -162,8 +175,13 @@ def _stopped(lines: Sequence[Result], end: str, member: Member) -> str:
     return f"its process ended early; see {member.log}"
 
 
-def _run(member: Member, task: Mapping[str, Any], seconds: float) -> Iterator[Result]:
-    """Run ``task`` in the member's environment; yields the lines that it left, also if it was killed."""
+def _run(
+    member: Member, task: Mapping[str, Any], seconds: float, hub: Mapping[str, str] | None = None
+) -> Iterator[Result]:
+    """Run ``task`` in the member's environment; yields the lines that it left, also if it was killed.
+
+    It has no network, unless ``hub`` has the variables of one.
+    """
     environment.ensure(member.venv, member.cell.python)
     environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
     folder = member.folder / "run"
@@ -180,7 +198,9 @@ def _run(member: Member, task: Mapping[str, Any], seconds: float) -> Iterator[Re
     spec.write_text(json.dumps(content), encoding="utf-8")
     python = environment.interpreter(member.venv).absolute()
     command = [str(part) for part in (python, "-m", "tunematrix.harness.exchange", spec, results)]
-    variables = environment.variables(member.venv, folder, offline, real_hub=False)
+    given = {**offline, **(hub or {})}
+    real_hub = given["HF_HUB_OFFLINE"] == "0"
+    variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
     process.run(command, variables, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)

@@ -19,7 +19,7 @@ from tunematrix.harness.exchange.checkpoints import before_step
 from tunematrix.harness.exchange.facts import sums
 from tunematrix.harness.exchange.kinds import INPUT_IDS, compare
 from tunematrix.harness.exchange.models import tokenizer_facts
-from tunematrix.harness.failure import describe_error
+from tunematrix.harness.failure import describe_with_context
 from tunematrix.harness.isolate import Unavailable, WorkResult, run_isolated
 from tunematrix.harness.kept import set_base_model
 from tunematrix.harness.measures.lab import Lab
@@ -64,8 +64,13 @@ def _work(part: Part, scratch: Path) -> Callable[[Trace], None]:
         copy = scratch / "copy"
         copy_part(part.folder, copy)
         for config in copy.rglob("adapter_config.json"):
-            set_base_model(config, Path(part.base))
-        trace.numbers.update(READERS[part.kind](part, copy, scratch))
+            set_base_model(config, part.base)
+        try:
+            trace.numbers.update(READERS[part.kind](part, copy, scratch))
+        except Unavailable:
+            raise
+        except Exception as failure:
+            trace.numbers.update({"outcome": "fails", "error": describe_with_context(failure)})
 
     return work
 

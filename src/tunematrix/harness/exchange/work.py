@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.harness.exchange import adapters, checkpoints, models
+from tunematrix.harness.exchange import adapters, checkpoints, models, reads
 from tunematrix.harness.exchange.facts import as_saved, load_facts, save_facts
 from tunematrix.harness.exchange.kinds import Kind, compare
-from tunematrix.harness.failure import describe_error
+from tunematrix.harness.failure import describe_with_context
 from tunematrix.harness.fingerprint import warm_up
 from tunematrix.harness.isolate import Unavailable, Work, WorkResult, run_isolated
 from tunematrix.harness.kept import set_base_model
@@ -50,13 +50,14 @@ class Source:
 class Spec:
     """What one cell does: write its artifacts of ``models`` to ``write``, and read those of ``writers``.
 
-    ``compact`` writes facts that are kept for good.
+    ``compact`` writes facts that are kept for good; ``parts`` are those of somebody's folder, to read too.
     """
 
     models: Mapping[str, Path]
     write: Path | None = None
     compact: bool = False
     writers: Mapping[str, Source]
+    parts: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def read(cls, path: Path) -> Spec:
@@ -77,6 +78,7 @@ class Spec:
                 )
                 for name, folder in content.get("writers", {}).items()
             },
+            parts=content.get("parts", {}),
         )
 
 
@@ -191,28 +193,15 @@ def _work(kinds: Sequence[Kind], do: Callable[[Kind, Lab], Any], model: Path, sc
                 error = {"type": "Unavailable", "message": str(reason), "where": "", "traceback": ""}
                 trace.numbers[kind.name] = {"outcome": "unavailable", "error": error}
             except Exception as failure:
-                trace.numbers[kind.name] = {"outcome": "fails", "error": _error(failure)}
+                trace.numbers[kind.name] = {"outcome": "fails", "error": describe_with_context(failure)}
 
     return work
 
 
-def _error(failure: Exception) -> dict[str, str]:
-    """The error, and the one that was being handled when it came, which people would otherwise not see.
-
-    transformers 4 imports protobuf to handle errors of tokenizers, and says that protobuf is missing.
-    """
-    error = describe_error(failure)
-    hidden: BaseException = failure
-    while hidden.__context__ is not None:
-        hidden = hidden.__context__
-    if hidden is not failure and isinstance(failure, ImportError):
-        error["cause"] = f"{type(hidden).__name__}: {hidden}"
-    return error
-
-
 def run(spec: Spec, scratch: Path, results: Path) -> None:
     """Write and read as ``spec`` says; each result is a line of ``results`` as soon as it is known."""
-    warm_up(list(spec.models.values()), scratch / "warm-up")
+    if spec.write or spec.writers:
+        warm_up(list(spec.models.values()), scratch / "warm-up")
     with results.open("a", encoding="utf-8") as stream:
 
         def add(result: Mapping[str, Any]) -> None:
@@ -225,5 +214,7 @@ def run(spec: Spec, scratch: Path, results: Path) -> None:
                 add(result)
             add({"written": True})
         for result in read_all(spec, scratch):
+            add(result)
+        for result in reads.read_all(spec.parts, scratch / "parts"):
             add(result)
         add({"read": sorted(spec.writers)})
