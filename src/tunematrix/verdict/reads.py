@@ -82,8 +82,8 @@ def _outcome(result: Mapping[str, Any], reference: Mapping[str, Any]) -> Outcome
     outcome = result.get("outcome", "unavailable")
     if outcome in ("fails", "unavailable"):
         error = result.get("error") or {"type": "", "message": "the process ended before it was read"}
-        told = f"{error.get('type', '')}: {' '.join(str(error.get('message', '')).split())}"
-        reason = str(error.get("cause") or told.removeprefix(": ").removeprefix("Unavailable: "))
+        text = f"{error.get('type', '')}: {' '.join(str(error.get('message', '')).split())}"
+        reason = str(error.get("cause") or text.removeprefix(": ").removeprefix("Unavailable: "))
         return Outcome(outcome=FAILS if outcome == "fails" else UNTESTED, reason=reason)
     if told := result.get("difference"):
         size = f"off by {told['size']:.2g} of its size" if told.get("size") is not None else _change(told)
