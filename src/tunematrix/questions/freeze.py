@@ -34,6 +34,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 TEXT: Final = (".json", ".jinja", ".txt")
 MOVING: Final = ("latest", "latest-floor")  # the rules of cells whose versions change under the same name
 LISTED: Final = 5
+OWN: Final = Path(tunematrix.__file__).resolve().parent
 Files = dict[str, bytes]
 
 
@@ -85,11 +86,10 @@ def _clean_commit(constraints: Path) -> str:
 
     So must be this program's own code, if it runs from a repository. Other sets write nothing.
     """
-    own = Path(tunematrix.__file__).parent
     top = ("rev-parse", "--show-toplevel")
-    is_tracked = _git(own, "ls-files", "--error-unmatch", "__init__.py") is not None
-    if is_tracked and _git(own, *top) != _git(constraints, *top):
-        _check_clean(own)
+    is_tracked = _git(OWN, "ls-files", "--error-unmatch", "__init__.py") is not None
+    if is_tracked and _git(OWN, *top) != _git(constraints, *top):
+        _check_clean(OWN)
     _check_clean(constraints)
     return (_git(constraints, "rev-parse", "HEAD") or "").strip()
 
@@ -134,7 +134,7 @@ def _write(cell: Cell, matrix: Matrix, store: Store, results: Path, seconds: flo
         str(member.artifacts.resolve()): "artifacts",
         str(results): "results",
         str(venv.absolute()): "venv",
-        str(Path(tunematrix.__file__).resolve().parent): "tunematrix",
+        str(OWN): "tunematrix",
         **{str(model_folder(member.model(name))): name for name in TINY},
         str(cache_root()): "cache",
     }

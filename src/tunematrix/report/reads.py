@@ -38,7 +38,10 @@ def lines(folder: Folder, readings: Sequence[Reading], verdict: Verdict) -> Iter
     yield answer(folder, verdict)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(folder.versions.items()))
     references = ", ".join(dict.fromkeys(verdict.references.values()))
-    told = [", ".join(folder.parts), f"written with {versions}" if versions else "by unknown releases"]
+    told = [
+        ", ".join(folder.parts),
+        f"written with {versions}" if versions else "written by releases that it does not name",
+    ]
     told += [f"compared with {references}"] if references else []
     yield "; ".join(told)
     if folder.pickles:

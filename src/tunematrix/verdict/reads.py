@@ -100,10 +100,10 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterato
     for name, value in before.items():
         other = after.get(name)
         if isinstance(other, list) and _is_numbers(value) and _is_numbers(other) and len(value) == len(other):
-            size = max((abs(number) for number in (*value, *other)), default=0.0)
-            distance = max((abs(left - right) for left, right in zip(value, other, strict=True)), default=0.0)
-            if not distance <= TOLERANCE * size:  # NaN is not
-                yield f"{name} off by {distance / size:.2g} of their size"
+            size = max(abs(number) for number in (*value, *other))
+            distances = [abs(left - right) for left, right in zip(value, other, strict=True)]
+            if not all(distance <= TOLERANCE * size for distance in distances):  # NaN is not
+                yield f"{name} off by {max(distances) / size:.2g} of their size"
         elif value != other:
             yield f"{name} {_short(value)} -> {_short(other)}"
 
@@ -119,7 +119,7 @@ def _short(value: Any) -> str:
 
 def _reference(readings: Sequence[Reading], part: str, written: Mapping[str, str]) -> str:
     """The cell with which ``part`` is compared; empty if it loads in none."""
-    loading = [reading for reading in readings if reading.results.get(part, {}).get("outcome") == LOADS]
+    loading = [reading for reading in readings if _is_good(reading.results.get(part, {}))]
     package = next((name for name in ("transformers", "peft") if parse_version(written.get(name))), "")
     if not loading:
         return ""
@@ -130,6 +130,10 @@ def _reference(readings: Sequence[Reading], part: str, written: Mapping[str, str
     by_age = sorted(loading, key=lambda reading: _age(reading, package))
     not_newer = [reading for reading in by_age if _age(reading, package)[0] <= target]
     return (not_newer[-1] if not_newer else by_age[0]).cell
+
+
+def _is_good(result: Mapping[str, Any]) -> bool:
+    return result.get("outcome") == LOADS and not result.get("difference")
 
 
 def _age(reading: Reading, package: str) -> tuple[Any, ...]:
