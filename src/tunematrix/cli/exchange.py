@@ -53,6 +53,8 @@ def exchange_command(
     Every cell also reads the sets that --freeze kept, in frozen/CELL beside matrix.toml.
     """
     if frozen_set:
+        if models or artifact or as_json:
+            raise UsageError("--freeze: takes the names of cells and no other option")
         return _freeze(cells)
     if artifact and artifact not in verdict.ARTIFACTS:
         raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")

@@ -158,10 +158,12 @@ def read_parts(
 ) -> tuple[list[Result], str]:
     """What the member reads of somebody's folder, a result for each part, and why it did not end.
 
-    No pickle runs code: torch loads weights only, whatever its caller asks for. ``hub`` are the variables
-    of a Hub that a base model comes from.
+    No pickle runs code: torch loads weights only, whatever its caller asks for. A part has as much time as
+    all together, since a user's model may need minutes. ``hub`` are the variables of a Hub that a base model
+    comes from.
     """
-    variables = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", **hub}
+    limit = {"TUNEMATRIX_STAGE_SECONDS": str(seconds)}
+    variables = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", **limit, **hub}
     lines = list(_run(member, {"parts": parts}, seconds, variables))
     return [line for line in lines if "part" in line], _stopped(lines, "read", member)
 

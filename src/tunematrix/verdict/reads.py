@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tunematrix.base.versions import parse_version
+from tunematrix.shared.stages import is_infrastructure
 
 LOADS: Final = "loads"
 DIFFERS: Final = "differs"
@@ -84,7 +85,8 @@ def _outcome(result: Mapping[str, Any], reference: Mapping[str, Any]) -> Outcome
         error = result.get("error") or {"type": "", "message": "the process ended before it was read"}
         text = f"{error.get('type', '')}: {' '.join(str(error.get('message', '')).split())}"
         reason = str(error.get("cause") or text.removeprefix(": ").removeprefix("Unavailable: "))
-        return Outcome(outcome=FAILS if outcome == "fails" else UNTESTED, reason=reason)
+        is_machine = is_infrastructure(str(error.get("type")), str(error.get("message")))
+        return Outcome(outcome=FAILS if outcome == "fails" and not is_machine else UNTESTED, reason=reason)
     if told := result.get("difference"):
         size = f"off by {told['size']:.2g} of its size" if told.get("size") is not None else _change(told)
         return Outcome(outcome=DIFFERS, reason=f"{told['name']} not as in the files: {size}")

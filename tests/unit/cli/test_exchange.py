@@ -46,6 +46,7 @@ def constraints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--freeze", "old", "--json"], "--freeze: takes the names of cells and no other option"),
         (["--freeze"], "--freeze: name the cells to freeze"),
         (["--freeze", "nowhere"], "no cell 'nowhere'"),
         (["--freeze", "old"], "--freeze: .* is in no git repository"),

@@ -123,6 +123,12 @@ def test_a_cell_that_took_no_part_and_a_part_that_nobody_can_try() -> None:
     assert verdict.cell("new").reason == "adapter: its optimizer is none of the Trainer's own"
 
 
+@pytest.mark.parametrize("error", [{"type": "TimeoutError"}, {"type": "SIGKILL"}, {"type": "MemoryError"}])
+def test_what_the_machine_did_says_nothing_of_a_stack(error: dict[str, str]) -> None:
+    failed = {"outcome": "fails", "error": {"message": "no", **error}}
+    assert judge([reading("new", adapter=failed)], ["adapter"], {}).cell("new").outcome == UNTESTED
+
+
 def test_a_part_that_was_not_reached_is_not_a_pass() -> None:
     assert judge([reading("new")], ["adapter"], {}).cell("new").outcome == UNTESTED
 
