@@ -30,7 +30,7 @@ ARCHIVE: Final = "artifacts.tar.xz"
 LOCK: Final = "lock.txt"
 ARTIFACTS: Final = "artifacts"  # in the archive
 BASES: Final = "models"
-UNPACKED: Final = ".exchange/frozen"  # in the results folder
+UNPACKED: Final = ".frozen"  # in the results folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
