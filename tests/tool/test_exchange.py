@@ -219,6 +219,15 @@ def test_what_is_not_restored_and_what_cannot_be_loaded(results: Path, tmp_path:
     assert "weights not as in the files" in parts[CELL]["checkpoint-2"][1]
 
 
+def test_a_schedule_that_does_not_go_on(results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-1"
+    shutil.copytree(written(results) / "full-checkpoint/checkpoint-1", folder)
+    (folder / "optimizer.pt").unlink()  # then Trainer restores no schedule either, and says nothing
+    code, parts = reads(results, folder, CELL)
+    assert code == 1
+    assert parts[CELL]["checkpoint"] == ("differs", "steps of the schedule not as in the files: 1 -> 0")
+
+
 class Attack:
     """A pickle that makes a folder when it is loaded."""
 

@@ -37,6 +37,7 @@ OPTIMIZERS: Final[Mapping[frozenset[str], str]] = {
     frozenset(): "sgd",
 }
 GROUPS: Final = 2  # of the Trainer's optimizer: with weight decay and without
+SCHEDULE: Final = "steps of the schedule"
 CLASSIFIER: Final = "ForSequenceClassification"
 
 
@@ -141,6 +142,7 @@ def read_checkpoint(part: Part, copy: Path, scratch: Path) -> Result:
     )
     found: dict[str, Any] = {}
     trainer.add_callback(before_step(step, found))
+    trainer.add_callback(_before_scheduled(step, found))
     ended = run(trainer, copy).steps
     if not found or ended != step + 1:
         raise AssertionError(f"it did not go on from step {step}: it ended at step {ended}")
@@ -150,6 +152,18 @@ def read_checkpoint(part: Part, copy: Path, scratch: Path) -> Result:
         known["weights"] = _shared(known["weights"], expected["weights"])
     difference = compare(expected, known)
     return {"facts": {"step": step}, **({"difference": difference} if difference else {})}
+
+
+def _before_scheduled(done: int, found: dict[str, Any]) -> Any:
+    """A callback that adds to ``found`` where the schedule of the learning rate is after ``done`` steps."""
+    from transformers import TrainerCallback
+
+    class Schedule(TrainerCallback):  # type: ignore[misc]  # the stack is not installed where mypy runs
+        def on_step_begin(self, _: Any, state: Any, *__: Any, **known: Any) -> None:
+            if state.global_step == done:
+                found[SCHEDULE] = known["lr_scheduler"].state_dict()["last_epoch"]
+
+    return Schedule()
 
 
 def _shared(tensors: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +196,9 @@ def _in_files(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             if value is not None
         }
         expected["learning rate"] = [float(group["lr"]) for group in optimizer["param_groups"]]
+    if (folder / "scheduler.pt").is_file():
+        schedule = load_torch(folder / "scheduler.pt")
+        expected |= {SCHEDULE: schedule["last_epoch"]} if "last_epoch" in schedule else {}
     return expected, options
 
 
