@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,8 +16,10 @@ from tunematrix.cli import plan, questions
 from tunematrix.cli.results import open_store
 from tunematrix.hub.models import MODELS
 from tunematrix.locks import lock, table
-from tunematrix.questions import exchange
+from tunematrix.locks.table import Cell, Matrix
+from tunematrix.questions import exchange, freeze
 from tunematrix.report import exchange as view
+from tunematrix.run import frozen
 from tunematrix.run.exchange import TINY, Member
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
@@ -30,39 +33,41 @@ from tunematrix.verdict.findings import Finding
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
 @click.option("--model", "models", multiple=True, help=f"A short name. Default: {' and '.join(TINY)}.")
 @click.option("--artifact", help="Show the heat map of this artifact alone, such as merged.")
+@click.option("--freeze", "frozen_set", is_flag=True, help="Keep what these cells write, for good.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Default: one for each core.")
 @questions.JSON
 def exchange_command(
-    cells: tuple[str, ...], models: tuple[str, ...], artifact: str | None, jobs: int | None, *, as_json: bool
+    cells: tuple[str, ...],
+    models: tuple[str, ...],
+    artifact: str | None,
+    jobs: int | None,
+    *,
+    frozen_set: bool,
+    as_json: bool,
 ) -> int:
     """Let every cell read what every other one saved: adapters, checkpoints, models, tokenizers.
 
     Answers two questions for each pair of stacks: does it load and resume, and is it the same? Exits 1 for
     what fails or differs and is not in known-issues.toml, 3 if a cell could take no part.
+
+    Every cell also reads the sets that --freeze kept, in frozen/CELL beside matrix.toml.
     """
+    if frozen_set:
+        if models or artifact or as_json:
+            raise UsageError("--freeze: takes the names of cells and no other option")
+        return _freeze(cells)
     if artifact and artifact not in verdict.ARTIFACTS:
         raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")
     for model in models:
         if model not in MODELS:
             raise UsageError(f"--model: no {model!r} here{did_you_mean(model, MODELS)}")
     matrix, store = table.load(), open_store()
+    kept = frozen.load(matrix, store.root)
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
-    members = []
-    for cell in chosen:
-        if not matrix.lock_path(cell).is_file():
-            lock.write(cell, matrix.lock_path(cell))
-        members.append(
-            Member(
-                cell=cell,
-                matrix=matrix,
-                results=store.root,
-                venv=store.environment(cell.name),
-                models=models or TINY,
-            )
-        )
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
     progress = questions.progress_printer(quiet=as_json)
-    outcome = exchange.run(members, store, count, Options().time_limit, progress)
+    taking_part = members(matrix, chosen, store, models or TINY)
+    outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
     paths = _write(outcome, found, store.root, models or TINY)
     if as_json:
@@ -71,6 +76,27 @@ def exchange_command(
         print_lines(view.lines(outcome, found, artifact or ""))
         click.echo(f"details: {paths}")
     return view.exit_code(outcome, found)
+
+
+def members(matrix: Matrix, cells: Sequence[Cell], store: Store, models: tuple[str, ...]) -> Sequence[Member]:
+    """The cells as members of an exchange; writes the locks that are not there yet."""
+    taking_part = []
+    for cell in cells:
+        if not matrix.lock_path(cell).is_file():
+            lock.write(cell, matrix.lock_path(cell))
+        venv = store.environment(cell.name)
+        taking_part.append(Member(cell=cell, matrix=matrix, results=store.root, venv=venv, models=models))
+    return taking_part
+
+
+def _freeze(cells: tuple[str, ...]) -> int:
+    if not cells:
+        raise UsageError("--freeze: name the cells to freeze: nox -s exchange -- --freeze CELL")
+    matrix = table.load()
+    chosen = [matrix.cell(name) for name in dict.fromkeys(cells)]
+    progress = questions.progress_printer(quiet=False)
+    freeze.freeze(chosen, matrix, open_store(), Options().time_limit, progress)
+    return 0
 
 
 def _write(

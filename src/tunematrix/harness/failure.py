@@ -37,6 +37,20 @@ def describe_error(error: BaseException) -> dict[str, str]:
     }
 
 
+def describe_with_context(failure: Exception) -> dict[str, str]:
+    """The error, and the one that was being handled when it came, which people would otherwise not see.
+
+    transformers 4 imports protobuf to handle errors of tokenizers, and says that protobuf is missing.
+    """
+    error = describe_error(failure)
+    hidden: BaseException = failure
+    while hidden.__context__ is not None:
+        hidden = hidden.__context__
+    if hidden is not failure and isinstance(failure, ImportError):
+        error["cause"] = f"{type(hidden).__name__}: {hidden}"
+    return error
+
+
 def deepest_cause(error: BaseException) -> BaseException:
     """The end of the ``__cause__`` chain; stops at a ``PipelineError``, whose message is the clearest."""
     while error.__cause__ is not None and not isinstance(error, PipelineError):

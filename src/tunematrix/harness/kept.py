@@ -50,7 +50,7 @@ def check(folder: Path) -> None:
     assert not errors, "\n".join(f"{name}: {(error or {}).get('message')}" for name, error in errors.items())
 
 
-def set_base_model(config: Path, model: Path) -> None:
+def set_base_model(config: Path, model: Path | str) -> None:
     """Set the base model's path in an adapter's ``config``, as a user who moves a checkpoint must."""
     content = json.loads(config.read_text())
     content["base_model_name_or_path"] = str(model)

@@ -99,14 +99,14 @@ def build_trainer(
     return trainer(args=args, **trainer_options, **adapt_arguments(trainer, trainer_name, arguments, trace))
 
 
-def load_model(path: str, dtype: Any, trace: Trace) -> Any:
-    """``AutoModelForCausalLM.from_pretrained`` with a dtype: ``torch_dtype=`` before transformers 4.56.
+def load_model(path: str, dtype: Any, trace: Trace, auto: str = "AutoModelForCausalLM") -> Any:
+    """``from_pretrained`` of an Auto class with a dtype: ``torch_dtype=`` before transformers 4.56.
 
     The signature shows only ``**kwargs``, so the version has to decide.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     name = "dtype" if package_version("transformers") >= (4, 56) else "torch_dtype"
     if name != "dtype":
-        trace.add_call_site("transformers.AutoModelForCausalLM.from_pretrained", "dtype", name)
-    return AutoModelForCausalLM.from_pretrained(path, **{name: dtype})
+        trace.add_call_site(f"transformers.{auto}.from_pretrained", "dtype", name)
+    return getattr(transformers, auto).from_pretrained(path, **{name: dtype})

@@ -11,7 +11,7 @@ from tunematrix.base.errors import UntestableError
 from tunematrix.base.store import Store
 from tunematrix.questions.candidate import Progress
 from tunematrix.run import exchange as cells
-from tunematrix.run.exchange import Member
+from tunematrix.run.exchange import Member, Writer
 from tunematrix.verdict.exchange import UNAVAILABLE, Pair, Side
 
 ALL: Final = "all artifacts"  # in place of an artifact, where a cell takes no part
@@ -34,10 +34,12 @@ def run(
     progress: Progress,
     *,
     between: Sequence[tuple[str, str]] = (),
+    frozen: Sequence[Writer] = (),
 ) -> Exchange:
     """Write what is not there yet, then read it; what neither side's lock and code changed is not run again.
 
-    Two processes for each cell at most. ``between`` are the pairs (writer, reader) to read, all by default.
+    Two processes for each cell at most. ``between`` are the pairs (writer, reader) to read, all by default;
+    ``frozen`` are writers whose artifacts are there, and who read nothing.
     """
     absent: dict[str, str] = {}
 
@@ -50,7 +52,8 @@ def run(
             except UntestableError as error:
                 return "wrote", str(error)
 
-    wanted = set(between) or {(writer.name, reader.name) for writer in members for reader in members}
+    writing: list[Writer] = [*frozen, *members]
+    wanted = set(between) or {(writer.name, reader.name) for writer in writing for reader in members}
     with ThreadPoolExecutor(jobs) as pool:
         for member, (did, reason) in zip(members, pool.map(write, members), strict=True):
             if reason:
@@ -58,10 +61,11 @@ def run(
             if did:
                 progress(f"{member.name}: {reason or 'wrote its artifacts'}")
         present = [member for member in members if member.name not in absent]
-        keys = {member.name: member.key() for member in present}
+        writing = [writer for writer in writing if writer.name not in absent]
+        keys = {writer.name: writer.key() for writer in writing}
 
         def read(reader: Member) -> tuple[list[Pair], str]:
-            writers = [writer for writer in present if (writer.name, reader.name) in wanted]
+            writers = [writer for writer in writing if (writer.name, reader.name) in wanted]
             with store.locked(reader.name):
                 return _read(reader, writers, keys, seconds)
 
@@ -76,24 +80,25 @@ def run(
         for name in (writer, reader)[:: 1 if writer in absent else -1][:1]
         if name in absent
     ]
-    sides = tuple(Side(name=member.name, packages=dict(member.packages)) for member in members)
-    return Exchange(sides=sides, pairs=tuple(pairs), absent=absent)
+    sides = [Side(name=each.name, packages=dict(each.packages), reads=False) for each in frozen]
+    sides += [Side(name=member.name, packages=dict(member.packages)) for member in members]
+    return Exchange(sides=tuple(sides), pairs=tuple(pairs), absent=absent)
 
 
 def _read(
-    reader: Member, writers: Sequence[Member], keys: Mapping[str, str], seconds: float
+    reader: Member, writers: Sequence[Writer], keys: Mapping[str, str], seconds: float
 ) -> tuple[list[Pair], str]:
     """The pairs of one reader, and what to tell of it."""
     both = {writer.name: keys[writer.name] + keys[reader.name] for writer in writers}
     known = {writer.name: reader.results_of(writer.name, both[writer.name]) for writer in writers}
-    stale = {writer.name: writer.artifacts for writer in writers if known[writer.name] is None}
+    stale = [writer for writer in writers if known[writer.name] is None]
     reason = ""
     if stale:
         try:
             found, reason = cells.read(reader, stale, seconds)
         except UntestableError as error:
             found, reason = [], str(error)
-        fresh = {name: [each for each in found if each["writer"] == name] for name in stale}
+        fresh = {writer.name: [each for each in found if each["writer"] == writer.name] for writer in stale}
         if not reason:
             reader.keep_results({name: (both[name], results) for name, results in fresh.items()})
         known |= fresh

@@ -34,13 +34,17 @@ NUMBERED: Final = 8  # so many readers have room for their names; of more, the c
 
 def grid(exchange: Exchange, artifact: str) -> list[list[str]]:
     """The outcome of each writer and reader for ``artifact``, in words; of several models the worst."""
-    names = [side.name for side in exchange.sides]
+    names, readers = [side.name for side in exchange.sides], reader_names(exchange)
     worst: dict[tuple[str, str], str] = {}
     for pair in exchange.pairs:
         if pair.artifact in (artifact, ALL):
             place = pair.writer, pair.reader
             worst[place] = min(worst.get(place, pair.outcome), pair.outcome, key=rank)
-    return [[worst.get((writer, reader), UNAVAILABLE) for reader in names] for writer in names]
+    return [[worst.get((writer, reader), UNAVAILABLE) for reader in readers] for writer in names]
+
+
+def reader_names(exchange: Exchange) -> list[str]:
+    return [side.name for side in exchange.sides if side.reads]
 
 
 def rank(outcome: str) -> int:
@@ -118,16 +122,17 @@ def _counted(counts: Mapping[tuple[str, str], int], direction: str) -> str:
 
 
 def _map(exchange: Exchange, artifact: str) -> Iterator[str]:
-    names = [side.name for side in exchange.sides]
+    names, readers = [side.name for side in exchange.sides], reader_names(exchange)
     width = max(map(len, names), default=0)
-    numbered = len(names) > NUMBERED
-    heads = [str(place + 1) for place in range(len(names))] if numbered else names
+    numbered = len(readers) > NUMBERED
+    heads = [str(place + 1) for place in range(len(readers))] if numbered else readers
     columns = [max(len(head), 4) for head in heads]
     yield f"{artifact}: {LEGEND}"
     margin = width + (4 if numbered else 0)
     yield " ".join([" " * margin, *(head.rjust(size) for head, size in zip(heads, columns, strict=True))])
-    for place, (name, row) in enumerate(zip(names, grid(exchange, artifact), strict=True)):
-        label = f"{place + 1:>3} {name.ljust(width)}" if numbered else name.ljust(width)
+    for name, row in zip(names, grid(exchange, artifact), strict=True):
+        number = str(readers.index(name) + 1) if name in readers else ""
+        label = f"{number:>3} {name.ljust(width)}" if numbered else name.ljust(width)
         cells = [MARKS[outcome].rjust(size) for outcome, size in zip(row, columns, strict=True)]
         yield " ".join([label, *cells])
     yield ""
@@ -149,7 +154,8 @@ def markdown(exchange: Exchange, findings: Sequence[Finding]) -> str:
     for artifact in (name for name in ARTIFACTS if name in seen):
         names = [side.name for side in exchange.sides]
         text += [f"### {artifact}: {ARTIFACTS[artifact][0]}", ""]
-        text += [table_row(["", *names]), table_row(["---"] * (len(names) + 1))]
+        readers = reader_names(exchange)
+        text += [table_row(["", *readers]), table_row(["---"] * (len(readers) + 1))]
         for name, row in zip(names, grid(exchange, artifact), strict=True):
             text.append(table_row([name, *(MARKS[outcome] for outcome in row)]))
         text.append("")
@@ -162,7 +168,11 @@ def to_json(exchange: Exchange, findings: Sequence[Finding]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "cells": [
-            {"cell": side.name, "versions": {name: side.packages[name] for name in sorted(side.packages)}}
+            {
+                "cell": side.name,
+                "versions": {name: side.packages[name] for name in sorted(side.packages)},
+                **({} if side.reads else {"frozen": True}),
+            }
             for side in exchange.sides
         ],
         "absent": dict(exchange.absent),

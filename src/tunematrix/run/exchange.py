@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tunematrix.base.errors import InfrastructureError
 from tunematrix.base.files import write_atomic
-from tunematrix.hub.models import MODELS, experts_folder, prepare
+from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, folder_of
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import environment, keys, process
@@ -27,15 +27,36 @@ TINY: Final = ("tiny-gpt2", "tiny-llama")
 Result = Mapping[str, Any]
 
 
+class Writer(Protocol):
+    """Whose artifacts are read: a cell, or a set that it left earlier.
+
+    ``bases`` has the models that it made them with, one folder each; None for those of today.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def packages(self) -> Mapping[str, str]: ...
+    @property
+    def artifacts(self) -> Path: ...
+    @property
+    def bases(self) -> Path | None: ...
+    def key(self) -> str: ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A cell that takes part: its lock, its environment, and the folder ``results`` of the exchange."""
+    """A cell that takes part: its lock, its environment, and the folder ``results`` of the exchange.
+
+    ``small`` writes what is kept for good: with smaller models, and sums in place of large facts.
+    """
 
     cell: Cell
     matrix: Matrix
     results: Path
     venv: Path
     models: tuple[str, ...] = TINY
+    small: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +73,13 @@ class Member:
         return self.folder / ARTIFACTS
 
     @property
+    def bases(self) -> Path | None:
+        return None
+
+    def model(self, name: str) -> Model:
+        return SMALL[name] if self.small else MODELS[name]
+
+    @property
     def log(self) -> Path:
         return self.folder / "log.txt"
 
@@ -64,7 +92,7 @@ class Member:
         inputs = [
             environment.sha256(self.matrix.lock_path(self.cell)),
             _sources(),
-            *(f"{MODELS[name].name}-{MODELS[name].version}" for name in self.models),
+            *(f"{model.name}-{model.version}" for model in map(self.model, self.models)),
             environment.platform_name(),
             self.cell.python,
         ]
@@ -110,18 +138,34 @@ def write(member: Member, seconds: float) -> str:
     (member.folder / KEY_FILE).unlink(missing_ok=True)
     shutil.rmtree(member.artifacts, ignore_errors=True)
     key = member.key()
-    lines = list(_run(member, {"write": str(member.artifacts.resolve())}, seconds))
+    lines = list(_run(member, {"write": str(member.artifacts.resolve()), "compact": member.small}, seconds))
     if reason := _stopped(lines, "written", member):
         return reason
     (member.folder / KEY_FILE).write_text(key, encoding="utf-8")
     return ""
 
 
-def read(member: Member, writers: Mapping[str, Path], seconds: float) -> tuple[list[Result], str]:
+def read(member: Member, writers: Sequence[Writer], seconds: float) -> tuple[list[Result], str]:
     """What the member reads of ``writers``, and why it did not end, empty if it did."""
-    folders = {name: str(folder.resolve()) for name, folder in writers.items()}
-    lines = list(_run(member, {"writers": folders}, seconds))
+    folders = {writer.name: str(writer.artifacts.resolve()) for writer in writers}
+    bases = {writer.name: str(writer.bases.resolve()) for writer in writers if writer.bases}
+    lines = list(_run(member, {"writers": folders, "bases": bases}, seconds))
     return [line for line in lines if "artifact" in line], _stopped(lines, "read", member)
+
+
+def read_parts(
+    member: Member, parts: Mapping[str, Mapping[str, str]], seconds: float, hub: Mapping[str, str]
+) -> tuple[list[Result], str]:
+    """What the member reads of somebody's folder, a result for each part, and why it did not end.
+
+    No pickle runs code: torch loads weights only, whatever its caller asks for. A part has as much time as
+    all together, since a user's model may need minutes. ``hub`` are the variables of a Hub that a base model
+    comes from.
+    """
+    limit = {"TUNEMATRIX_STAGE_SECONDS": str(seconds)}
+    variables = {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1", **limit, **hub}
+    lines = list(_run(member, {"parts": parts}, seconds, variables))
+    return [line for line in lines if "part" in line], _stopped(lines, "read", member)
 
 
 def _stopped(lines: Sequence[Result], end: str, member: Member) -> str:
@@ -133,16 +177,22 @@ def _stopped(lines: Sequence[Result], end: str, member: Member) -> str:
     return f"its process ended early; see {member.log}"
 
 
-def _run(member: Member, task: Mapping[str, Any], seconds: float) -> Iterator[Result]:
-    """Run ``task`` in the member's environment; yields the lines that it left, also if it was killed."""
+def _run(
+    member: Member, task: Mapping[str, Any], seconds: float, hub: Mapping[str, str] | None = None
+) -> Iterator[Result]:
+    """Run ``task`` in the member's environment; yields the lines that it left, also if it was killed.
+
+    It has no network, unless ``hub`` has the variables of one.
+    """
     environment.ensure(member.venv, member.cell.python)
     environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
     folder = member.folder / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        models = {name: prepare(MODELS[name]) / MODELS[name].repo for name in member.models}
-        offline = {"HF_HUB_OFFLINE": "1", "TUNEMATRIX_EXPERTS": str(experts_folder())}
+        models = {name: folder_of(member.model(name)) for name in member.models}
+        experts = folder_of(SMALL_EXPERTS if member.small else EXPERTS)
+        offline = {"HF_HUB_OFFLINE": "1", "TUNEMATRIX_EXPERTS": str(experts)}
     except OSError as error:
         raise InfrastructureError(f"cannot create the models: {error}") from error
     spec, results = folder.resolve() / "spec.json", folder.resolve() / "results.jsonl"
@@ -150,7 +200,9 @@ def _run(member: Member, task: Mapping[str, Any], seconds: float) -> Iterator[Re
     spec.write_text(json.dumps(content), encoding="utf-8")
     python = environment.interpreter(member.venv).absolute()
     command = [str(part) for part in (python, "-m", "tunematrix.harness.exchange", spec, results)]
-    variables = environment.variables(member.venv, folder, offline, real_hub=False)
+    given = {**offline, **(hub or {})}
+    real_hub = given["HF_HUB_OFFLINE"] == "0"
+    variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
     process.run(command, variables, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)

@@ -64,10 +64,11 @@ MAX_REASON: Final = 120
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """A cell of the exchange and its packages."""
+    """A cell of the exchange and its packages; one that does not read is a frozen set."""
 
     name: str
     packages: Mapping[str, str]
+    reads: bool = True
 
     @property
     def age(self) -> tuple[Version, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from tunematrix.base.errors import UsageError
 from tunematrix.cli import main as cli
+from tunematrix.questions import freeze
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,41 @@ def test_it_asks_nothing_of_an_empty_folder(tmp_path: Path, monkeypatch: pytest.
     result = CliRunner().invoke(cli.cli, ["exchange"])
     assert isinstance(result.exception, UsageError)
     assert list(tmp_path.iterdir()) in ([], [tmp_path / ".tunematrix"])
+
+
+def constraints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one cell, ``old``, and its results elsewhere."""
+    (folder / "constraints").mkdir()
+    (folder / "constraints/old.txt").write_text("transformers==4.46.3\n")
+    monkeypatch.setenv("TUNEMATRIX_CONSTRAINTS", str(folder / "constraints"))
+    monkeypatch.setenv("TUNEMATRIX_RESULTS", str(folder / "results"))
+    return folder / "constraints"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--freeze", "old", "--json"], "--freeze: takes the names of cells and no other option"),
+        (["--freeze"], "--freeze: name the cells to freeze"),
+        (["--freeze", "nowhere"], "no cell 'nowhere'"),
+        (["--freeze", "old"], "--freeze: .* is in no git repository"),
+    ],
+)
+def test_freeze_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    constraints(tmp_path, monkeypatch)
+    monkeypatch.setattr(freeze, "OWN", tmp_path)  # the code of an installed wheel
+    result = CliRunner().invoke(cli.cli, ["exchange", *arguments])
+    assert isinstance(result.exception, UsageError)
+    assert re.search(message, str(result.exception))
+
+
+def test_a_damaged_frozen_set_ends_an_exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = constraints(tmp_path, monkeypatch) / "frozen/old"
+    folder.mkdir(parents=True)
+    (folder / "frozen.json").write_text('{"schema": 1, "sha256": {"artifacts.tar.xz": "00"}}')
+    (folder / "artifacts.tar.xz").write_bytes(b"")
+    result = CliRunner().invoke(cli.cli, ["exchange", "old"])
+    assert isinstance(result.exception, UsageError)
+    assert "artifacts.tar.xz: was changed after it was frozen" in str(result.exception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import struct
 from pathlib import Path
 
@@ -30,6 +31,18 @@ def test_tiny_models_have_the_same_bytes_on_every_machine(cache: Path, name: str
     root = models.prepare(models.MODELS[name], cache)
 
     assert index_root(root)[f"tunematrix/{name}"].commit == REVISIONS[name]
+
+
+@pytest.mark.parametrize(
+    "model", [*models.SMALL.values(), models.SMALL_EXPERTS], ids=lambda model: model.name
+)
+def test_models_of_frozen_sets_can_be_compressed(cache: Path, model: models.Model) -> None:
+    folder = models.prepare(model, cache) / model.repo
+    content = (folder / "model.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    weights = np.frombuffer(content[8 + size :], "<f4")
+    assert np.array_equal(weights, np.round(weights * 64) / 64)
+    assert len(lzma.compress(content)) < len(content) / 3
 
 
 def test_a_model_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tunematrix.base.store import Store
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import exchange
 from tunematrix.run import exchange as cells
-from tunematrix.run.exchange import Member
+from tunematrix.run.exchange import Member, Writer
+from tunematrix.run.frozen import Frozen
 
 LOCK = "transformers=={}\n"
 
@@ -53,11 +54,12 @@ class World:
         return ""
 
     def read(
-        self, member: Member, writers: Mapping[str, Path], seconds: float
+        self, member: Member, writers: Sequence[Writer], seconds: float
     ) -> tuple[Sequence[Mapping[str, Any]], str]:
         del seconds
-        self.did.append(("read", member.name, *writers))
-        found = [{"writer": name, "model": "m", "artifact": "lora", "outcome": "same"} for name in writers]
+        names = [writer.name for writer in writers]
+        self.did.append(("read", member.name, *names))
+        found = [{"writer": name, "model": "m", "artifact": "lora", "outcome": "same"} for name in names]
         return (found[:1], self.stops[member.name]) if member.name in self.stops else (found, "")
 
     def run(self, *names: str, **options: Any) -> exchange.Exchange:
@@ -134,3 +136,34 @@ def test_a_broken_file_of_results_is_read_again(world: World) -> None:
     (member.folder / cells.READS).write_text("{")
     world.run("a", "b")
     assert world.did == [("read", "a", "a", "b")]
+
+
+def frozen_set(world: World, digest: str = "1") -> Frozen:
+    folder = world.folder / "frozen/a"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "lock.txt").write_text(LOCK.format("4.0.0"))
+    return Frozen(cell="a", folder=folder, unpacked=world.folder / "unpacked", digest=digest)
+
+
+def test_a_frozen_set_is_read_by_every_cell_and_reads_none(world: World) -> None:
+    outcome = world.run("a", "b", frozen=[frozen_set(world)])
+    assert world.did[2:] == [("read", "a", "a (frozen)", "a", "b"), ("read", "b", "a (frozen)", "a", "b")]
+    assert {pair.reader for pair in outcome.pairs} == {"a", "b"}
+    [side] = [side for side in outcome.sides if not side.reads]
+    assert (side.name, side.packages) == ("a (frozen)", {"transformers": "4.0.0"})
+
+
+def test_another_frozen_set_is_read_alone(world: World) -> None:
+    world.run("a", frozen=[frozen_set(world)])
+    world.run("a", frozen=[frozen_set(world)])
+    assert world.did == []
+    world.run("a", frozen=[frozen_set(world, "2")])
+    assert world.did == [("read", "a", "a (frozen)")]
+
+
+def test_a_reader_that_takes_no_part_is_told_for_frozen_sets_too(world: World) -> None:
+    world.unwritable["b"] = "no import"
+    outcome = world.run("a", "b", frozen=[frozen_set(world)])
+    told = {(pair.writer, pair.reader): pair.outcome for pair in outcome.pairs}
+    assert told["a (frozen)", "a"] == "same"
+    assert told["a (frozen)", "b"] == "unavailable"

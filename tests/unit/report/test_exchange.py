@@ -126,3 +126,29 @@ def test_what_is_known_is_a_line_for_each_cause(tmp_path: Path) -> None:
     ]
     assert view.exit_code(outcome(*pairs), found) == 0
     assert "known        lora" not in "\n".join(view.lines(outcome(*pairs), found, "merged"))
+
+
+FROZEN = Side(name="old (frozen)", packages=OLD.packages, reads=False)
+
+
+def test_a_frozen_set_has_a_row_and_no_column() -> None:
+    pairs = (pair(FROZEN, NEW), pair(NEW, NEW), pair(OLD, NEW))
+    exchanged = Exchange(sides=(FROZEN, OLD, NEW), pairs=pairs, absent={})
+    lines = list(view.lines(exchanged, (), "lora"))
+    assert lines[1].split() == ["old", "new"]
+    assert lines[2].split() == ["old", "(frozen)", "-", "ok"]
+    text = view.markdown(exchanged, ())
+    assert "| old (frozen) | - | ok |" in text.replace("\\", "")
+    assert "|  | old | new |" in text
+    content = view.to_json(exchanged, ())
+    assert [each.get("frozen", False) for each in content["cells"]] == [True, False, False]
+    assert content["pairs"][0]["direction"] == "upgrade"
+
+
+def test_numbered_columns_are_those_of_the_readers() -> None:
+    readers = [Side(name=f"cell-{n}", packages={}) for n in range(9)]
+    exchanged = Exchange(sides=(FROZEN, *readers), pairs=(pair(FROZEN, readers[0]),), absent={})
+    lines = list(view.lines(exchanged, (), "lora"))
+    assert lines[1].split() == [str(number) for number in range(1, 10)]
+    assert lines[2].split()[:3] == ["old", "(frozen)", "ok"]
+    assert lines[3].split()[:2] == ["1", "cell-0"]

@@ -62,7 +62,7 @@ def _train(kind: tuple[str, Build], lab: Lab, folder: Path, *, resume: bool) -> 
     output = lab.folder / lab.name if resume else folder
     restored: dict[str, Any] = {}
     trainer = build(lab, folder, output)
-    trainer.add_callback(_before_second_step(restored))
+    trainer.add_callback(before_step(1, restored))
     batches: list[str] = []
     unwatch = watch_batches(trainer.model, batches)
     result = run(trainer, folder / "checkpoint-1" if resume else None)
@@ -100,13 +100,13 @@ def _checkpoint(name: str, build: Build, *, light: bool = False, only: tuple[str
     return Kind(name=name, write=write, read=read, artifacts=artifacts, light=light, only=only)
 
 
-def _before_second_step(found: dict[str, Any]) -> Any:
-    """A callback that fills ``found`` with the state of training before the second step."""
+def before_step(done: int, found: dict[str, Any]) -> Any:
+    """A callback that fills ``found`` with the state of training when ``done`` steps are done."""
     from transformers import TrainerCallback
 
     class Snapshot(TrainerCallback):  # type: ignore[misc]  # the stack is not installed where mypy runs
         def on_step_begin(self, _: Any, state: Any, *__: Any, **known: Any) -> None:
-            if state.global_step == 1:
+            if state.global_step == done:
                 found["step"] = state.global_step
                 found["weights"] = _weights(known["model"])
                 optimizer = known["optimizer"].state_dict()

@@ -13,7 +13,7 @@ from tunematrix.harness.measures.formats import CHAT, TEXTS
 from tunematrix.harness.measures.lab import Lab
 from tunematrix.harness.measures.trainer_lab import perturbed
 
-SHARD: Final = "60KB"
+SHARDS: Final = 3
 EXTRA: Final = ("<extra_a>", "<extra_b>")
 GENERATION: Final = {"max_new_tokens": 7, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 11}
 TEMPLATE: Final = "{% for message in messages %}[{{ message['role'] }}]{{ message['content'] }}{% endfor %}"
@@ -51,7 +51,7 @@ def _model(
     *,
     from_files: bool = False,
     only: tuple[str, ...] = (),
-    **options: Any,
+    shards: int = 1,
 ) -> Kind:
     """The kind of a saved model; with ``from_files``, its facts are what its own release reads back.
 
@@ -65,7 +65,8 @@ def _model(
 
     def write(lab: Lab, folder: Path) -> Facts:
         model = make(lab)
-        model.save_pretrained(str(folder), **options)
+        size = sum(value.numel() * value.element_size() for value in model.parameters())
+        model.save_pretrained(str(folder), **({"max_shard_size": size // shards} if shards > 1 else {}))
         facts = read(lab, folder)  # which dtype a model has is for the release that loads it to say
         if not from_files:
             facts[name] |= {"logits": logits(model), "greedy ids": greedy(model)}
@@ -124,17 +125,17 @@ def _tokenizer(name: str, make: Callable[[Lab], Any]) -> Kind:
     def write(lab: Lab, folder: Path) -> Facts:
         tokenizer = make(lab)
         tokenizer.save_pretrained(str(folder))
-        return {name: _tokenizer_facts(tokenizer)}
+        return {name: tokenizer_facts(tokenizer)}
 
     def read(_: Lab, folder: Path) -> Facts:
         from transformers import AutoTokenizer
 
-        return {name: _tokenizer_facts(AutoTokenizer.from_pretrained(str(folder)))}
+        return {name: tokenizer_facts(AutoTokenizer.from_pretrained(str(folder)))}
 
     return Kind(name=name, write=write, read=read)
 
 
-def _tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
+def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
     texts = (*TEXTS, *(f" sky{token}day" for token in (*EXTRA, "<added>")))
     ids = [tokenizer(text)["input_ids"] for text in texts]
     # transformers 5 renamed them; before it, the new name was for tokens that have a role.
@@ -157,7 +158,7 @@ ALL: Final = (
     _model("full", trained),
     _model("merged", merged),
     _model("merged-bf16", merged_bf16, from_files=True),
-    _model("sharded", trained, only=LLAMA, max_shard_size=SHARD),
+    _model("sharded", trained, only=LLAMA, shards=SHARDS),
     Kind(name="generation-config", write=write_generation, read=read_generation, only=LLAMA),
     _tokenizer("tokenizer", _plain_tokenizer),
     _tokenizer("tokenizer-extra", _extra_tokenizer),

@@ -6,17 +6,19 @@ child crashes or hangs, each kind gets its own, so that a crash is one entry of 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tunematrix.harness.exchange import adapters, checkpoints, models
-from tunematrix.harness.exchange.kinds import Facts, Kind, compare
-from tunematrix.harness.failure import describe_error
+from tunematrix.harness.exchange import adapters, checkpoints, models, reads
+from tunematrix.harness.exchange.facts import as_saved, load_facts, save_facts
+from tunematrix.harness.exchange.kinds import Kind, compare
+from tunematrix.harness.failure import describe_with_context
 from tunematrix.harness.fingerprint import warm_up
 from tunematrix.harness.isolate import Unavailable, Work, WorkResult, run_isolated
 from tunematrix.harness.kept import set_base_model
@@ -25,30 +27,63 @@ from tunematrix.harness.stages import time_limit
 from tunematrix.pipeline.trace import Trace
 
 KINDS: Final = (*checkpoints.ALL, *adapters.ALL, *models.ALL)
-FACTS: Final = "facts.json"
-TENSORS: Final = "facts.safetensors"
+EXPERTS: Final = "experts"  # in the folder of the models of a frozen set
 UNWRITTEN: Final = "unwritten.json"  # in the folder of a kind that this stack could not write, and why
-SEPARATOR: Final = "|"
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The artifacts of a writer, and the models that it made them with if those are not the reader's."""
+
+    folder: Path
+    models: Mapping[str, Path]
+    experts: Path | None = None
+
+    def enter(self) -> None:
+        """Make its model with experts the one that this process uses."""
+        if self.experts:
+            os.environ["TUNEMATRIX_EXPERTS"] = str(self.experts)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Spec:
-    """What one cell does: write its artifacts of ``models`` to ``write``, and read those of ``writers``."""
+    """What one cell does: write its artifacts of ``models`` to ``write``, and read those of ``writers``.
+
+    ``compact`` writes facts that are kept for good; ``parts`` are those of somebody's folder, to read too.
+    """
 
     models: Mapping[str, Path]
     write: Path | None = None
-    writers: Mapping[str, Path]
+    compact: bool = False
+    writers: Mapping[str, Source]
+    parts: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def read(cls, path: Path) -> Spec:
         """The specification that the host left in a JSON file."""
         content = json.loads(path.read_text(encoding="utf-8"))
+        models = {name: Path(folder) for name, folder in content["models"].items()}
+        bases = content.get("bases", {})
+        experts = Path(os.environ["TUNEMATRIX_EXPERTS"])
         return cls(
-            models={name: Path(folder) for name, folder in content["models"].items()},
+            models=models,
             write=Path(content["write"]) if content.get("write") else None,
-            writers={name: Path(folder) for name, folder in content.get("writers", {}).items()},
+            compact=bool(content.get("compact")),
+            writers={
+                name: Source(
+                    folder=Path(folder),
+                    models=_below(Path(bases[name]), models) if name in bases else models,
+                    experts=Path(bases[name]) / EXPERTS if name in bases else experts,
+                )
+                for name, folder in content.get("writers", {}).items()
+            },
+            parts=content.get("parts", {}),
         )
+
+
+def _below(folder: Path, models: Iterable[str]) -> dict[str, Path]:
+    return {name: folder / name for name in models if (folder / name).is_dir()}
 
 
 def kinds_for(model: str) -> list[Kind]:
@@ -69,7 +104,7 @@ def write_all(spec: Spec, scratch: Path) -> Iterator[Result]:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             assert kind.write is not None
-            save_facts(folder, kind.write(lab, folder))
+            save_facts(folder, kind.write(lab, folder), compact=spec.compact)
 
         for kind, result in _each(kinds, write, model, scratch / "write" / name):
             if result["outcome"] != "same":
@@ -81,28 +116,29 @@ def write_all(spec: Spec, scratch: Path) -> Iterator[Result]:
 
 def read_all(spec: Spec, scratch: Path) -> Iterator[Result]:
     """Read the artifacts of each writer; yields a result for each artifact, ``same`` or not."""
-    for writer, root in spec.writers.items():
-        for name, model in spec.models.items():
-            source = root / name
+    for writer, origin in spec.writers.items():
+        for name, model in origin.models.items():
+            source = origin.folder / name
             kinds = [kind for kind in kinds_for(name) if (source / kind.folder).is_dir()]
             copies = scratch / "read" / writer / name
-
-            def read(
-                kind: Kind, lab: Lab, source: Path = source, copies: Path = copies, model: Path = model
-            ) -> list[Result]:
-                folder = copies / kind.name / "artifact"
-                shutil.copytree(source / kind.folder, folder)
-                for config in folder.rglob("adapter_config.json"):
-                    set_base_model(config, model)
-                expected, found = load_facts(folder), kind.read(lab, folder)
-                return [
-                    {"artifact": artifact, **_compared(compare(expected[artifact], found[artifact]))}
-                    for artifact in kind.names
-                ]
-
+            read = functools.partial(_read, origin, name, copies)
             for kind, result in _each(kinds, read, model, copies):
                 yield from _results(writer, name, kind, result, source / kind.folder)
             shutil.rmtree(copies, ignore_errors=True)
+
+
+def _read(origin: Source, name: str, copies: Path, kind: Kind, lab: Lab) -> list[Result]:
+    """Read one kind from a copy; a result for each of its artifacts."""
+    origin.enter()
+    folder = copies / kind.name / "artifact"
+    shutil.copytree(origin.folder / name / kind.folder, folder)
+    for config in folder.rglob("adapter_config.json"):
+        set_base_model(config, origin.models[name])
+    expected, found = load_facts(folder), as_saved(folder, kind.read(lab, folder))
+    return [
+        {"artifact": artifact, **_compared(compare(expected[artifact], found[artifact]))}
+        for artifact in kind.names
+    ]
 
 
 def _results(writer: str, model: str, kind: Kind, result: Result, folder: Path) -> Iterator[Result]:
@@ -157,71 +193,15 @@ def _work(kinds: Sequence[Kind], do: Callable[[Kind, Lab], Any], model: Path, sc
                 error = {"type": "Unavailable", "message": str(reason), "where": "", "traceback": ""}
                 trace.numbers[kind.name] = {"outcome": "unavailable", "error": error}
             except Exception as failure:
-                trace.numbers[kind.name] = {"outcome": "fails", "error": _error(failure)}
+                trace.numbers[kind.name] = {"outcome": "fails", "error": describe_with_context(failure)}
 
     return work
 
 
-def _error(failure: Exception) -> dict[str, str]:
-    """The error, and the one that was being handled when it came, which people would otherwise not see.
-
-    transformers 4 imports protobuf to handle errors of tokenizers, and says that protobuf is missing.
-    """
-    error = describe_error(failure)
-    hidden: BaseException = failure
-    while hidden.__context__ is not None:
-        hidden = hidden.__context__
-    if hidden is not failure and isinstance(failure, ImportError):
-        error["cause"] = f"{type(hidden).__name__}: {hidden}"
-    return error
-
-
-def save_facts(folder: Path, facts: Facts) -> None:
-    """Save ``facts`` in ``folder``: tensors, and dictionaries of them, in a file of their own."""
-    from safetensors.torch import save_file
-
-    tensors: dict[str, Any] = {}
-    values: dict[str, dict[str, Any]] = {}
-    for artifact, known in facts.items():
-        values[artifact] = {}
-        for name, value in known.items():
-            key = SEPARATOR.join((artifact, name))
-            if hasattr(value, "shape"):
-                tensors[key] = value.detach().clone().contiguous()
-                values[artifact][name] = {"tensor": key}
-            elif isinstance(value, Mapping) and any(hasattr(item, "shape") for item in value.values()):
-                parts = {part: SEPARATOR.join((key, part)) for part in value}
-                tensors |= {parts[part]: item.detach().clone().contiguous() for part, item in value.items()}
-                values[artifact][name] = {"tensors": parts}
-            else:
-                values[artifact][name] = {"value": value}
-    save_file(tensors, str(folder / TENSORS))
-    (folder / FACTS).write_text(json.dumps(values), encoding="utf-8")
-
-
-def load_facts(folder: Path) -> Facts:
-    """The facts that ``save_facts`` saved."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(str(folder / TENSORS))
-    content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    return {
-        artifact: {name: _fact(value, tensors) for name, value in known.items()}
-        for artifact, known in content.items()
-    }
-
-
-def _fact(stored: Mapping[str, Any], tensors: Mapping[str, Any]) -> Any:
-    if "tensor" in stored:
-        return tensors[stored["tensor"]]
-    if "tensors" in stored:
-        return {name: tensors[key] for name, key in stored["tensors"].items()}
-    return stored["value"]
-
-
 def run(spec: Spec, scratch: Path, results: Path) -> None:
     """Write and read as ``spec`` says; each result is a line of ``results`` as soon as it is known."""
-    warm_up(list(spec.models.values()), scratch / "warm-up")
+    if spec.write or spec.writers:
+        warm_up(list(spec.models.values()), scratch / "warm-up")
     with results.open("a", encoding="utf-8") as stream:
 
         def add(result: Mapping[str, Any]) -> None:
@@ -234,5 +214,7 @@ def run(spec: Spec, scratch: Path, results: Path) -> None:
                 add(result)
             add({"written": True})
         for result in read_all(spec, scratch):
+            add(result)
+        for result in reads.read_all(spec.parts, scratch / "parts"):
             add(result)
         add({"read": sorted(spec.writers)})

@@ -63,6 +63,12 @@ MODELS: Final = {
 FORMATS: Final = Model(name="formats", make=_lazy("formats", "make"), version=2)
 # A model with experts, whose adapters cells exchange; no run trains it.
 EXPERTS: Final = Model(name="mixtral", make=_lazy("experts", "make"), version=1)
+# What frozen artifacts are made with, in place of the tiny models of these names, and of ``EXPERTS``.
+SMALL: Final = {
+    "tiny-gpt2": Model(name="small-gpt2", make=_lazy("tiny", "make_small_gpt2"), version=1),
+    "tiny-llama": Model(name="small-llama", make=_lazy("tiny", "make_small_llama"), version=1),
+}
+SMALL_EXPERTS: Final = Model(name="small-mixtral", make=_lazy("experts", "make_small"), version=1)
 
 
 def cache_root() -> Path:
@@ -102,6 +108,11 @@ def formats_folder() -> Path:
     return prepare(FORMATS) / FORMATS.repo
 
 
+def folder_of(model: Model) -> Path:
+    """The folder with the files of ``model``; made if necessary. Raises ``OSError``."""
+    return prepare(model) / model.repo
+
+
 def experts_folder() -> Path:
     """The folder of the tiny model with experts; made if necessary."""
-    return prepare(EXPERTS) / EXPERTS.repo
+    return folder_of(EXPERTS)

@@ -18,14 +18,21 @@ DTYPES: Final = {"float32": ("F32", 4), "bfloat16": ("BF16", 2)}
 
 
 class Normal:
-    """Draws scaled normal arrays from ``RandomState``, whose stream numpy guarantees never to change."""
+    """Draws scaled normal arrays from ``RandomState``, whose stream numpy guarantees never to change.
 
-    def __init__(self, seed: int) -> None:
+    With ``grain``, rounded to its multiples, of which files can be compressed.
+    """
+
+    def __init__(self, seed: int, grain: float = 0.0) -> None:
         self._state = np.random.RandomState(seed)
+        self._grain = grain
 
     def __call__(self, *shape: int, scale: float = 0.1) -> Array:
         # 0.1, not the usual 0.02: with so few layers the logits of all tokens would be nearly equal.
-        return (self._state.standard_normal(shape) * scale).astype(np.float32)
+        values = self._state.standard_normal(shape) * scale
+        if self._grain:
+            values = np.round(values / self._grain) * self._grain
+        return values.astype(np.float32)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -6,6 +6,7 @@ rope configuration nor a changed loss normalisation of Llama models.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,34 +29,48 @@ CHAT_TEMPLATE: Final = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 LAYERS: Final = 2
-HEADS: Final = 4
-KEY_VALUE_HEADS: Final = 2  # of the Llama
-WIDTH: Final = 32
 CONTEXT: Final = 256
 
 
-def make_gpt2(folder: Path) -> None:
-    """A GPT-2 of 2 layers and width 32 with tied embeddings, float32."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """How large a model is; ``key_value_heads`` are the Llama's, ``grain`` is that of its weights."""
+
+    width: int
+    heads: int
+    key_value_heads: int
+    grain: float = 0.0
+
+
+TINY: Final = Size(width=32, heads=4, key_value_heads=2)
+# What a frozen artifact is made with: it is kept for good, so it must be small, also compressed. A head of
+# less than four numbers would have no rotary embedding that depends on its base.
+SMALL: Final = Size(width=8, heads=2, key_value_heads=1, grain=2.0**-6)
+
+
+def make_gpt2(folder: Path, size: Size = TINY) -> None:
+    """A GPT-2 of 2 layers, of width 32 by default, with tied embeddings, float32."""
+    width = size.width
     tokens, merges = vocabulary(("<|endoftext|>",))
     end_id = tokens.index("<|endoftext|>")
-    draw = Normal(seed=20240101)
+    draw = Normal(seed=20240101, grain=size.grain)
     tensors = {
-        "transformer.wte.weight": draw(len(tokens), WIDTH),
-        "transformer.wpe.weight": draw(CONTEXT, WIDTH),
-        "transformer.ln_f.weight": np.ones(WIDTH, np.float32),
-        "transformer.ln_f.bias": np.zeros(WIDTH, np.float32),
+        "transformer.wte.weight": draw(len(tokens), width),
+        "transformer.wpe.weight": draw(CONTEXT, width),
+        "transformer.ln_f.weight": np.ones(width, np.float32),
+        "transformer.ln_f.bias": np.zeros(width, np.float32),
     }
     for layer in range(LAYERS):
         block = f"transformer.h.{layer}."
         output_factors = {"attn.c_attn": 3, "attn.c_proj": 1, "mlp.c_fc": 4}
         for name, factor in output_factors.items():  # Conv1D stores (input, output)
-            tensors[f"{block}{name}.weight"] = draw(WIDTH, factor * WIDTH)
-            tensors[f"{block}{name}.bias"] = np.zeros(factor * WIDTH, np.float32)
-        tensors[f"{block}mlp.c_proj.weight"] = draw(4 * WIDTH, WIDTH)
-        tensors[f"{block}mlp.c_proj.bias"] = np.zeros(WIDTH, np.float32)
+            tensors[f"{block}{name}.weight"] = draw(width, factor * width)
+            tensors[f"{block}{name}.bias"] = np.zeros(factor * width, np.float32)
+        tensors[f"{block}mlp.c_proj.weight"] = draw(4 * width, width)
+        tensors[f"{block}mlp.c_proj.bias"] = np.zeros(width, np.float32)
         for name in ("ln_1", "ln_2"):
-            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
-            tensors[f"{block}{name}.bias"] = np.zeros(WIDTH, np.float32)
+            tensors[f"{block}{name}.weight"] = np.ones(width, np.float32)
+            tensors[f"{block}{name}.bias"] = np.zeros(width, np.float32)
     write_safetensors(folder / "model.safetensors", tensors, "float32")
     config = {
         "architectures": ["GPT2LMHeadModel"],
@@ -67,8 +82,8 @@ def make_gpt2(folder: Path) -> None:
         "initializer_range": 0.02,
         "layer_norm_epsilon": 1e-05,
         "n_ctx": CONTEXT,
-        "n_embd": WIDTH,
-        "n_head": HEADS,
+        "n_embd": width,
+        "n_head": size.heads,
         "n_layer": LAYERS,
         "n_positions": CONTEXT,
         "tie_word_embeddings": True,
@@ -86,24 +101,33 @@ def make_gpt2(folder: Path) -> None:
     )
 
 
-def make_llama(folder: Path) -> None:
-    """A Llama of 2 layers and width 32, grouped attention, rope_theta 100000, tied, with a chat template."""
+def make_small_gpt2(folder: Path) -> None:
+    make_gpt2(folder, SMALL)
+
+
+def make_small_llama(folder: Path) -> None:
+    make_llama(folder, SMALL)
+
+
+def make_llama(folder: Path, size: Size = TINY) -> None:
+    """A Llama of 2 layers, of width 32 by default, rope_theta 100000, tied, with a chat template."""
+    width = size.width
     tokens, merges = vocabulary(CHAT_SPECIAL)
-    write_safetensors(folder / "model.safetensors", _llama_tensors(len(tokens)), "float32")
+    write_safetensors(folder / "model.safetensors", _llama_tensors(len(tokens), size), "float32")
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "attention_bias": False,
         "attention_dropout": 0.0,
         "hidden_act": "silu",
-        "hidden_size": WIDTH,
+        "hidden_size": width,
         "initializer_range": 0.02,
-        "intermediate_size": 2 * WIDTH,
+        "intermediate_size": 2 * width,
         "max_position_embeddings": CONTEXT,
         "mlp_bias": False,
-        "num_attention_heads": HEADS,
+        "num_attention_heads": size.heads,
         "num_hidden_layers": LAYERS,
-        "num_key_value_heads": KEY_VALUE_HEADS,
+        "num_key_value_heads": size.key_value_heads,
         "pretraining_tp": 1,
         "rms_norm_eps": 1e-05,
         "rope_scaling": None,
@@ -129,28 +153,28 @@ def make_llama(folder: Path) -> None:
     )
 
 
-def _llama_tensors(vocabulary_size: int) -> dict[str, Array]:
-    draw = Normal(seed=20240202)
-    head_width = WIDTH // HEADS
+def _llama_tensors(vocabulary_size: int, size: Size) -> dict[str, Array]:
+    draw, width = Normal(seed=20240202, grain=size.grain), size.width
+    key_value_width = size.key_value_heads * width // size.heads
     tensors = {
-        "model.embed_tokens.weight": draw(vocabulary_size, WIDTH),
-        "model.norm.weight": np.ones(WIDTH, np.float32),
+        "model.embed_tokens.weight": draw(vocabulary_size, width),
+        "model.norm.weight": np.ones(width, np.float32),
     }
     for layer in range(LAYERS):
         block = f"model.layers.{layer}."
         shapes = {
-            "self_attn.q_proj": (WIDTH, WIDTH),
-            "self_attn.k_proj": (KEY_VALUE_HEADS * head_width, WIDTH),
-            "self_attn.v_proj": (KEY_VALUE_HEADS * head_width, WIDTH),
-            "self_attn.o_proj": (WIDTH, WIDTH),
-            "mlp.gate_proj": (2 * WIDTH, WIDTH),
-            "mlp.up_proj": (2 * WIDTH, WIDTH),
-            "mlp.down_proj": (WIDTH, 2 * WIDTH),
+            "self_attn.q_proj": (width, width),
+            "self_attn.k_proj": (key_value_width, width),
+            "self_attn.v_proj": (key_value_width, width),
+            "self_attn.o_proj": (width, width),
+            "mlp.gate_proj": (2 * width, width),
+            "mlp.up_proj": (2 * width, width),
+            "mlp.down_proj": (width, 2 * width),
         }
         # Large enough to outweigh the tied embedding; otherwise every token would predict itself.
         tensors |= {f"{block}{name}.weight": draw(*shape, scale=0.5) for name, shape in shapes.items()}
         for name in ("input_layernorm", "post_attention_layernorm"):
-            tensors[f"{block}{name}.weight"] = np.ones(WIDTH, np.float32)
+            tensors[f"{block}{name}.weight"] = np.ones(width, np.float32)
     return tensors
 
 
