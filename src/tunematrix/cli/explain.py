@@ -16,6 +16,7 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.cli.questions import JSON
 from tunematrix.locks import lock, package_files, rungs, table
+from tunematrix.locks.package_files import PackageFile
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
@@ -42,6 +43,25 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     else:
         print_lines(screens.explain_lines((before, ", ".join(after)), result, everything=show_all))
     return 0
+
+
+def diff_files(before: str, after: str, *, style: str, everything: bool) -> None:
+    """Print what moves between two files that list packages, and what is known to change with that.
+
+    ``style`` is ``text``, ``json`` or ``markdown``. Raises ``UsageError``.
+    """
+    old, new = _listed(before), _listed(after)
+    result = prediction.predict(old.pins_beside(new), new.pins_beside(old), releases.load())
+    left_out = {before: old.unpinned, after: new.unpinned}
+    if style == "json":
+        content = screens.explain_json(result) | {"not_compared": left_out}
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    lines = list(screens.moves_lines((before, after), result, left_out, everything=everything))
+    if style == "markdown":
+        click.echo(screens.moves_markdown(lines), nl=False)
+    else:
+        print_lines(lines)
 
 
 @click.command("check")
@@ -98,19 +118,18 @@ def _packages(name: str, *more: str) -> dict[str, str]:
     if more:
         raise UsageError(f"{' '.join(more)}: name one cell or file for B, or requests such as trl==1.16.0")
     if reading.is_file(name):
-        listed = package_files.read(Path(name), _python())
-        pins = {
-            str(canonicalize_name(item.name)): version
-            for item in listed.requirements
-            if (version := exact_version(item))
-        }
-        if not pins:
-            raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
-        return pins
+        return _listed(name).pins
     if not table.constraints_folder().is_dir():
         raise UsageError(f"{name}: no such file, and here are no cells")
     matrix = table.load()
     return lock.read_versions(matrix.lock_path(matrix.cell(name)))
+
+
+def _listed(name: str) -> PackageFile:
+    listed = package_files.read(Path(name), _python())
+    if not listed.pins:
+        raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
+    return listed
 
 
 def _python() -> str:

@@ -107,7 +107,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
     notes = [
         f"baseline: {what}, {len(versions)} packages: "
         + ", ".join(f"{name} {versions[name]}" for name in table.CORE if name in versions),
-        *_differences(imported_lock),
+        *imported_lock.differences("baseline"),
     ]
     if table.has_cells(constraints):
         notes.append(f"{constraints.name}: has cells already, stays as it is")
@@ -134,17 +134,6 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         if stage.open and folder / scripts.FILE in files
     ]
     return Plan(files=files, notes=sorted(notes))
-
-
-def _differences(imported_lock: imported.ImportedLock) -> Iterator[str]:
-    """Where the baseline is not what the file says."""
-    versions = imported_lock.packages
-    if imported_lock.left_out:
-        yield f"baseline: left out, not releases for a CPU: {', '.join(imported_lock.left_out)}"
-    for name in imported_lock.replaced:
-        yield f"baseline: {name} is no release on an index; {name} {versions[name]} takes its place"
-    for name, (before, after) in imported_lock.moved.items():
-        yield f"baseline: {name} {before} -> {after}, for the test tools"
 
 
 def _workflow(source: Path, python: str) -> str:

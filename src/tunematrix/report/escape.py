@@ -33,10 +33,21 @@ def plain_text(text: Any) -> str:
 def inline_code(text: Any) -> str:
     """``text`` as inline code, which none of its backticks can end."""
     single = one_line(str(text)).strip() or " "
-    longest = max(map(len, re.findall("`+", single)), default=0)
+    longest = _longest_fence(single)
     fence = "`" * (longest + 1)
     padding = " " if longest else ""
     return f"{fence}{padding}{single}{padding}{fence}"
+
+
+def code_block(lines: Iterable[str]) -> list[str]:
+    """``lines`` as a block of code, which none of them can end."""
+    shown = [one_line(line) for line in lines]
+    fence = "`" * max(3, _longest_fence("\n".join(shown)) + 1)
+    return [fence, *shown, fence]
+
+
+def _longest_fence(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def link(text: str, url: str) -> str:
