@@ -90,13 +90,13 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
     elif style == "github":
         file = name if name and reading.is_file(name) else ""
-        _print_commands(screens.github_lines(file, found))
+        print_commands(screens.github_lines(file, found))
     else:
         print_lines(screens.check_lines(label, found))
     return int(bool(found))
 
 
-def _print_commands(lines: Iterable[str]) -> None:
+def print_commands(lines: Iterable[str]) -> None:
     """Print the commands of a workflow, which this process's own standard output disarms."""
     stream = sys.__stdout__ or sys.stdout
     for line in lines:

@@ -67,3 +67,18 @@ def shorten(value: Any) -> str:
     """``value`` as a short text; masked first, because half a secret would not be recognised."""
     text = mask(str(value)) if value != "" else "(dropped)"
     return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+
+
+def workflow_command(command: str, text: str, **properties: object) -> str:
+    """A command to GitHub's runner, such as ``error``; no value in it can start another."""
+    pairs = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{command}{f' {pairs}' if pairs else ''}::{_data(text)}"
+
+
+def _data(text: object) -> str:
+    """The text of a command, as the runner's own toolkit escapes it, and without secrets."""
+    return mask(str(text)).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: object) -> str:
+    return _data(value).replace(":", "%3A").replace(",", "%2C")

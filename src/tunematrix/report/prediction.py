@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tunematrix.questions.score import Scored
 from tunematrix.report import screen
-from tunematrix.report.escape import code_block, plain_text
+from tunematrix.report.escape import code_block, plain_text, workflow_command
 from tunematrix.verdict.prediction import Expected, Prediction
 from tunematrix.verdict.releases import Moved
 from tunematrix.verdict.scoring import rates
@@ -81,9 +81,9 @@ def moves_lines(
     for label, entries in groups.items():
         if entries:
             yield from screen.wrapped(label, f"{len(entries)}: {', '.join(entries)}", lines=most)
-    for name, entries in left_out.items():
-        if entries:
-            text = f"in {name}, without one version: {len(entries)}: {', '.join(entries)}"
+    for name, listed in left_out.items():
+        if listed:
+            text = f"in {name}, without one version: {len(listed)}: {', '.join(listed)}"
             yield from screen.wrapped("not compared", text, lines=most)
 
 
@@ -156,15 +156,5 @@ def github_lines(file: str, found: Sequence[Problem]) -> Iterator[str]:
     """Annotations of a workflow run on GitHub: one for each problem, at the file if there is one."""
     for problem in found:
         text = f"{', '.join(problem.stages)}: {problem.cause}; mend it: {problem.fix}"
-        place = f"file={_escaped(file)}," if file else ""
-        yield f"::error {place}title={_escaped(f'{problem.severity} {problem.id}')}::{_escaped_data(text)}"
-
-
-def _escaped_data(text: str) -> str:
-    """The text of a command, as the runner's own toolkit escapes it; nothing in it can start another."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escaped(text: str) -> str:
-    """A property of a command."""
-    return _escaped_data(text).replace(":", "%3A").replace(",", "%2C")
+        place = {"file": file} if file else {}
+        yield workflow_command("error", text, **place, title=f"{problem.severity} {problem.id}")
