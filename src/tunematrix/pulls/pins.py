@@ -200,6 +200,8 @@ def _nothing(name: str, moved: Mapping[str, tuple[str, str]], python: str, *, ow
     """Why nothing has to run, in a sentence; empty if something has to."""
     if not moved:
         return f"nothing moves: {name} lists what it listed"
+    if moved.keys() & {*STACK}:
+        return ""
     if own_scripts:
         relevant = {each for each in moved if not DEVELOPMENT.fullmatch(each)}
     else:
@@ -207,7 +209,7 @@ def _nothing(name: str, moved: Mapping[str, tuple[str, str]], python: str, *, ow
         relevant = (
             {*moved}
             if required is None
-            else {each for each in moved if each in {*required, *STACK} or COMPANIONS.fullmatch(each)}
+            else {each for each in moved if each in required or COMPANIONS.fullmatch(each)}
         )
     if relevant:
         return ""
