@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from tests.pulls.conftest import ANSWER, CHANGES, Comment, run, write_event
 from tests.pulls.github import BOT, OTHER_SHA, SHA, TOKEN, GitHub
+from tunematrix.pulls import api
 from tunematrix.pulls.comment import LONGEST, MARKER
 from tunematrix.pulls.lookup import LABEL
 
@@ -98,7 +100,22 @@ def test_a_label_that_is_older_than_the_answer_accepts_nothing(github: GitHub, c
     github.set_label(LABEL, "ada", EARLIER)
     assert comment(CHANGES) == 0
     assert states(github) == ["failure"]
-    assert "is older than this answer, and accepts nothing of it" in github.comments[0]["body"]
+    assert "is not newer than this answer, and accepts nothing" in github.comments[0]["body"]
+
+
+def test_a_label_that_no_event_set_accepts_nothing(github: GitHub, comment: Comment) -> None:
+    github.pulls[0]["labels"] = [{"name": LABEL}]
+    github.set_label("its old name", "ada", LATER)
+    assert comment(CHANGES) == 0
+    assert states(github) == ["failure"]
+    assert f"The label `{LABEL}`, set by `nobody known`, is not newer" in github.comments[0]["body"]
+
+
+def test_a_run_that_waits_for_approval_is_no_answer(github: GitHub, comment: Comment) -> None:
+    github.artifacts.clear()
+    write_event(conclusion="action_required")
+    assert comment(None) == 0
+    assert (github.comments, github.statuses) == ([], [])
 
 
 @pytest.mark.parametrize(("word", "state"), [("BREAKS", "failure"), ("CANNOT TELL", "error")])
@@ -356,6 +373,28 @@ def test_an_api_that_stays_out_of_order_is_told(
     assert comment() == 3
     assert "HTTP status 503, out of order; run this job again later" in capsys.readouterr().err
     assert len(github.requests) == 4
+
+
+@pytest.mark.parametrize("request_", ["GET pulls", "POST comments", f"POST {SHA}"])
+def test_an_answer_that_comes_too_late_is_asked_for_again_and_nothing_written_twice(
+    github: GitHub, comment: Comment, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    monkeypatch.setattr(api, "TIMEOUTS", (1, 0.3))
+    github.slow.append(request_)
+    assert comment() == 0
+    assert len(github.comments) == 1
+    assert github.slow == []
+    assert set(states(github)) == {"failure"}
+
+
+def test_an_api_that_cannot_be_reached_is_told(
+    github: GitHub, comment: Comment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("GITHUB_API_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        assert comment() == 3
+    assert "no answer: ConnectionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("body", [b"<html>log in</html>", b'{"a": ', b"[1, 2]", b'[{"head": 1}]', b"{}"])

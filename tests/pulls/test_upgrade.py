@@ -264,6 +264,15 @@ def test_pins_that_cannot_be_read_are_an_answer_too(
     assert message in capsys.readouterr().err
 
 
+def test_it_runs_at_the_top_of_the_repository(
+    judgements: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write({"src/train.py": "x"})
+    monkeypatch.chdir("src")
+    assert run("upgrade", "--base", "main") == 2
+    assert "in src/: run this at the top of the repository" in capsys.readouterr().err
+
+
 def test_the_base_is_that_of_the_pull_request(
     judgements: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

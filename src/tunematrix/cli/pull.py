@@ -153,7 +153,7 @@ def comment_command(folder: Path, *, author: str) -> int:
     source = lookup.find_answer(api, run) if pulls else None
     if source:
         answer = answers.read(folder / answers.FILE)
-    elif run.skipped or not pulls:
+    elif run.idle or not pulls:
         print_lines(
             ["nothing to do: " + ("no answer yet" if pulls else "no open pull request has this head")]
         )

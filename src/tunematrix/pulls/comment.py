@@ -111,10 +111,10 @@ class Reply:
         label = self.acceptance
         if not label:
             return ""
-        when = f"{label.time:%Y-%m-%d %H:%M} UTC"
-        who = f"The label `{LABEL}`, set by {_code(label.who)} on {when},"
+        when = f" on {label.time:%Y-%m-%d %H:%M} UTC" if label.time else ""
+        who = f"The label `{LABEL}`, set by {_code(label.who)}{when},"
         if not label.current:
-            return f"{who} is older than this answer, and accepts nothing of it: remove it and set it again."
+            return f"{who} is not newer than this answer, and accepts nothing: remove it and set it again."
         names = [finding.id for finding in self.answer.closing]
         if not names:
             return f"{who} accepts nothing: there is nothing here that can be accepted."

@@ -35,9 +35,9 @@ class Run:
     url: str
 
     @property
-    def skipped(self) -> bool:
-        """Whether it ran nothing, as for an event of a label."""
-        return self.conclusion == "skipped"
+    def idle(self) -> bool:
+        """Whether it ran nothing: for an event of a label, or because somebody has to approve it first."""
+        return self.conclusion in ("skipped", "action_required")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +59,7 @@ class Acceptance:
     """Who set the label, and when; ``current`` if that was after the answer that it is to accept."""
 
     who: str
-    time: datetime.datetime
+    time: datetime.datetime | None
     current: bool
 
 
@@ -112,7 +112,7 @@ def find_pulls(api: Api, run: Run) -> list[Pull]:
 
 def find_answer(api: Api, run: Run) -> Source | None:
     """Where the newest answer for the commit is: in ``run`` or, if that ran nothing, in one before it."""
-    for number in _runs(api, run) if run.skipped else [run.id]:
+    for number in _runs(api, run) if run.idle else [run.id]:
         artifacts = api.pages(f"actions/runs/{number}/artifacts", "artifacts", name=ARTIFACT)
         with _shape("artifacts"):
             times = [_time(each["created_at"]) for each in artifacts if not each["expired"]]
@@ -141,10 +141,8 @@ def find_acceptance(api: Api, pull: Pull, answered: datetime.datetime) -> Accept
         for event in api.pages(f"issues/{pull.number}/events"):
             if event["event"] == "labeled" and event["label"]["name"] == LABEL:
                 last = event
-        if last is None:
-            raise InfrastructureError(
-                f"#{pull.number} has the label, but no event that set it; run this again"
-            )
+        if last is None:  # such as of a label that was renamed
+            return Acceptance(who="nobody known", time=None, current=False)
         who, time = (last.get("actor") or {}).get("login", "ghost"), _time(last["created_at"])
     return Acceptance(who=str(who), time=time, current=time > answered)
 

@@ -65,7 +65,8 @@ class Choice:
 
 def git(*arguments: str) -> str:
     """The output of git; raises ``UsageError`` with its message."""
-    completed = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    variables = {**os.environ, "GIT_LFS_SKIP_SMUDGE": "1"}  # pins are no large files
+    completed = subprocess.run(["git", *arguments], env=variables, capture_output=True, check=False)
     if completed.returncode:
         message = one_line(completed.stderr.decode(errors="replace").strip())
         raise UsageError(f"git {arguments[0]}: {message[:300]}")
@@ -73,7 +74,12 @@ def git(*arguments: str) -> str:
 
 
 def merge_base(base: str | None) -> str:
-    """The commit where the head left the branch ``base``, by default the one of the pull request."""
+    """The commit where the head left the branch ``base``, by default the one of the pull request.
+
+    Raises ``UsageError`` outside of the top folder of a repository, and if there is no such commit.
+    """
+    if folder := git("rev-parse", "--show-prefix").strip():
+        raise UsageError(f"in {folder}: run this at the top of the repository; --workload names a folder")
     if base is None:
         branch = os.environ.get("GITHUB_BASE_REF")
         if not branch:
