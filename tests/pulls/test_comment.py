@@ -126,6 +126,7 @@ def test_no_label_accepts_what_breaks_or_was_not_tested(
     github.set_label(LABEL, "ada", LATER)
     assert comment({**ANSWER, "answer": word}) == 0
     assert states(github) == [state]
+    assert github.comments[0]["body"].count("*accepted:* `by ada, with the label`") == 1, "the default alone"
 
 
 def test_what_is_accepted_in_the_file_needs_no_label(github: GitHub, comment: Comment) -> None:
@@ -208,6 +209,12 @@ def test_an_event_of_a_label_takes_the_answer_of_the_run_before(
     github.add_answer(200, expired=True)
     assert run("find") == 0
     assert capsys.readouterr().out == "pull=7\nrun=100\n"
+    assert comment() == 0
+    url = github.statuses[0][1]["target_url"]
+    assert url.endswith("/runs/100")
+    assert f"[The run]({url})" in github.comments[0]["body"]
+    github.comments.clear()
+    github.statuses.clear()
     github.artifacts.clear()
     assert comment() == 0
     assert "nothing to do: no answer yet" in capsys.readouterr().out

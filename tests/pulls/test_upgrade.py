@@ -71,9 +71,18 @@ def _judgements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[s
         found = upgrader.base.packages["trl"]
         new = imported.import_lock(against, "3.11").packages["trl"]
         places = tuple(f"train.py:{line}" for line in range(1, 13))
-        gone = Finding(id="edit-x", severity="edit", title="x,\n::error::is gone", fields=(), places=places)
-        word = SAFE if new != "9.9" else BREAKS
-        judgement = Judgement(answer=word, diff=Diff(verdict="same"), findings=(gone,))
+        default = Finding(
+            id="default-x", severity="default", title="train.py:1: y=1", fields=(), places=places[:1]
+        )
+        gone = Finding(
+            id="edit-x",
+            severity="edit",
+            title="x,\n::error::is gone",
+            fields=(),
+            places=places[: 9 if new == "9.9" else 12],
+        )
+        word = BREAKS if new.startswith("9") else SAFE
+        judgement = Judgement(answer=word, diff=Diff(verdict="same"), findings=(default, gone))
         moved = {"trl": (found, new)}
         return Answer(baseline="base", requests=tuple(requests), judgement=judgement, reason=str(moved))
 
@@ -135,9 +144,15 @@ def test_the_lines_to_edit_are_annotated_ten_at_most(
     code, _ = pull({"requirements.txt": lock_of()}, head, "--code", "src")
     assert code == 1
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("::")]
-    assert len(lines) == 11
+    assert len(lines) == 10
     assert lines[0] == "::error file=src/train.py,line=1,title=tunematrix%3A edit::x, ::error::is gone"
-    assert lines[-1].startswith("::notice title=tunematrix::2 more lines of your code")
+    assert lines[9] == "::warning file=src/train.py,line=1,title=tunematrix%3A default::y=1"
+    assert len([line for line in lines if line.startswith("::error ")]) == 9
+    write({"requirements.txt": lock_of(trl="9.9.9")})
+    assert run("upgrade", "--base", "main") == 1
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("::")]
+    assert len(lines) == 11
+    assert lines[-1].startswith("::notice title=tunematrix::3 more lines of your code")
 
 
 @pytest.mark.parametrize(

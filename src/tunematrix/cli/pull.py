@@ -162,7 +162,8 @@ def comment_command(folder: Path, *, author: str) -> int:
         answer = answers.unknown(f"the run ended without an answer: {run.conclusion}; its log says why")
     for pull in _addressed(pulls, answer.number):
         acceptance = lookup.find_acceptance(api, pull, source.time) if source else None
-        reply = Reply(answer=answer, run=run, acceptance=acceptance)
+        url = source.url if source else run.url
+        reply = Reply(answer=answer, sha=run.sha, url=url, acceptance=acceptance)
         create = answer.judgement.answer != NOTHING_TO_TEST
         done = comment.write_comment(api, pull.number, reply.body, author=author, create=create)
         comment.set_status(api, reply)

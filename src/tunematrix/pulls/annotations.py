@@ -19,17 +19,14 @@ def commands(answer: PullAnswer, folder: Path) -> Iterator[str]:
 
     ``folder`` is where the files of the team's code lie.
     """
-    places = {
-        place: finding
-        for finding in reversed(answer.judgement.of("broken", "wrong", "training", "default", "edit"))
-        for place in finding.places
-    }
-    found = sorted(places.items(), key=lambda item: item[1].severity not in MUST)
+    loud = answer.judgement.of("broken", "wrong", "training", "default", "edit")
+    pairs = [(place, finding) for finding in loud for place in finding.places]
+    found = sorted(pairs, key=lambda pair: pair[1].severity not in MUST)
     for place, finding in found[:SHOWN]:
         file, _, line = place.rpartition(":")
         yield workflow_command(
             "error" if finding.severity in MUST else "warning",
-            one_line(finding.title),
+            one_line(finding.title).removeprefix(f"{place}: "),
             file=(folder / file).as_posix(),
             line=line,
             title=f"tunematrix: {finding.severity}",

@@ -13,7 +13,7 @@ from typing import Final
 from tunematrix.locks.rungs import PACKAGES
 from tunematrix.pulls.answer import PullAnswer, accept
 from tunematrix.pulls.api import Api, again
-from tunematrix.pulls.lookup import LABEL, Acceptance, Run
+from tunematrix.pulls.lookup import LABEL, Acceptance
 from tunematrix.report import screen
 from tunematrix.report.escape import inline_code, link
 from tunematrix.shared.lines import one_line
@@ -33,10 +33,11 @@ STATES: Final = {0: "success", 3: "error"}  # by exit code of the answer; any ot
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What is written on the pull request: ``answer`` as its job gave it, and who accepted it."""
+    """What is written on the pull request: the ``answer`` of the run at ``url``, and who accepted it."""
 
     answer: PullAnswer
-    run: Run
+    sha: str
+    url: str
     acceptance: Acceptance | None = None
 
     @property
@@ -76,7 +77,7 @@ class Reply:
         answer = self.answer
         headline = f": {_code(self.headline)}" if self.headline else ""
         head = [f"**{answer.judgement.answer}**{headline}", "", *self._gate(), ""]
-        tail = ["", f"{link('The run', self.run.url)} for {inline_code(self.run.sha[:12])}.", "", MARKER]
+        tail = ["", f"{link('The run', self.url)} for {inline_code(self.sha[:12])}.", "", MARKER]
         sections = list(self._sections())
         room = LONGEST - FRAME * len(sections) - sum(len(line) + 1 for line in (*head, *tail))
         lines: list[str] = []
@@ -133,7 +134,7 @@ class Reply:
         loud = [finding for finding in judgement.findings if finding.loud]
         yield "Findings", [_finding_line(finding, answer.causes.get(finding.id, "")) for finding in loud]
         places = [
-            f"{_code(place)} {_code(finding.title)}"
+            f"{_code(place)} {_code(finding.title.removeprefix(f'{place}: '))}"
             for finding in loud
             if finding.severity in ("edit", "broken")
             for place in finding.places
@@ -208,6 +209,6 @@ def set_status(api: Api, reply: Reply) -> None:
         "state": reply.state,
         "context": CONTEXT,
         "description": reply.status,
-        "target_url": reply.run.url,
+        "target_url": reply.url,
     }
-    again(lambda: api.post(f"statuses/{reply.run.sha}", content))
+    again(lambda: api.post(f"statuses/{reply.sha}", content))

@@ -48,9 +48,10 @@ class Pull:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """The run that has the answer, and when it gave it."""
+    """The run that has the answer, its page, and when it gave it."""
 
     run: int
+    url: str
     time: datetime.datetime
 
 
@@ -117,7 +118,7 @@ def find_answer(api: Api, run: Run) -> Source | None:
         with _shape("artifacts"):
             times = [_time(each["created_at"]) for each in artifacts if not each["expired"]]
         if times:
-            return Source(run=number, time=max(times))
+            return Source(run=number, url=f"{run.url.rpartition('/')[0]}/{number}", time=max(times))
     return None
 
 
