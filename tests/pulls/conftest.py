@@ -37,6 +37,12 @@ CHANGES = {**ANSWER, "answer": "BEHAVIOUR CHANGES", "findings": FINDINGS[1:]}
 Comment = Callable[..., int]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "pulls" in item.path.parts:
+            item.add_marker(pytest.mark.filterwarnings("error"))
+
+
 @pytest.fixture(name="github")
 def _github(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GitHub]:
     with serving() as github:
