@@ -279,6 +279,45 @@ def test_pins_that_cannot_be_read_are_an_answer_too(
     assert message in capsys.readouterr().err
 
 
+GIT = "https://name:secret@host/trl.git"
+MINE = "ours @ git+https://host/ours.git@{}\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "head"),
+    [
+        (lock_of() + f"trl @ git+{GIT}@a\n", lock_of() + f"trl @ git+{GIT}@b\n"),
+        (lock_of(), "transformers==4.57.6\npeft==0.18.0\ntrl @ git+https://host/trl.git@b\n"),
+    ],
+)
+def test_a_stack_that_is_no_release_is_not_passed_over(
+    judgements: list[tuple[str, str]], base: str, head: str
+) -> None:
+    """``upgrade`` leaves such packages out, so that it would see nothing move."""
+    code, answer = pull({"requirements.txt": base}, {"requirements.txt": head})
+    assert (code, answer["answer"], judgements) == (3, "CANNOT TELL", [])
+    assert answer["reason"].startswith("not releases on an index, so they cannot be installed here: trl ")
+    assert "secret" not in answer["reason"]
+
+
+def test_a_stack_from_git_in_a_lock_is_not_passed_over(judgements: list[tuple[str, str]]) -> None:
+    def locked(commit: str) -> str:
+        return uv_lock() + (
+            '[[package]]\nname = "bitsandbytes"\nversion = "1"\n'
+            f'source = {{ git = "https://host/x.git#{commit}" }}\n'
+        )
+
+    code, answer = pull({"uv.lock": locked("a")}, {"uv.lock": locked("b")})
+    assert (code, answer["answer"]) == (3, "CANNOT TELL")
+
+
+def test_a_package_of_their_own_from_git_is_not_of_the_stack(judgements: list[tuple[str, str]]) -> None:
+    head: dict[str, str | None] = {"requirements.txt": lock_of() + MINE.format("b")}
+    code, answer = pull({"requirements.txt": lock_of() + MINE.format("a")}, head)
+    assert (code, answer["answer"]) == (0, "NOTHING TO TEST")
+    assert answer["reason"].startswith("ours git+https://host/ours.git@a -> git+https://host/ours.git@b: ")
+
+
 def test_it_runs_at_the_top_of_the_repository(
     judgements: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from tunematrix.base.errors import TunematrixError
+from tunematrix.base.errors import TunematrixError, UnresolvableError
 from tunematrix.base.files import write_atomic
 from tunematrix.cli.explain import print_commands
 from tunematrix.cli.questions import COMMAND, MODEL, WORKLOAD
@@ -84,6 +84,8 @@ def _answer(
             print_lines([f"{NOTHING_TO_TEST}: {choice.nothing}"])
             _write(path, {"answer": NOTHING_TO_TEST, "reason": choice.nothing}, choice)
             return 0
+        if choice.untestable:
+            raise UnresolvableError(choice.untestable)
         others = f"; changed too, and not used: {', '.join(choice.others)}" if choice.others else ""
         print_lines([f"pins: {choice.after}, at {commit[:12]} and at the head{others}"], err=True)
         code: int = context.invoke(

@@ -15,13 +15,13 @@ from tunematrix.base import toml
 from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.locks import lock_files, markers
+from tunematrix.locks.lock_files import CREDENTIALS
 
 COMMENT: Final = re.compile(r"(^|\s)#.*")
 INCLUDE: Final = re.compile(r"(?:-(r|c)\s*|--(r|c)(?:equirement|onstraint)(?:\s+|=))(.+)")
 EDITABLE: Final = re.compile(r"(?:-e\s*|--editable(?:\s+|=))(.+)")
 REQUIREMENT_OPTION: Final = re.compile(r"\s--[a-z][a-z-]*(?:=|\s+)\S+")  # such as --hash=sha256:...
 LOCATION: Final = re.compile(r"[./~]|[a-z+]+:|\S*\.(?:whl|zip|tar\.gz)$", re.IGNORECASE)
-CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
 MAX_INCLUDES: Final = 50
 PROJECT: Final = "pyproject.toml"
 
@@ -30,12 +30,14 @@ PROJECT: Final = "pyproject.toml"
 class PackageFile:
     """What a file lists. ``others`` are packages that are not releases on an index, by name or by URL.
 
-    ``files`` are the file itself and those that it includes.
+    ``sources`` says of those with a name where they come from. ``files`` are the file itself and those that
+    it includes.
     """
 
     requirements: list[Requirement] = field(default_factory=list)
     constraints: list[Requirement] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
 
     @property
@@ -83,6 +85,7 @@ def _read_lock(path: Path, python: str, result: PackageFile) -> None:
             result.requirements.append(Requirement(f"{entry.name}=={entry.version}"))
         elif not entry.is_project:
             result.others.append(entry.name)
+            result.sources[entry.name] = entry.origin
 
 
 @dataclass(slots=True)
@@ -137,6 +140,9 @@ class _Requirements:
         if requirement.marker is None or markers.applies(str(requirement.marker), self.python, where, []):
             if requirement.url:
                 self._add_other(canonicalize_name(requirement.name), target)
+                self.result.sources[canonicalize_name(requirement.name)] = CREDENTIALS.sub(
+                    "://", requirement.url
+                )
             else:
                 target.append(requirement)
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -53,7 +53,8 @@ NAMED: Final = 5  # packages in one sentence
 class Choice:
     """The file to compare, as it is at the base (``before``) and at the head (``after``).
 
-    ``nothing`` is why there is nothing to run; it is empty if a package of the stack may move. ``others`` are
+    ``nothing`` is why there is nothing to run; it is empty if a package of the stack may move. ``untestable``
+    is why what moves cannot be run: it is no release, such as an install from git. ``others`` are
     files of pins that changed too.
     """
 
@@ -61,6 +62,7 @@ class Choice:
     after: Path | None = None
     others: tuple[str, ...] = ()
     nothing: str = ""
+    untestable: str = ""
 
 
 def git(*arguments: str) -> str:
@@ -133,9 +135,12 @@ def choose(
     for name in found:
         if before := _before(base, name, python):
             others = tuple(other for other in touched if other != name)
-            moved = _moved(_read(before, python), _read(Path(name), python))
+            old, new = _read(before, python), _read(Path(name), python)
+            moved = _moved(old, new)
             nothing = _nothing(name, moved, python, own_scripts=own_scripts)
-            choices.append(Choice(before=before, after=Path(name), others=others, nothing=nothing))
+            choice = Choice(before=before, after=Path(name), others=others, nothing=nothing)
+            untestable = _untestable({*old.others, *new.others}, moved)
+            choices.append(replace(choice, untestable=untestable))
     none = Choice(others=tuple(touched), nothing=f"what changed pins nothing of the stack: {_some(touched)}")
     return next((choice for choice in choices if not choice.nothing), [*choices, none][0])
 
@@ -191,9 +196,9 @@ def _entries(listed: PackageFile) -> dict[str, str]:
     for item in requirements:
         said = exact_version(item) or str(item.specifier) or "any"
         entries.setdefault(str(canonicalize_name(item.name)), []).append(said)
-    return {name: ", ".join(sorted(said)) for name, said in entries.items()} | dict.fromkeys(
-        listed.others, ""
-    )
+    return {name: ", ".join(sorted(said)) for name, said in entries.items()} | {
+        name: listed.sources.get(name, name) for name in listed.others
+    }
 
 
 def _moved(before: PackageFile, after: PackageFile) -> dict[str, tuple[str, str]]:
@@ -222,6 +227,18 @@ def _nothing(name: str, moved: Mapping[str, tuple[str, str]], python: str, *, ow
     moves = _some([f"{each} {old} -> {new}" for each, (old, new) in moved.items()])
     what = "tools that no script imports" if own_scripts else "neither of the stack nor required by it"
     return f"{moves}: {what}"
+
+
+def _untestable(others: set[str], moved: Mapping[str, tuple[str, str]]) -> str:
+    """Which packages of the stack move from or to what is no release; upgrade would leave them out."""
+    found = [
+        f"{name} {old} -> {new}"
+        for name, (old, new) in moved.items()
+        if name in others and (name in STACK or COMPANIONS.fullmatch(name))
+    ]
+    if not found:
+        return ""
+    return f"not releases on an index, so they cannot be installed here: {_some(found)}; pin releases"
 
 
 def _required(path: Path, python: str) -> set[str] | None:
