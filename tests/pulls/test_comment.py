@@ -8,12 +8,15 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.pulls.conftest import ANSWER, CHANGES, Comment, run, write_event
 from tests.pulls.github import BOT, OTHER_SHA, SHA, TOKEN, GitHub
+from tunematrix.pulls import answer as answers
 from tunematrix.pulls import api
-from tunematrix.pulls.comment import LONGEST, MARKER
+from tunematrix.pulls.comment import LONGEST, MARKER, Reply
 from tunematrix.pulls.lookup import LABEL
 
 LATER, EARLIER = "2026-11-28T11:00:00Z", "2026-11-28T09:00:00Z"
@@ -295,6 +298,28 @@ def test_no_value_of_the_answer_is_more_than_text(github: GitHub, comment: Comme
     assert html.count(MARKER) == 1
     assert html.count("<details>") == html.count("</details>") == 6
     assert len(github.statuses[0][1]["description"]) <= 140
+
+
+def body_with(text: str) -> str:
+    """A comment in which every value is ``text``."""
+    finding = {"id": text, "severity": "edit", "title": text, "action": text, "places": [text]}
+    cause = {"package": text, "release": text}
+    content = {
+        "answer": "BREAKS",
+        "findings": [{**finding, "cause": cause, "accepted": True, "reason": text}],
+        "untested": [text],
+        "notes": [text],
+        "moved": {text: [text, text]},
+        "pins": {"file": text, "others": [text]},
+    }
+    url = "https://github.com/team/models/actions/runs/100"
+    return Reply(answer=answers.parse(content), sha=SHA, url=url).body
+
+
+@given(text=st.one_of(st.text(min_size=1), st.text(alphabet="`@#<>!-[]()|\\*_~:/\n\r\t \u2028", min_size=1)))
+@settings(max_examples=300, deadline=None)
+def test_no_text_changes_what_surrounds_it(text: str) -> None:
+    assert shown(body_with(text)) == shown(body_with("x"))
 
 
 def shown(body: str) -> tuple[str, str]:
