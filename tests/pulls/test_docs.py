@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from tunematrix import __version__
 from tunematrix.pulls.lookup import ARTIFACT, LABEL
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,7 @@ def test_names_are_those_of_the_program() -> None:
     assert comment[True]["workflow_run"]["workflows"] == [upgrade["name"]]
 
 
-def test_the_action_exists() -> None:
+def test_the_action_installs_this_release() -> None:
     (path,) = re.findall(r"uses: OWNER/tunematrix/(\.github/actions/\S+)@SHA", TEXT)
-    assert (ROOT / path / "action.yml").is_file()
+    action = yaml.safe_load((ROOT / path / "action.yml").read_text())
+    assert action["inputs"]["version"]["default"] == __version__
