@@ -18,8 +18,9 @@ JOBS = '{"include": [{"cell": "latest"}]}'
 
 
 def steps() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(WORKFLOWS.glob("*.yml")):
-        for job in yaml.safe_load(path.read_text())["jobs"].values():
+    for path in sorted((*WORKFLOWS.glob("*.yml"), *WORKFLOWS.parent.glob("actions/*/action.yml"))):
+        content = yaml.safe_load(path.read_text())
+        for job in content["jobs"].values() if "jobs" in content else [content["runs"]]:
             yield from ((path.name, step) for step in job.get("steps", []) if "run" in step)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
+from tunematrix.base import toml
+from tunematrix.base.errors import UsageError
+from tunematrix.cli import explain
 from tunematrix.cli.results import MODEL, load_record
 from tunematrix.locks import table
 from tunematrix.report import difference
 from tunematrix.report.rows import reasons
+from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 from tunematrix.verdict import diff, ledger
 from tunematrix.verdict.answer import Knowledge, judge
@@ -34,6 +39,13 @@ def show(name: str, *, model: str | None) -> None:
         print_lines([f"  adapted: {call_site['call']}({call_site['argument']}) -> {replacement}"])
 
 
+def _lists_packages(name: str) -> bool:
+    """Whether ``name`` is a file that is no record, whatever the name of a record's file is."""
+    if Path(name).suffix == ".json" or not reading.is_file(name):
+        return False
+    return not toml.read_text(Path(name)).lstrip().startswith("{")
+
+
 @click.command("diff")
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
@@ -44,10 +56,22 @@ def show(name: str, *, model: str | None) -> None:
 def diff_command(
     before: str, after: str, *, as_json: bool, as_markdown: bool, show_all: bool, model: str | None
 ) -> int:
-    """Compare two cells or record files.
+    """Compare two cells or record files, or two files that list packages.
 
-    Prints what broke, what changed silently, and which calls to edit.
+    Of records it prints what broke, what changed silently, and which calls to edit. Of two environments, such
+    as requirements.txt, uv.lock or pylock.toml, what moves and what is known to change with that, without
+    running anything; 'upgrade --baseline A --against B' runs them.
     """
+    listing = [name for name in (before, after) if _lists_packages(name)]
+    if len(listing) == 2:
+        style = "json" if as_json else "markdown" if as_markdown else "text"
+        explain.diff_files(before, after, style=style, everything=show_all)
+        return 0
+    if listing:
+        raise UsageError(
+            f"{listing[0]} lists packages, and the other is a cell or a record; name two files that list "
+            "packages, or compare a cell with one: tunematrix explain"
+        )
     left, right = load_record(before, model), load_record(after, model)
     diff.check_comparable(left, right)
     judgement = judge(left, right, Knowledge.load(table.constraints_folder()))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from tunematrix.base.errors import TunematrixError
-from tunematrix.shared.output import print_error, print_lines
+from tunematrix.shared.output import print_error
 
 
 @contextlib.contextmanager
@@ -19,9 +19,6 @@ def handle_errors() -> Iterator[None]:
     try:
         yield
     except TunematrixError as error:
-        if not error.exit_code:  # an early answer
-            print_lines([str(error)])
-            sys.exit(0)
         print_error(f"error: {error}")
         sys.exit(error.exit_code)
     except click.ClickException as error:

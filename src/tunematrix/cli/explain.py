@@ -16,6 +16,7 @@ from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.cli.questions import JSON
 from tunematrix.locks import lock, package_files, rungs, table
+from tunematrix.locks.package_files import PackageFile
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
@@ -44,6 +45,25 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     return 0
 
 
+def diff_files(before: str, after: str, *, style: str, everything: bool) -> None:
+    """Print what moves between two files that list packages, and what is known to change with that.
+
+    ``style`` is ``text``, ``json`` or ``markdown``. Raises ``UsageError``.
+    """
+    old, new = _listed(before), _listed(after)
+    result = prediction.predict(old.pins_beside(new), new.pins_beside(old), releases.load())
+    left_out = {before: old.unpinned, after: new.unpinned}
+    if style == "json":
+        content = screens.explain_json(result) | {"not_compared": left_out}
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    lines = list(screens.moves_lines((before, after), result, left_out, everything=everything))
+    if style == "markdown":
+        click.echo(screens.moves_markdown(lines), nl=False)
+    else:
+        print_lines(lines)
+
+
 @click.command("check")
 @click.argument("name", metavar="CELL|FILE", required=False)
 @click.option("--installed", is_flag=True, help="Check the environment that tunematrix is installed in.")
@@ -59,7 +79,7 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
     packages = _installed() if name is None else _packages(name)
     label = name or "this environment"
     # A team may train without peft or trl, but all of them have transformers.
-    loose = _loose(name) if name else set()
+    loose = _listed(name).loose if name and reading.is_file(name) else ()
     if unknown := [each for each in table.CORE if each in loose or each not in (*packages, "peft", "trl")]:
         raise UsageError(
             f"{label}: no exact version of {', '.join(unknown)}; "
@@ -72,13 +92,13 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
     elif style == "github":
         file = name if name and reading.is_file(name) else ""
-        _print_commands(screens.github_lines(file, found))
+        print_commands(screens.github_lines(file, found))
     else:
         print_lines(screens.check_lines(label, found))
     return int(bool(found))
 
 
-def _print_commands(lines: Iterable[str]) -> None:
+def print_commands(lines: Iterable[str]) -> None:
     """Print the commands of a workflow, which this process's own standard output disarms."""
     stream = sys.__stdout__ or sys.stdout
     for line in lines:
@@ -100,27 +120,18 @@ def _packages(name: str, *more: str) -> dict[str, str]:
     if more:
         raise UsageError(f"{' '.join(more)}: name one cell or file for B, or requests such as trl==1.16.0")
     if reading.is_file(name):
-        listed = package_files.read(Path(name), _python())
-        pins = {
-            str(canonicalize_name(item.name)): version
-            for item in listed.requirements
-            if (version := exact_version(item))
-        }
-        if not pins:
-            raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
-        return pins
+        return _listed(name).pins
     if not table.constraints_folder().is_dir():
         raise UsageError(f"{name}: no such file, and here are no cells")
     matrix = table.load()
     return lock.read_versions(matrix.lock_path(matrix.cell(name)))
 
 
-def _loose(name: str) -> set[str]:
-    """The packages that a file names without one version."""
-    if not reading.is_file(name):
-        return set()
-    listed = package_files.read(Path(name), _python()).requirements
-    return {str(canonicalize_name(item.name)) for item in listed if exact_version(item) is None}
+def _listed(name: str) -> PackageFile:
+    listed = package_files.read(Path(name), _python())
+    if not listed.pins:
+        raise UsageError(f"{name}: pins no package to one version; freeze your environment first")
+    return listed
 
 
 def _python() -> str:

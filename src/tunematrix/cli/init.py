@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,39 +14,15 @@ import click
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.store import STATE
+from tunematrix.cli.workflows import workflows
 from tunematrix.code import training
-from tunematrix.locks import discover, imported, lock, package_files, releases, table
+from tunematrix.locks import discover, imported, lock, releases, table
 from tunematrix.run import scripts
 from tunematrix.shared.output import print_lines
 
 BASELINE: Final = "ours"
 SHOWN: Final = 30  # lines of a file that the plan shows whole
 NOXFILE: Final = "from tunematrix.nox import sessions\n\nsessions()\n"
-WORKFLOW: Final = ".github/workflows/tunematrix.yml"
-# At most 20 lines: a pull request that touches the pins is answered in the summary of its run. A work tree of
-# the base has the files that the pins include; without an answer, nothing moves or the pins cannot be read.
-WORKFLOW_TEXT: Final = """\
-name: tunematrix
-on:
-  pull_request:
-    paths: [{paths}]
-permissions:
-  contents: read
-jobs:
-  upgrade:
-    runs-on: ubuntu-latest
-    timeout-minutes: 60
-    steps:
-      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683 # v4.2.2
-        with: {{ fetch-depth: 0, persist-credentials: false }}
-      - uses: actions/setup-python@a26af69be951a213d495a4c3e4e4022e16d87065 # v5.6.0
-        with: {{ python-version: "{python}" }}
-      - run: pip install tunematrix
-      - run: git worktree add "$RUNNER_TEMP/base" "origin/$GITHUB_BASE_REF"
-      - run: tunematrix upgrade --baseline "$RUNNER_TEMP/base/{file}" --against {file} --markdown answer.md
-      - if: always()
-        run: (cat answer.md || echo "nothing was compared; the log says why") >> "$GITHUB_STEP_SUMMARY"
-"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +81,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
     notes = [
         f"baseline: {what}, {len(versions)} packages: "
         + ", ".join(f"{name} {versions[name]}" for name in table.CORE if name in versions),
-        *_differences(imported_lock),
+        *imported_lock.differences("baseline"),
     ]
     if table.has_cells(constraints):
         notes.append(f"{constraints.name}: has cells already, stays as it is")
@@ -120,8 +95,8 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
             f"{scripts.FILE}: found no script that makes a Trainer; write one, or use --run 'python ...'"
         )
     wanted[folder / "noxfile.py"] = NOXFILE
-    if (folder / ".git").exists() and source.parent == Path():
-        wanted[folder / WORKFLOW] = _workflow(source, python)
+    if (folder / ".git").exists():
+        wanted |= {folder / name: text for name, text in workflows(python).items()}
     files = {path: text for path, text in wanted.items() if not path.exists()}
     for path in wanted.keys() - files.keys():
         more = "; add to it: " + NOXFILE.replace("\n\n", "; ").strip() if path.name == "noxfile.py" else ""
@@ -132,24 +107,6 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         if stage.open and folder / scripts.FILE in files
     ]
     return Plan(files=files, notes=sorted(notes))
-
-
-def _differences(imported_lock: imported.ImportedLock) -> Iterator[str]:
-    """Where the baseline is not what the file says."""
-    versions = imported_lock.packages
-    if imported_lock.left_out:
-        yield f"baseline: left out, not releases for a CPU: {', '.join(imported_lock.left_out)}"
-    for name in imported_lock.replaced:
-        yield f"baseline: {name} is no release on an index; {name} {versions[name]} takes its place"
-    for name, (before, after) in imported_lock.moved.items():
-        yield f"baseline: {name} {before} -> {after}, for the test tools"
-
-
-def _workflow(source: Path, python: str) -> str:
-    """A workflow for pull requests that touch the file of the pins, or one that it includes."""
-    files = (path.as_posix() for path in package_files.read(source, python).files)
-    paths = ", ".join(json.dumps(path) for path in files if not path.startswith(("../", "/")))
-    return WORKFLOW_TEXT.format(paths=paths, file=source.name, python=python)
 
 
 def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "ladder": "ladder.ladder_command",
     "lock": "lock.lock",
     "merge": "ci.merge",
+    "pr": "pull.pull_command",
     "reads": "reads.reads_command",
     "report": "run.report",
     "reuse": "reuse.reuse",

@@ -42,7 +42,7 @@ def scan_command(
     except UntestableError as error:
         progress(f"only {', '.join(requests)} moves, since it could not be resolved: {error}")
         found = candidate.requested(base, requests, store)
-    upgrade.check_moved(found, base)
+    upgrade.nothing_moves(found, base)
     rungs = releases.load()
     places = list(usage.places(code, prediction.net_changes(base.packages, found.packages, rungs)))
     told = [(place, releases.of_field(place.name, found.moved, rungs)) for place in places]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
 )
 @click.option("--details", is_flag=True, help="Print every finding in full, not one screen.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
+@click.option("--answer", "json_file", type=click.Path(path_type=Path), help="Also write it as JSON.")
 @JSON
 def upgrade_command(
     requests: tuple[str, ...],
@@ -74,9 +75,7 @@ def upgrade_command(
     """
     if bool(requests) + all_outdated + bool(against) != 1:
         raise UsageError("pass either requests such as 'trl==1.16.0', or --all, or --against CELL")
-    if bool(options["accept"]) != bool(options["reason"]):
-        raise UsageError("--accept ID and --reason TEXT go together")
-    check_writable(options["markdown"])
+    _check(options)
     run_options = Options.of(**{name: options[name] for name in ("model", "workload", "command", "rerun")})
     store, progress = open_store(run_options.model), progress_printer(quiet=options["as_json"])
     knowledge = Knowledge.load(table.constraints_folder())
@@ -109,8 +108,20 @@ def upgrade_command(
     answer = dataclasses.replace(answer, given=words)
     if options["accept"]:
         answer = _accept(answer, upgrader, options["accept"], options["reason"])
-    _print_answer(answer, options["markdown"], as_json=options["as_json"], everything=options["details"])
+    _write_answer(answer, options["markdown"], options["json_file"])
+    if options["as_json"]:
+        click.echo(_json(answer))
+    else:
+        print_lines(report.upgrade_lines(answer, everything=options["details"]))
     return answer.judgement.exit_code
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Raise ``UsageError`` for options that would only fail after the runs."""
+    if bool(options["accept"]) != bool(options["reason"]):
+        raise UsageError("--accept ID and --reason TEXT go together")
+    check_writable("--markdown", options["markdown"])
+    check_writable("--answer", options["json_file"])
 
 
 def _accept(
@@ -132,26 +143,28 @@ def _accept(
     return dataclasses.replace(answer, judgement=judgement)
 
 
-def _print_answer(answer: upgrade.Answer, markdown: Path | None, *, as_json: bool, everything: bool) -> None:
+def _json(answer: upgrade.Answer) -> str:
+    return json.dumps(report.upgrade_json(answer), indent=1, ensure_ascii=False)
+
+
+def _write_answer(answer: upgrade.Answer, markdown: Path | None, json_file: Path | None) -> None:
     whole = report.upgrade_markdown(answer)
     if answer.details:
         write_atomic(answer.details, whole)
     if markdown:
         write_atomic(markdown, whole)
-    if as_json:
-        click.echo(json.dumps(report.upgrade_json(answer), indent=1, ensure_ascii=False))
-    else:
-        print_lines(report.upgrade_lines(answer, everything=everything))
+    if json_file:
+        write_atomic(json_file, f"{_json(answer)}\n")
 
 
-def check_writable(path: Path | None) -> None:
+def check_writable(option: str, path: Path | None) -> None:
     """Raise ``UsageError`` before anything runs if ``path`` cannot be written afterwards."""
     if not path:
         return
     if len(os.fsencode(path.name)) > LONGEST_NAME or (path.exists() and not path.is_file()):
-        raise UsageError(f"--markdown {path}: is no regular file, or its name is too long; name a file")
+        raise UsageError(f"{option} {path}: is no regular file, or its name is too long; name a file")
     if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise UsageError(f"--markdown {path}: the folder {path.parent} is not there or not writable")
+        raise UsageError(f"{option} {path}: the folder {path.parent} is not there or not writable")
 
 
 def _print_plan(plan: plans.Plan, *, as_json: bool) -> int:

@@ -48,6 +48,16 @@ class ImportedLock:
         """The CUDA packages of the lock; it has some only if no CPU build of its torch can be had."""
         return [name for name in self.packages if uv.CUDA.match(name)]
 
+    def differences(self, name: str) -> Iterator[str]:
+        """Where the lock is not what the file says, a line each; ``name`` is what it is called in them."""
+        if self.left_out:
+            yield f"{name}: left out, not releases for a CPU: {', '.join(self.left_out)}"
+        for package in self.replaced:
+            version = self.packages[package]
+            yield f"{name}: {package} is no release on an index; {package} {version} takes its place"
+        for package, (before, after) in self.moved.items():
+            yield f"{name}: {package} {before} -> {after}, for the test tools"
+
     @property
     def text(self) -> str:
         return "".join(f"{name}=={version}\n" for name, version in sorted(self.packages.items()))

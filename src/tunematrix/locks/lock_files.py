@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from tunematrix.locks.markers import applies
 # Sources of uv.lock entries: the project that the lock belongs to, and what is not a release on an index.
 PROJECT_SOURCES: Final = frozenset({"virtual", "editable", "directory"})
 OTHER_SOURCES: Final = frozenset({"git", "path", "url"})
+ORIGINS: Final = ("vcs", "directory", "archive")  # of pylock.toml
+CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
 # The type of a source in poetry.lock whose releases come from an index, as "legacy" is any but PyPI.
 INDEX_TYPES: Final = ("legacy", "pypi")
 
@@ -35,6 +39,12 @@ class Entry:
     def is_project(self) -> bool:
         """Whether it is the project that a uv.lock belongs to, or a member of its workspace."""
         return bool(self.source.keys() & PROJECT_SOURCES)
+
+    @property
+    def origin(self) -> str:
+        """Where what is no release comes from, to compare; without credentials, which differ by person."""
+        parts = {**self.source, **{key: self.content[key] for key in ORIGINS if key in self.content}}
+        return CREDENTIALS.sub("://", json.dumps(parts, sort_keys=True, default=str))
 
     @property
     def is_release(self) -> bool:

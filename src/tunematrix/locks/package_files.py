@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,39 +13,75 @@ from packaging.utils import canonicalize_name
 
 from tunematrix.base import toml
 from tunematrix.base.errors import UsageError
-from tunematrix.base.versions import parse_requirement
+from tunematrix.base.versions import exact_version, parse_requirement
 from tunematrix.locks import lock_files, markers
+from tunematrix.locks.lock_files import CREDENTIALS
 
 COMMENT: Final = re.compile(r"(^|\s)#.*")
 INCLUDE: Final = re.compile(r"(?:-(r|c)\s*|--(r|c)(?:equirement|onstraint)(?:\s+|=))(.+)")
 EDITABLE: Final = re.compile(r"(?:-e\s*|--editable(?:\s+|=))(.+)")
 REQUIREMENT_OPTION: Final = re.compile(r"\s--[a-z][a-z-]*(?:=|\s+)\S+")  # such as --hash=sha256:...
 LOCATION: Final = re.compile(r"[./~]|[a-z+]+:|\S*\.(?:whl|zip|tar\.gz)$", re.IGNORECASE)
-CREDENTIALS: Final = re.compile(r"://[^/@\s]*@")
 MAX_INCLUDES: Final = 50
+PROJECT: Final = "pyproject.toml"
 
 
 @dataclass(kw_only=True, slots=True)
 class PackageFile:
     """What a file lists. ``others`` are packages that are not releases on an index, by name or by URL.
 
-    ``files`` are the file itself and those that it includes.
+    ``sources`` says of those with a name where they come from. ``files`` are the file itself and those that
+    it includes.
     """
 
     requirements: list[Requirement] = field(default_factory=list)
     constraints: list[Requirement] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The packages with one version, by name."""
+        pairs = ((str(canonicalize_name(item.name)), exact_version(item)) for item in self.requirements)
+        return {name: version for name, version in pairs if version}
+
+    @property
+    def loose(self) -> set[str]:
+        """The packages without one version, by name."""
+        return {str(canonicalize_name(item.name)) for item in self.requirements} - self.pins.keys()
+
+    def pins_beside(self, other: PackageFile) -> dict[str, str]:
+        """The pins, without the packages that ``other`` lists without one version: these are not gone."""
+        listed = {str(canonicalize_name(item.name)) for item in other.requirements} | {*other.others}
+        return {name: pin for name, pin in self.pins.items() if name in other.pins or name not in listed}
+
+    @property
+    def unpinned(self) -> list[str]:
+        """What has no version to compare: ranges, and what is no release on an index."""
+        return [*(str(item) for item in self.requirements if not exact_version(item)), *self.others]
 
 
 def read(path: Path, python: str) -> PackageFile:
     """The packages that ``path`` lists for a Python version; raises ``UsageError``."""
     result = PackageFile(files=[path])
-    if path.suffix in (".toml", ".lock"):
+    if path.name == PROJECT:
+        _read_project(path, python, result)
+    elif path.suffix in (".toml", ".lock"):
         _read_lock(path, python, result)
     else:
         _Requirements(python, result).read(path, result.requirements)
     return result
+
+
+def _read_project(path: Path, python: str, result: PackageFile) -> None:
+    project = toml.read(path).get("project")
+    dependencies = project.get("dependencies") if isinstance(project, Mapping) else None
+    if not isinstance(dependencies, list) or not all(isinstance(line, str) for line in dependencies):
+        raise UsageError(
+            f"{path}: has no list of [project] dependencies; name a lock, or a freeze of its environment"
+        )
+    _Requirements(python, result).add(dependencies, f"{path}: dependencies")
 
 
 def _read_lock(path: Path, python: str, result: PackageFile) -> None:
@@ -54,6 +90,7 @@ def _read_lock(path: Path, python: str, result: PackageFile) -> None:
             result.requirements.append(Requirement(f"{entry.name}=={entry.version}"))
         elif not entry.is_project:
             result.others.append(entry.name)
+            result.sources[entry.name] = entry.origin
 
 
 @dataclass(slots=True)
@@ -80,6 +117,11 @@ class _Requirements:
             self._read_line(line, path, f"{path}: line {number}", target)
         self.active.pop()
 
+    def add(self, entries: Iterable[str], where: str) -> None:
+        """Add ``entries``, a requirement each."""
+        for entry in entries:
+            self._add(entry, where, self.result.requirements)
+
     def _read_line(self, line: str, path: Path, where: str, target: list[Requirement]) -> None:
         if include := INCLUDE.fullmatch(line):
             if "://" in include[3]:
@@ -103,6 +145,9 @@ class _Requirements:
         if requirement.marker is None or markers.applies(str(requirement.marker), self.python, where, []):
             if requirement.url:
                 self._add_other(canonicalize_name(requirement.name), target)
+                self.result.sources[canonicalize_name(requirement.name)] = CREDENTIALS.sub(
+                    "://", requirement.url
+                )
             else:
                 target.append(requirement)
 

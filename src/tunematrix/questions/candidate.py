@@ -43,6 +43,7 @@ class Baseline:
     store: Store
     packages: Mapping[str, str] = field(default_factory=dict)
     direct: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # where it is not what its file says
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,7 @@ class Candidate:
     packages: Mapping[str, str]
     moved: Mapping[str, tuple[str | None, str | None]]
     required_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # where it is not what its file says
 
 
 def load_baseline(name: str | None, store: Store, progress: Progress = lambda _: None) -> Baseline:
@@ -99,7 +101,8 @@ def _baseline_from_file(path: Path, store: Store) -> Baseline:
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.stem).strip(".-")[:60] or "file"
     cell = Cell(name=f"{name}-{digest}", why=f"imported from {path.name}", imported_from=path.name)
     write_atomic(matrix.lock_path(cell), imported_lock.text)
-    return _read_baseline(cell, matrix, candidate_store(store), [])
+    base = _read_baseline(cell, matrix, candidate_store(store), [])
+    return dataclasses.replace(base, notes=tuple(imported_lock.differences("baseline")))
 
 
 def _read_baseline(cell: Cell, matrix: Matrix, store: Store, direct: Sequence[str]) -> Baseline:
@@ -161,7 +164,9 @@ def exactly(base: Baseline, name: str, packages: Mapping[str, str], store: Store
 def from_file(base: Baseline, path: Path, store: Store) -> Candidate:
     """The candidate that has exactly what a file pins; raises ``UsageError``."""
     imported_lock = imported.import_lock(path, base.cell.python)
-    return _with_moved(exactly(base, f"as in {path}", imported_lock.packages, store), base)
+    candidate = exactly(base, f"as in {path}", imported_lock.packages, store)
+    notes = tuple(imported_lock.differences("candidate"))
+    return dataclasses.replace(_with_moved(candidate, base), notes=notes)
 
 
 def requested(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:

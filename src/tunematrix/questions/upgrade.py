@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tunematrix.base.errors import InfrastructureError, TunematrixError, UnresolvableError, UsageError
+from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.base.versions import parse_version
@@ -30,7 +30,14 @@ from tunematrix.questions.files import Files
 from tunematrix.run import artifacts, keys
 from tunematrix.run.options import Options
 from tunematrix.verdict import diff, usage
-from tunematrix.verdict.answer import BREAKS, CANNOT_TELL, Judgement, Knowledge, judge
+from tunematrix.verdict.answer import (
+    BREAKS,
+    CANNOT_TELL,
+    NOTHING_TO_TEST,
+    Judgement,
+    Knowledge,
+    judge,
+)
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.findings import SEVERITIES
@@ -66,6 +73,7 @@ class Answer:
     unread: tuple[str, ...] = ()  # files of the team's code that cannot be parsed, with the reason
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
     given: tuple[str, ...] = ()  # options of the command that further commands need too
+    notes: tuple[str, ...] = ()  # where the two environments are not what their files say
 
     @property
     def answer(self) -> str:
@@ -108,10 +116,10 @@ class Upgrader:
             )
         except UnresolvableError as error:
             unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=("the candidate",))
-            return Answer(
-                baseline=self.base.cell.name, requests=requested, judgement=unknown, reason=str(error)
-            )
-        check_moved(candidate, self.base)
+            return self._without_run(requested, unknown, str(error))
+        if reason := nothing_moves(candidate, self.base):
+            same = Judgement(answer=NOTHING_TO_TEST, diff=Diff(verdict="same"))
+            return self._without_run(requested, same, reason, candidate)
         prediction = predict(self.base.packages, candidate.packages, self.knowledge.rungs)
         if with_fix:
             self.progress(describe_prediction(prediction))
@@ -134,7 +142,20 @@ class Upgrader:
             prediction=prediction,
             files=exchanged,
             unread=self.knowledge.code.unreadable if self.knowledge.code else (),
+            notes=(*self.base.notes, *candidate.notes),
             details=candidates.candidate_store(self.store).cell_folder(candidate.cell.name) / "changes.md",
+        )
+
+    def _without_run(
+        self, requests: tuple[str, ...], judgement: Judgement, reason: str, candidate: Candidate | None = None
+    ) -> Answer:
+        return Answer(
+            baseline=self.base.cell.name,
+            requests=requests,
+            judgement=judgement,
+            candidate=candidate,
+            reason=reason,
+            notes=(*self.base.notes, *(candidate.notes if candidate else ())),
         )
 
     def _run_baseline(self) -> Record:
@@ -277,25 +298,19 @@ def _check_model(before: Record, model: str) -> None:
         raise kind(f"--model {model} cannot be had: {error.message}")
 
 
-class NothingMovesError(TunematrixError):
-    """A file pins what the baseline has: an answer, known before anything runs."""
+def nothing_moves(candidate: Candidate, base: Baseline) -> str:
+    """Why there is nothing to run, for a file that pins what the baseline has; empty if a package moves.
 
-    exit_code = 0
-
-
-def check_moved(candidate: Candidate, base: Baseline) -> None:
-    """Raise ``UsageError`` unless the request changes a package; ``NothingMovesError`` for a file.
-
-    A request is typed in order to change something; a file may have got a comment.
+    Raises ``UsageError`` for a request, which is typed in order to change something; a file may have got a
+    comment.
     """
     if candidate.moved:
-        return
+        return ""
     try:
         names = [canonicalize_name(Requirement(text).name) for text in candidate.requests]
     except InvalidRequirement:
         file = ", ".join(candidate.requests).removeprefix("as in ")
-        pinned = base.cell.imported_from or base.cell.name
-        raise NothingMovesError(f"nothing moves: {file} pins what {pinned} pins") from None
+        return f"nothing moves: {file} pins what {base.cell.imported_from or base.cell.name} pins"
     present = ", ".join(f"{name} {base.packages[name]}" for name in names if name in base.packages)
     raise UsageError(
         f"{', '.join(candidate.requests)} asks for nothing new: {base.cell.name} has {present} already; "

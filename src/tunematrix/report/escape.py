@@ -33,10 +33,21 @@ def plain_text(text: Any) -> str:
 def inline_code(text: Any) -> str:
     """``text`` as inline code, which none of its backticks can end."""
     single = one_line(str(text)).strip() or " "
-    longest = max(map(len, re.findall("`+", single)), default=0)
+    longest = _longest_fence(single)
     fence = "`" * (longest + 1)
     padding = " " if longest else ""
     return f"{fence}{padding}{single}{padding}{fence}"
+
+
+def code_block(lines: Iterable[str]) -> list[str]:
+    """``lines`` as a block of code, which none of them can end."""
+    shown = [one_line(line) for line in lines]
+    fence = "`" * max(3, _longest_fence("\n".join(shown)) + 1)
+    return [fence, *shown, fence]
+
+
+def _longest_fence(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def link(text: str, url: str) -> str:
@@ -56,3 +67,18 @@ def shorten(value: Any) -> str:
     """``value`` as a short text; masked first, because half a secret would not be recognised."""
     text = mask(str(value)) if value != "" else "(dropped)"
     return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+
+
+def workflow_command(command: str, text: str, **properties: object) -> str:
+    """A command to GitHub's runner, such as ``error``; no value in it can start another."""
+    pairs = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{command}{f' {pairs}' if pairs else ''}::{_data(text)}"
+
+
+def _data(text: object) -> str:
+    """The text of a command, as the runner's own toolkit escapes it, and without secrets."""
+    return mask(str(text)).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(value: object) -> str:
+    return _data(value).replace(":", "%3A").replace(",", "%2C")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tunematrix.questions.score import Scored
 from tunematrix.report import screen
+from tunematrix.report.escape import code_block, plain_text, workflow_command
 from tunematrix.verdict.prediction import Expected, Prediction
 from tunematrix.verdict.releases import Moved
 from tunematrix.verdict.scoring import rates
@@ -59,6 +60,36 @@ def explain_lines(
         yield from screen.wrapped("not known", f"{line}: not on the ladder", lines=2)
     if edits or (hidden and not everything):
         yield screen.row("details", "--all shows every finding; upgrade runs it")
+
+
+def moves_lines(
+    names: tuple[str, str],
+    prediction: Prediction,
+    left_out: Mapping[str, Sequence[str]],
+    *,
+    everything: bool = False,
+) -> Iterator[str]:
+    """As ``explain_lines``, then every package that moves, and what each file lists without a version."""
+    yield from explain_lines(names, prediction, everything=everything)
+    pairs = {**prediction.moved, **prediction.others}
+    groups = {
+        "changed": [f"{name} {old} -> {new}" for name, (old, new) in pairs.items() if old and new],
+        "new": [f"{name} {new}" for name, (old, new) in pairs.items() if not old],
+        "gone": [f"{name} {old}" for name, (old, new) in pairs.items() if not new],
+    }
+    most = None if everything else 2
+    for label, entries in groups.items():
+        if entries:
+            yield from screen.wrapped(label, f"{len(entries)}: {', '.join(entries)}", lines=most)
+    for name, listed in left_out.items():
+        if listed:
+            text = f"in {name}, without one version: {len(listed)}: {', '.join(listed)}"
+            yield from screen.wrapped("not compared", text, lines=most)
+
+
+def moves_markdown(lines: Sequence[str]) -> str:
+    """The lines of ``moves_lines`` in Markdown: the first is the heading."""
+    return "\n".join([f"# {plain_text(lines[0])}", "", *code_block(lines[1:])]) + "\n"
 
 
 def _moves(moved: Moved) -> list[str]:
@@ -125,15 +156,5 @@ def github_lines(file: str, found: Sequence[Problem]) -> Iterator[str]:
     """Annotations of a workflow run on GitHub: one for each problem, at the file if there is one."""
     for problem in found:
         text = f"{', '.join(problem.stages)}: {problem.cause}; mend it: {problem.fix}"
-        place = f"file={_escaped(file)}," if file else ""
-        yield f"::error {place}title={_escaped(f'{problem.severity} {problem.id}')}::{_escaped_data(text)}"
-
-
-def _escaped_data(text: str) -> str:
-    """The text of a command, as the runner's own toolkit escapes it; nothing in it can start another."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escaped(text: str) -> str:
-    """A property of a command."""
-    return _escaped_data(text).replace(":", "%3A").replace(",", "%2C")
+        place = {"file": file} if file else {}
+        yield workflow_command("error", text, **place, title=f"{problem.severity} {problem.id}")

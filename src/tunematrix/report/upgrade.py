@@ -19,7 +19,7 @@ from tunematrix.report.prediction import explain_json
 from tunematrix.report.rows import age
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
-from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, Judgement
+from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, NOTHING_TO_TEST, Judgement
 from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, UNAVAILABLE
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.prediction import Prediction
@@ -32,8 +32,11 @@ ROLLBACK: Final = 4  # kinds of files named in one line
 def upgrade_lines(answer: Answer, *, everything: bool = False) -> list[str]:
     """The whole answer, at most 40 lines of 100 characters unless ``everything`` is asked for."""
     head = [f"{answer.answer}: {answer.baseline} with {_request(answer)}"]
+    if answer.answer == NOTHING_TO_TEST:
+        return [f"{answer.answer}: {answer.reason}", *_notes(answer)]
     if answer.reason or not (answer.before and answer.after):
-        return [*head, *(f"  {line}" for line in answer.reason.splitlines()), *_next(answer)]
+        reason = (f"  {line}" for line in answer.reason.splitlines())
+        return [*head, *reason, *_notes(answer), *_next(answer)]
     head += wrapped("", screen.why(answer.judgement)[:200])
     head += screen.untested_lines(answer.judgement, None if everything else 3)
     tail = [*screen.accepted_lines(answer.judgement), *_tail(answer)]
@@ -65,6 +68,7 @@ def _tail(answer: Answer) -> Iterator[str]:
     # The ladder knows nothing of a team's own scripts.
     if answer.prediction and answer.prediction.rungs and "stages" not in answer.before.options:
         yield from wrapped("foreseen", _foreseen(answer, answer.prediction), lines=2)
+    yield from _notes(answer)
     if noisy := _noisy(answer.before, answer.after):
         yield from wrapped("noise", f"not equal when run twice, so compared with that: {noisy}", lines=2)
     if info := screen.info_line(judgement):
@@ -95,6 +99,11 @@ def _tried(answer: Answer) -> Iterator[str]:
     if answer.unread:
         more = _more(answer.unread)
         yield from wrapped("not read", f"so what it uses is not told: {answer.unread[0]}{more}", lines=2)
+
+
+def _notes(answer: Answer) -> Iterator[str]:
+    for note in answer.notes:
+        yield from wrapped("pins", note, lines=2)
 
 
 def _rollback(files: Files) -> str:
@@ -246,7 +255,7 @@ def upgrade_markdown(answer: Answer) -> str:
     """The answer as on the terminal, then every difference."""
     lines = [f"# {answer.answer}: {plain_text(answer.baseline)} with {plain_text(_request(answer))}", ""]
     lines += [f"- {plain_text(line)}" for line in answer.reason.splitlines()]
-    lines += [*(f"- {plain_text(line)}" for line in answer.advice)]
+    lines += [*(f"- {plain_text(line)}" for line in (*answer.advice, *answer.notes))]
     lines += [f"- also moves: {plain_text(moved)}"] if (moved := _moved(answer, None)) else []
     lines.append("")
     text = "\n".join(lines) + "\n"
@@ -274,6 +283,7 @@ def upgrade_json(answer: Answer) -> dict[str, Any]:
         "prediction": explain_json(answer.prediction) if answer.prediction else None,
         "nearest": list(answer.nearest) if answer.nearest else None,
         "reason": answer.reason,
+        "notes": list(answer.notes),
         "fixed": dict(answer.fixed),
         "rollback": {key: list(names) for key, names in answer.files.rollback.items()}
         if answer.files

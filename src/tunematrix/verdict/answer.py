@@ -28,6 +28,7 @@ SAFE_WITH_EDITS: Final = "SAFE WITH EDITS"
 BEHAVIOUR_CHANGES: Final = "BEHAVIOUR CHANGES"
 BREAKS: Final = "BREAKS"
 CANNOT_TELL: Final = "CANNOT TELL"
+NOTHING_TO_TEST: Final = "NOTHING TO TEST"  # of two files: nothing that matters moves between them
 BEST_FIRST: Final = (SAFE, SAFE_WITH_EDITS, BEHAVIOUR_CHANGES, CANNOT_TELL, BREAKS)
 FINGERPRINT: Final = "fingerprint:"
 SHORT: Final = {

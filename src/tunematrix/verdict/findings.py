@@ -55,7 +55,10 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One cause in a sentence, its evidence, and what to do. ``accepted`` is the team's reason, if any."""
+    """One cause in a sentence, its evidence, and what to do. ``accepted`` is the team's reason, if any.
+
+    ``places`` are lines of the team's code, as ``file:line``.
+    """
 
     id: str
     severity: str
@@ -65,6 +68,7 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     action: str = ""
     accepted: str = ""
+    places: tuple[str, ...] = ()
 
     @property
     def loud(self) -> bool:

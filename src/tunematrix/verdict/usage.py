@@ -45,8 +45,12 @@ class Place:
         return (self.name, *self.also)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(use.place for use in self.uses))
+
+    @property
     def title(self) -> str:
-        places = list(dict.fromkeys(use.place for use in self.uses))
+        places = self.places
         more = f" and {len(places) - PLACES} more" if len(places) > PLACES else ""
         by_hand = f"; {self.doubt}: edit it by hand" if self.doubt else ""
         return f"{', '.join(places[:PLACES])}{more}: {self.text}{by_hand}"
@@ -272,4 +276,5 @@ def _finding(finding: Finding, place: Place) -> Finding:
         fields=(place.name,),
         evidence=(),
         action="" if place.edit else finding.action,
+        places=place.places,
     )

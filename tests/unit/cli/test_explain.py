@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.unit.verdict.test_prediction import LADDER
-from tunematrix.cli.explain import _print_commands
+from tunematrix.cli.explain import print_commands
 from tunematrix.cli.main import main
 from tunematrix.report import stack_changelog
 from tunematrix.verdict import releases
@@ -123,7 +123,7 @@ def test_commands_come_out_at_once_in_any_encoding(tmp_path: Path, monkeypatch: 
     path = tmp_path / "output"
     with path.open("w", encoding="ascii") as stream:
         monkeypatch.setattr(sys, "__stdout__", stream)
-        _print_commands(["::error file=é.txt::x"])
+        print_commands(["::error file=é.txt::x"])
         assert path.read_text() == "::error file=\\xe9.txt::x\n"
 
 

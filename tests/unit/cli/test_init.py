@@ -9,15 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.version import Version
 
+from tunematrix import __version__
 from tunematrix.cli import init as cli_init
 from tunematrix.cli.main import main
+from tunematrix.cli.workflows import workflows
 from tunematrix.locks import imported, releases, table
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.run import scripts
 
+ROOT = Path(__file__).parents[3]
 TEAM = Path(__file__).parents[2] / "data" / "team"
 PACKAGES = {"transformers": "4.57.6", "peft": "0.18.0", "trl": "0.26.2", "torch": "2.13.0+cpu"}
 Init = Callable[..., int]
@@ -61,9 +65,35 @@ def test_what_it_writes_is_read_by_the_other_commands(init: Init, capsys: pytest
     assert "trl==0.26.2" in matrix.lock_path(matrix.cell("ours")).read_text()
     assert scripts.load(Path()).names == ("import", "sft", "sft-resume", "dpo", "dpo-resume")
     assert "from tunematrix.nox import sessions" in Path("noxfile.py").read_text()
-    workflow = Path(".github/workflows/tunematrix.yml").read_text()
-    assert len(workflow.splitlines()) <= 20
-    assert 'paths: ["requirements.txt"]' in workflow
+    upgrade, comment = (Path(name).read_text() for name in workflows("3.11"))
+    assert max(len(upgrade.splitlines()), len(comment.splitlines())) <= 20
+    assert f"tunematrix=={__version__}" in upgrade
+    assert "checkout" not in comment
+    assert yaml.safe_load(upgrade)["permissions"] == {"contents": "read"}
+
+
+def test_the_workflows_run_the_steps_of_those_of_this_project(init: Init) -> None:
+    """They are the reusable ones, for a team that does not call them."""
+    assert init("--yes") == 0
+    for own, name in zip(workflows("3.11"), ("pull-request.yml", "pull-request-comment.yml"), strict=True):
+        reusable = ROOT / ".github/workflows" / name
+        assert _steps(Path(own)) == _steps(reusable)
+        inputs = yaml.safe_load(reusable.read_text())[True]["workflow_call"]["inputs"]
+        assert inputs["version"]["default"] == __version__
+
+
+def _steps(path: Path) -> list[str]:
+    """What each step uses or runs, without options of the reusable workflow, and its condition."""
+    (job,) = yaml.safe_load(path.read_text())["jobs"].values()
+    texts = [f"{step.get('uses', step.get('run'))} {step.get('if')}" for step in job["steps"]]
+    replaced = {
+        ' ${MODEL:+--model "$MODEL"}': "",
+        "$VERSION": __version__,
+        '"$RUNNER_TEMP/answer"': "answer",
+    }
+    for old, new in replaced.items():
+        texts = [text.replace(old, new) for text in texts]
+    return [str(job["if"]), *texts]
 
 
 def test_nothing_is_written_over_and_nothing_without_an_answer(
@@ -95,17 +125,6 @@ def test_a_repository_without_pins_is_told_what_to_do(
     assert "nothing here pins transformers, peft, trl" in capsys.readouterr().err
     assert init("--yes", "--baseline", "none.txt") == 2
     assert "--baseline none.txt: no such file" in capsys.readouterr().err
-
-
-def test_the_workflow_has_the_files_that_the_pins_include(init: Init) -> None:
-    """It once took one file of the base, and ended at ``-r base.txt``: no such file."""
-    Path("base.txt").write_text("trl==0.26.2\n")
-    Path("requirements.txt").write_text("-r base.txt\ntransformers==4.57.6\n")
-    assert init("--yes") == 0
-    workflow = Path(".github/workflows/tunematrix.yml").read_text()
-    assert 'paths: ["requirements.txt", "base.txt"]' in workflow
-    assert 'git worktree add "$RUNNER_TEMP/base" "origin/$GITHUB_BASE_REF"' in workflow
-    assert '--baseline "$RUNNER_TEMP/base/requirements.txt" --against requirements.txt' in workflow
 
 
 def test_where_the_baseline_is_not_what_the_file_says_is_told(

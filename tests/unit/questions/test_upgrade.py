@@ -200,7 +200,7 @@ def test_a_request_that_asks_for_nothing_new_is_an_error(base: Baseline) -> None
     same = replace(trl_candidate(base), requests=("trl",), moved={})
 
     with pytest.raises(UsageError, match=r"trl asks for nothing new: base has trl 1\.0 already"):
-        upgrade.check_moved(same, base)
+        upgrade.nothing_moves(same, base)
 
 
 def test_a_file_that_pins_what_the_baseline_pins_is_an_answer(base: Baseline) -> None:
@@ -208,10 +208,31 @@ def test_a_file_that_pins_what_the_baseline_pins_is_an_answer(base: Baseline) ->
     cell = replace(base.cell, imported_from="before.txt")
     same = replace(trl_candidate(base), requests=("as in after.txt",), moved={})
 
-    with pytest.raises(upgrade.NothingMovesError) as caught:
-        upgrade.check_moved(same, replace(base, cell=cell))
-    assert str(caught.value) == "nothing moves: after.txt pins what before.txt pins"
-    assert caught.value.exit_code == 0
+    reason = upgrade.nothing_moves(same, replace(base, cell=cell))
+
+    assert reason == "nothing moves: after.txt pins what before.txt pins"
+
+
+def test_where_nothing_moves_nothing_runs_and_the_answer_is_whole(
+    runs: Callable[..., Upgrader], base: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It also says what the files list and the environments lack."""
+    found = ImportedLock(packages=base.packages, added=(), moved={}, left_out=("flash-attn",))
+    monkeypatch.setattr(imported, "import_lock", lambda *_: found)
+    monkeypatch.setattr(candidate, "run", None)
+    upgrader = runs(GOOD, {})
+    upgrader = replace(upgrader, base=replace(base, notes=("baseline: left out",)))
+    answer = upgrader.evaluate(("the packages of new.lock",), against=tmp_path / "new.lock")
+
+    assert (answer.answer, answer.judgement.exit_code) == (words.NOTHING_TO_TEST, 0)
+    left_out = "candidate: left out, not releases for a CPU: flash-attn"
+    assert report.upgrade_lines(answer) == [
+        f"NOTHING TO TEST: nothing moves: {tmp_path}/new.lock pins what base pins",
+        "pins         baseline: left out",
+        f"pins         {left_out}",
+    ]
+    assert report.upgrade_json(answer)["notes"] == ["baseline: left out", left_out]
+    assert f"- {left_out}" in report.upgrade_markdown(answer)
 
 
 def test_a_model_that_cannot_be_had_is_an_error(runs: Callable[..., Upgrader]) -> None:

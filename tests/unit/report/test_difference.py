@@ -150,6 +150,7 @@ def test_json_has_the_documented_format(cells: Path, capsys: pytest.CaptureFixtu
             "--cell old --model tiny-gpt2"
         ),
         "accepted": False,
+        "places": [],
     }
     assert content["stages"]["align"] == {"before": "passed", "after": "failed", "verdict": "regressed"}
     assert content["packages"] == {"trl": ["1.0", "2.0"]}

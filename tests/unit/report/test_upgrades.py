@@ -22,7 +22,7 @@ from tunematrix.locks import lock, table
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate
 from tunematrix.questions.candidate import Baseline, Candidate
-from tunematrix.questions.upgrade import Answer, Fix, Upgrader, advise, check_moved
+from tunematrix.questions.upgrade import Answer, Fix, Upgrader, advise, nothing_moves
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, SAFE_WITH_EDITS, Knowledge, judge
@@ -152,7 +152,7 @@ def test_a_release_that_the_baseline_has_already_is_no_upgrade() -> None:
     made, _ = candidate.describe(base, ["accelerate==1.15.0"], same, base.store)
 
     with pytest.raises(UsageError) as caught:
-        check_moved(made, base)
+        nothing_moves(made, base)
     assert str(caught.value) == (
         "accelerate==1.15.0 asks for nothing new: trl-0.26 has accelerate 1.15.0 already; "
         "name another release, such as 'accelerate==...'"
