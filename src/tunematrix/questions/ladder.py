@@ -14,7 +14,7 @@ from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.locks import rungs, table
 from tunematrix.locks.rungs import Progress, Rung
-from tunematrix.locks.table import Cell, Matrix
+from tunematrix.locks.table import CORE, Cell, Matrix
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
 from tunematrix.verdict import ledger, releases
@@ -69,7 +69,20 @@ def changes(chain: Sequence[Rung], records: Sequence[Record], progress: Progress
             progress(f"{rung.name}: not compared, {interruption.one_line}")
             continue
         judged = judge(before, after, knowledge)
-        bare = releases.Rung(
-            day=str(rung.day), package=rung.package, before=rung.before, after=rung.after, also=rung.also
-        )
-        yield releases.measured(bare, before, after, judged.diff, judged.findings)
+        yield releases.measured(_bare(rung), before, after, judged.diff, judged.findings)
+
+
+def _bare(rung: Rung) -> releases.Rung:
+    """The rung without what it changed.
+
+    One that waited for another joins under its name: transformers 5 could join when huggingface-hub 1 was
+    there. If one of several is a package that people pin, the rung is its own.
+    """
+    also = dict(rung.also)
+    package, before, after = rung.package, rung.before, rung.after
+    if package not in CORE and (core := next((name for name in CORE if all(also.get(name, ("",)))), "")):
+        also[package] = before, after
+        package, (before, after) = core, also.pop(core)
+    return releases.Rung(
+        day=str(rung.day), package=package, before=before, after=after, also=dict(sorted(also.items()))
+    )

@@ -12,7 +12,8 @@ from tunematrix.verdict.releases import Rung
 def disagreements(known: Iterable[KnownChange], rungs: Sequence[Rung]) -> Iterator[str]:
     """A line for each known change whose release is a rung in which none of its fields moved, or no rung.
 
-    Releases older or newer than the ladder's of their package say nothing.
+    Releases older or newer than the ladder's of their package say nothing. One that was yanked is no rung of
+    its own: the next one has what it brought.
     """
     for change in known:
         own = [rung for rung in rungs if rung.package == change.package]
@@ -20,8 +21,14 @@ def disagreements(known: Iterable[KnownChange], rungs: Sequence[Rung]) -> Iterat
         if not versions or not versions[0] <= change.since <= versions[-1]:
             continue
         moved_at = [rung for rung in own if any(map(change.matches, (*rung.changes, *rung.stages)))]
-        if str(change.since) not in {rung.after for rung in moved_at}:
-            there = any(parse_version(rung.after) == change.since for rung in own)
+        if not any(_brought(rung, change) for rung in moved_at):
+            there = any(_brought(rung, change) for rung in own)
             what = "moved none of its fields" if there else "is no rung of the ladder"
             nearest = ", ".join(rung.after for rung in moved_at) or "none of its releases did"
             yield f"{change.id}: {change.package} {change.since} {what}; these fields moved in: {nearest}"
+
+
+def _brought(rung: Rung, change: KnownChange) -> bool:
+    """Whether the release of the change is the rung's, or lies between it and the one before."""
+    before, after = parse_version(rung.before), parse_version(rung.after)
+    return before is not None and after is not None and before < change.since <= after

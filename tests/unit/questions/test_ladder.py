@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,27 @@ def test_rungs_run_side_by_side_each_job_in_its_own_environment(
     assert [(each.name, record.cell) for each, record in climbed] == [(each.name,) * 2 for each in chain]
     assert len({options.venv for options in seen.values()}) == 2
     assert {options.bytecode for options in seen.values()} == {store.root / ladder.FOLDER / ".bytecode"}
+
+
+@pytest.mark.parametrize(
+    ("package", "also", "named", "beside"),
+    [
+        (
+            "tokenizers",
+            {"transformers": ("4.55", "4.56"), "typer": ("", "1")},
+            "transformers",
+            ["tokenizers", "typer"],
+        ),
+        ("tokenizers", {"transformers": ("", "4.56")}, "tokenizers", ["transformers"]),
+        ("trl", {"transformers": ("4.55", "4.56")}, "trl", ["transformers"]),
+        ("tokenizers", {}, "tokenizers", []),
+    ],
+)
+def test_a_rung_of_several_is_that_of_what_people_pin(
+    package: str, also: dict[str, tuple[str, str]], named: str, beside: list[str], tmp_path: Path
+) -> None:
+    climbed = replace(rung(tmp_path, 1), package=package, before="1", after="2", also=also)
+    found = ladder._bare(climbed)
+    assert (found.package, list(found.also)) == (named, beside)
+    pairs = {found.package: (found.before, found.after), **found.also}
+    assert pairs == {package: ("1", "2"), **also}, "none is lost"
