@@ -82,14 +82,14 @@ def chain(
     """Yield the rungs as their locks are made in ``folder``; those that are there are not made again.
 
     ``base`` names the Python and the torch of all rungs. ``progress`` receives the releases that never join:
-    those older than what is there, and those that others refuse up to the end.
+    those not newer than what is there, and those that others refuse up to the end.
     """
     rung = _start(folder, since, base)
     yield rung
     waiting: list[Step] = []
     for step in steps(since, until):
         if not _is_newer(step, rung):
-            progress(f"{step}: older than {rung.packages[step.package]}, left out")
+            progress(f"{step}: not newer than {rung.packages[step.package]}, left out")
             continue
         following = _join(folder, rung, step, step.day, base.python, alone=False)
         if following is None:

@@ -89,7 +89,7 @@ def test_backports_prereleases_and_yanked_releases_do_not_join(
     released = ["3 trl 1.1.0", "4 trl 1.0.1", "5 trl 1.2.0rc1", "6 trl 1.2.99", "7 trl 1.3.0"]
     found, told = chain(tmp_path, monkeypatch, *released)
     assert names(found) == ["start", "trl-1.1.0", "trl-1.3.0"]
-    assert told == ["trl 1.0.1: older than 1.1.0, left out"]
+    assert told == ["trl 1.0.1: not newer than 1.1.0, left out"]
 
 
 def test_what_is_refused_joins_with_what_it_needs(
