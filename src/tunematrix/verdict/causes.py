@@ -57,11 +57,15 @@ class KnownChange:
 
     def explains(self, name: str, diff: Diff) -> bool:
         """Whether the release lies between the two records, and a pattern matches ``name``."""
+        return self.lies_in(diff) and any(map(self.matches, diff.names_of(name)))
+
+    def lies_in(self, diff: Diff) -> bool:
+        """Whether the release lies between the two records."""
         versions = [parse_version(version) for version in diff.packages.get(self.package, ())]
         if not versions or None in versions:
             return False
         low, high = sorted(filter(None, versions))
-        return low < self.since <= high and any(map(self.matches, diff.names_of(name)))
+        return low < self.since <= high
 
     def specificity(self, name: str) -> int:
         """How many characters of ``name`` the best pattern spells out; "*" spells out none."""
@@ -122,7 +126,10 @@ def _identifier(package: str, entry: Mapping[str, Any]) -> str:
 
 def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
     """``diff`` with the cause of each known change; no change is removed."""
-    return replace(diff, changes=tuple(_with_cause(change, diff, known_changes) for change in diff.changes))
+    crossed = tuple(
+        change for change in known_changes if change.lies_in(diff)
+    )  # few
+    return replace(diff, changes=tuple(_with_cause(change, diff, crossed) for change in diff.changes))
 
 
 def _with_cause(change: Change, diff: Diff, known_changes: tuple[KnownChange, ...]) -> Change:

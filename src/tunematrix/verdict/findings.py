@@ -82,7 +82,7 @@ def find(
     """The findings of a comparison, worst first."""
     knowledge = _Knowledge(
         diff=diff,
-        known=known,
+        known=[change for change in known if change.lies_in(diff)],
         ledger=ledger,
         failures=ledger.known_issues(after),
         packages=dict(after.packages),
