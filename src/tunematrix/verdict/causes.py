@@ -126,9 +126,7 @@ def _identifier(package: str, entry: Mapping[str, Any]) -> str:
 
 def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
     """``diff`` with the cause of each known change; no change is removed."""
-    crossed = tuple(
-        change for change in known_changes if change.lies_in(diff)
-    )  # few
+    crossed = tuple(change for change in known_changes if change.lies_in(diff))  # few
     return replace(diff, changes=tuple(_with_cause(change, diff, crossed) for change in diff.changes))
 
 
