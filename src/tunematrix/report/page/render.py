@@ -28,7 +28,7 @@ from tunematrix.verdict.releases import Rung
 # What a cell of the table shows: a symbol, so that it reads without colour, a word, and a class of colours.
 SYMBOLS: Final[Mapping[str, tuple[str, str, str]]] = {
     "passed": ("✓", "passed", "good"),
-    "known": ("!", "fails, known", "known"),
+    "known": ("!", "known", "known"),
     "failed": ("✗", "failed", "bad"),
     "crashed": ("✗", "crashed", "bad"),
     "timed_out": ("✗", "timed out", "bad"),
