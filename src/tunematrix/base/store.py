@@ -241,14 +241,23 @@ class Store:
 
         A lock covers all models, because they share the cell's environment.
         """
-        if not self.root.exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-            (self.root / ".gitignore").write_text("*\n")  # gigabytes that belong into no repository
+        make_root(self.root)
         with filelock.FileLock(self._lock_path(name)):
             yield
 
     def _lock_path(self, name: str) -> Path:
         return self.root / f".{name}.lock"
+
+
+def make_root(root: Path) -> None:
+    """Create the folder of the results, which git ignores: gigabytes that belong into no repository.
+
+    One that people made and called so is theirs, and stays as it is.
+    """
+    ignore = root / ".gitignore"
+    if not root.exists() or (root.name == STATE and not ignore.exists()):
+        root.mkdir(parents=True, exist_ok=True)
+        ignore.write_text("*\n")
 
 
 def stores(root: Path) -> list[Store]:

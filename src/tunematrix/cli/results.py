@@ -10,7 +10,7 @@ import click
 from tunematrix.base import layout
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record
-from tunematrix.base.store import STATE, Store, read_record, results_folder, stores
+from tunematrix.base.store import STATE, Store, make_root, read_record, results_folder, stores
 from tunematrix.locks import table
 from tunematrix.report.rows import describe_interruption
 from tunematrix.shared.output import print_lines
@@ -23,9 +23,8 @@ MODEL = click.option(
 def open_store(model: str | None = None) -> Store:
     """The store of ``model``, by default of the model that ran last; moves the results of older releases."""
     root = results_folder()
-    if root.name == STATE and not (root / ".gitignore").exists():
-        root.mkdir(parents=True, exist_ok=True)
-        (root / ".gitignore").write_text("*\n")  # nothing of it belongs into their repository
+    if root.name == STATE:
+        make_root(root)
     print_lines(layout.migrate(root), err=True)
     return Store(root, model) if model else next(iter(stores(root)), Store(root))
 

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -91,14 +91,24 @@ def _resolve_over(cell: Cell, today: datetime.date, over: Mapping[str, str]) -> 
     pins = {**({"torch": torch} if torch else {}), **cell.pins}
     kept = [name for name in over if name not in pins]
     wanted = [*(f"{name}=={version}" for name, version in pins.items()), *kept, *TEST_TOOLS]
-    options = ["--annotation-style", "line", "--python-version", cell.python]
-    options += ["--exclude-newer", end_of_day(today)]
-    # An imported environment may have a CUDA build of torch; the cells over it then have one too.
-    platform = [] if uv.has_cuda(over) else uv.torch_options(f"=={torch}" if torch else "", cell.python)
-    return uv.compile_over(over, wanted, options, platform)
+    specifier = f"=={torch}" if torch else ""
+    return compile_over(over, wanted, cell.python, specifier, "--exclude-newer", end_of_day(today))
 
 
-def over(cell: Cell, path: Path) -> dict[str, str]:
+def compile_over(
+    packages: Mapping[str, str], requirements: Sequence[str], python: str, torch: str, *options: str
+) -> str:
+    """The lock of ``requirements`` in which uv keeps the versions of ``packages`` where it can.
+
+    ``torch`` is the specifier of its release, if any. Raises ``UnresolvableError``.
+    """
+    style = ["--annotation-style", "line", "--python-version", python]
+    # An imported environment may have a CUDA build of torch; what is resolved over it then has one too.
+    platform = [] if uv.has_cuda(packages) else uv.torch_options(torch, python)
+    return uv.compile_over(packages, requirements, [*style, *options], platform)
+
+
+def read_over(cell: Cell, path: Path) -> dict[str, str]:
     """The packages of the cell that ``cell`` is resolved over, whose lock lies beside its own at ``path``."""
     return read_versions(path.parent / f"{cell.over}.txt") if cell.over else {}
 
@@ -173,7 +183,7 @@ def stale_reason(cell: Cell, path: Path) -> str | None:
         if public_version(version := locked.get(name, "missing")) != public_version(pin):
             return f"{name} is {version} in the lock, {pin} in {FILE}"
     inputs = re.search(f"^{INPUTS_PREFIX}(.*)$", text, re.MULTILINE)
-    changed = inputs and not cell.imported_from and inputs[1] != input_hash(cell, over(cell, path))
+    changed = inputs and not cell.imported_from and inputs[1] != input_hash(cell, read_over(cell, path))
     what = f"{cell.over} or its entry in {FILE}" if cell.over else f"its entry in {FILE}"
     return f"{what} changed after it was locked" if changed else None
 
@@ -205,7 +215,7 @@ def write(cell: Cell, path: Path, today: datetime.date | None = None, *, force: 
     current = not edited and stale_reason(cell, path) is None
     text = read(path) if current else ""
     # With as_of only the platform packages can still move: keep the day on which they were resolved.
-    beside = over(cell, path)
+    beside = read_over(cell, path)
     packages = resolve(cell, (_platform_day(text) if cell.as_of else None) or today, over=beside)
     if text.endswith(f"\n{packages}"):
         return False

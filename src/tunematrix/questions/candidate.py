@@ -18,7 +18,7 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
 from tunematrix.base.versions import exact_version, parse_requirement, parse_version
-from tunematrix.locks import discover, imported, lock, table, uv
+from tunematrix.locks import discover, imported, lock, table
 from tunematrix.locks.releases import day_of, releases
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
@@ -208,11 +208,7 @@ def _kept_torch(base: Baseline) -> list[Requirement]:
 
 def _compile(requirements: Sequence[str], base: Baseline, torch: str) -> str:
     """Compile a lock; uv keeps the versions of the baseline where the requirements allow it."""
-    style = ["--annotation-style", "line", "--python-version", base.cell.python]
-    # An imported environment may have a CUDA build of torch; its candidates then have one too.
-    cuda = uv.has_cuda(base.packages)
-    platform = [] if cuda else uv.torch_options(torch, base.cell.python)
-    return uv.compile_over(base.packages, requirements, style, platform)
+    return lock.compile_over(base.packages, requirements, base.cell.python, torch)
 
 
 def _parse_request(text: str) -> Requirement:
