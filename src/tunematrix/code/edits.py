@@ -162,11 +162,11 @@ def _without(text: str, start: int, end: int, previous: int | None) -> str:
 
     Comments of other arguments stay; one behind an argument that has lines of its own goes with it.
     """
-    after = BETWEEN.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing too
+    after = _past(text, end)
     comma = after if text.startswith(",", after) else None
     if lines := _own_lines(text, start, end, comma):
         return text[: lines[0]] + text[lines[1] :]
-    last = comma is None or text.startswith(")", BETWEEN.match(text, comma + 1).end())  # type: ignore[union-attr]
+    last = comma is None or text.startswith(")", _past(text, comma + 1))
     if last and previous is not None and "#" not in (gap := text[previous:start]):
         head = text[: previous + gap.index(",")].rstrip()
         return head + text[end:]
@@ -176,6 +176,12 @@ def _without(text: str, start: int, end: int, previous: int | None) -> str:
         tail = (between if between.strip() else "") + text[comma + 1 :].lstrip(" \t")
     head = text[:start]
     return (head.rstrip(" \t") if NEW_LINE.match(tail) else head) + tail
+
+
+def _past(text: str, start: int) -> int:
+    """Where the next token starts."""
+    found = BETWEEN.match(text, start)
+    return found.end() if found else start
 
 
 def _own_lines(text: str, start: int, end: int, comma: int | None) -> Span | None:

@@ -140,9 +140,9 @@ class Reader(ast.NodeVisitor):
         self.scope = inner
 
     def assign(self, target: ast.expr, value: ast.expr) -> None:
-        pairs = isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))
-        if pairs and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
-            for each in zip(target.elts, value.elts, strict=True):  # type: ignore[attr-defined]
+        several = (ast.Tuple, ast.List)
+        if isinstance(target, several) and isinstance(value, several) and len(target.elts) == len(value.elts):
+            for each in zip(target.elts, value.elts, strict=True):
                 self.assign(*each)
             return
         key = dotted(target)
@@ -227,7 +227,7 @@ class Reader(ast.NodeVisitor):
         self.bind(node.name, ELSE)
         self.visit_function(node)
 
-    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
+    visit_AsyncFunctionDef = visit_FunctionDef
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self.visit_function(node)
@@ -280,7 +280,7 @@ class Reader(ast.NodeVisitor):
         self.visit_all([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])
         self.scope = self.scope.parent or self.scope
 
-    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp  # noqa: N815
+    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
 
     def visit_If(self, node: ast.If) -> None:
         self.visit(node.test)
@@ -303,13 +303,13 @@ class Reader(ast.NodeVisitor):
                 self.visit_all(body)
         self.visit_all(node.finalbody)
 
-    visit_TryStar = visit_Try  # noqa: N815
+    visit_TryStar = visit_Try
 
     def visit_For(self, node: ast.For | ast.AsyncFor | ast.While) -> None:
         with self.inside((node.lineno, 0)):
             self.generic_visit(node)
 
-    visit_AsyncFor = visit_While = visit_For  # noqa: N815
+    visit_AsyncFor = visit_While = visit_For
 
     @contextmanager
     def inside(self, block: Block, *, guarded: bool = False) -> Iterator[None]:
