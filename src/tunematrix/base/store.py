@@ -231,6 +231,14 @@ class Store:
             names |= {path.parent.name for path in self.folder.glob(f"*/{name}")}
         return sorted(name for name in names if name not in OTHER_FILES and not name.startswith("."))
 
+    def last_used(self) -> str:
+        """When a cell last ran or was reused; empty if that stands in no file.
+
+        Reads no more of a record than this, because checking hundreds against the schema takes seconds.
+        """
+        paths = (path for cell in self.cells() for path in (self.path(cell), self.interrupted_path(cell)))
+        return max(map(_last_used, paths), default="")
+
     def records(self) -> Iterator[Record]:
         """The complete records that can be read."""
         yield from filter(None, map(self.load, self.cells()))
@@ -262,13 +270,8 @@ def make_root(root: Path) -> None:
 
 def stores(root: Path) -> list[Store]:
     """A store for each model with results in ``root``; the model that ran last comes first."""
-    last_used: dict[str, str] = {}
-    for folder in sorted(root.glob("*/")):
-        if store := _store_of(folder):
-            last_used[store.model] = max(store.entry(cell).last_used for cell in store.cells())
-    return [
-        Store(root, model) for model in sorted(last_used, key=lambda model: last_used[model], reverse=True)
-    ]
+    found = list(filter(None, map(_store_of, sorted(root.glob("*/")))))
+    return sorted(found, key=Store.last_used, reverse=True) if len(found) > 1 else found
 
 
 def _store_of(folder: Path) -> Store | None:
@@ -281,6 +284,14 @@ def _store_of(folder: Path) -> Store | None:
             candidates.append(read_record(path).model.get("name", ""))
     model = next((model for model in candidates if folder_name(model) == folder.name), None)
     return store if model is not None and (store := Store(folder.parent, model)).cells() else None
+
+
+def _last_used(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        content = json.loads(path.read_bytes())
+        if isinstance(content, dict):
+            return max(text for key in ("started", "reused_at") if isinstance(text := content.get(key, ""), str))
+    return ""
 
 
 def read_record(path: Path) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -56,8 +56,8 @@ class KnownChange:
     link: str = ""
 
     def explains(self, name: str, diff: Diff) -> bool:
-        """Whether the release lies between the two records, and a pattern matches ``name``."""
-        return self.lies_in(diff) and any(map(self.matches, diff.names_of(name)))
+        """Whether a pattern matches ``name``; its release must lie between the two records of ``diff``."""
+        return any(map(self.matches, diff.names_of(name)))
 
     def lies_in(self, diff: Diff) -> bool:
         """Whether the release lies between the two records."""
@@ -126,8 +126,13 @@ def _identifier(package: str, entry: Mapping[str, Any]) -> str:
 
 def annotate(diff: Diff, known_changes: tuple[KnownChange, ...]) -> Diff:
     """``diff`` with the cause of each known change; no change is removed."""
-    crossed = tuple(change for change in known_changes if change.lies_in(diff))  # few
-    return replace(diff, changes=tuple(_with_cause(change, diff, crossed) for change in diff.changes))
+    between = crossed(diff, known_changes)
+    return replace(diff, changes=tuple(_with_cause(change, diff, between) for change in diff.changes))
+
+
+def crossed(diff: Diff, known_changes: Iterable[KnownChange]) -> tuple[KnownChange, ...]:
+    """Those whose release lies between the two records: few of them."""
+    return tuple(change for change in known_changes if change.lies_in(diff))
 
 
 def _with_cause(change: Change, diff: Diff, known_changes: tuple[KnownChange, ...]) -> Change:

@@ -19,7 +19,7 @@ from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import atoms as atomize
 from tunematrix.verdict import sentences
 from tunematrix.verdict.atoms import Atom
-from tunematrix.verdict.causes import KnownChange
+from tunematrix.verdict.causes import KnownChange, crossed
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.ledger import Issue, Ledger
@@ -82,7 +82,7 @@ def find(
     """The findings of a comparison, worst first."""
     knowledge = _Knowledge(
         diff=diff,
-        known=[change for change in known if change.lies_in(diff)],
+        known=crossed(diff, known),
         ledger=ledger,
         failures=ledger.known_issues(after),
         packages=dict(after.packages),

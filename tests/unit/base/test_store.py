@@ -216,6 +216,15 @@ def test_the_models_come_in_the_order_of_their_last_run(store: Store) -> None:
     assert [store.model for store in stores(store.root)] == ["candidates", "tiny-gpt2", "org/big"]
 
 
+def test_a_file_that_is_no_record_does_not_decide_which_model_ran_last(store: Store) -> None:
+    store.save(record("2026-01-02T10:00:00Z"))
+    Store(store.root, "org/big").save(record("2026-01-01T10:00:00Z", model="org/big"))
+    for cell, text in (("b", "["), ("c", "[1]"), ("d", '{"started": 2099}'), ("e", "[" * 100_000)):
+        Store(store.root, "org/big").path(cell).write_text(text)
+
+    assert [store.model for store in stores(store.root)] == ["tiny-gpt2", "org/big"]
+
+
 def test_folders_without_records_are_no_models(tmp_path: Path) -> None:
     for name in (".venvs/x", "candidates/tiny", "empty", "old-cell/run"):
         (tmp_path / name).mkdir(parents=True)
