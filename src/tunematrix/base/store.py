@@ -290,7 +290,9 @@ def _last_used(path: Path) -> str:
     with contextlib.suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_bytes())
         if isinstance(content, dict):
-            return max(text for key in ("started", "reused_at") if isinstance(text := content.get(key, ""), str))
+            return max(
+                text for key in ("started", "reused_at") if isinstance(text := content.get(key, ""), str)
+            )
     return ""
 
 
