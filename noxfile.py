@@ -41,7 +41,9 @@ def clients(session: nox.Session, client: str) -> None:
 def tool(session: nox.Session) -> None:
     """Test the installed program with real uv, real processes and real weights."""
     session.install("-e", ".", "--group", "test")
-    session.run("pytest", "-m", "integration and not nightly", "tests/tool", *session.posargs)
+    # Two at a time, since most of their time they wait for uv; a file's tests share what they set up.
+    many = ["--numprocesses", "auto", "--dist", "loadfile"]
+    session.run("pytest", *many, "-m", "integration and not nightly", "tests/tool", *session.posargs)
 
 
 @nox.session

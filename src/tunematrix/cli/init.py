@@ -89,7 +89,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         wanted[constraints / table.FILE] = _matrix(source, versions, python)
         wanted[constraints / f"{BASELINE}.txt"] = imported.lock_text(source, imported_lock)
     if stages:
-        wanted[folder / scripts.FILE] = training.to_toml(stages)
+        wanted[folder / scripts.FILE] = training.to_toml(stages, folder)
     else:
         notes.append(
             f"{scripts.FILE}: found no script that makes a Trainer; write one, or use --run 'python ...'"

@@ -14,6 +14,7 @@ from typing import Any, Final
 from tunematrix.code.reader import PARSERS
 from tunematrix.code.uses import python_files, uses_of
 from tunematrix.run import scripts
+from tunematrix.shared.repos import TINY, is_repo_id
 
 # The kind of training by the class that does it; what stands later starts from what stands earlier.
 KINDS: Final = {"SFTTrainer": "sft", "Trainer": "train", "RewardTrainer": "reward", "DPOTrainer": "dpo"}
@@ -49,6 +50,7 @@ class Argument:
 
     flag: str
     required: bool
+    default: str = ""
 
     @property
     def name(self) -> str:
@@ -57,13 +59,17 @@ class Argument:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """A script as a stage; ``open`` are required options for which nothing was found."""
+    """A script as a stage; ``open`` are required options for which nothing was found.
+
+    ``model`` is the one that the script uses by itself: a repository of the Hub, or a folder.
+    """
 
     name: str
     run: str
     resume: str = ""
     after: str = ""
     open: tuple[str, ...] = ()
+    model: str = ""
 
 
 def find(folder: Path) -> list[Stage]:
@@ -120,7 +126,10 @@ def _arguments(tree: ast.Module) -> Iterator[Argument]:
                 for keyword in node.keywords
             )
             flag = next((flag for flag in flags if flag.startswith("--")), flags[0])
-            yield Argument(flag=flag, required=required or not flag.startswith("-"))
+            defaults = [keyword.value for keyword in node.keywords if keyword.arg == "default"]
+            yield Argument(
+                flag=flag, required=required or not flag.startswith("-"), default=_text_of(*defaults)
+            )
 
 
 def _parsed(tree: ast.Module, made: Sequence[str]) -> Iterator[Argument]:
@@ -137,7 +146,14 @@ def _parsed(tree: ast.Module, made: Sequence[str]) -> Iterator[Argument]:
         for field in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 required = field.value is None or not _has_default(field.value)
-                yield Argument(flag=f"--{field.target.id}", required=required)
+                yield Argument(flag=f"--{field.target.id}", required=required, default=_text_of(field.value))
+
+
+def _text_of(value: ast.expr | None = None) -> str:
+    """The text that ``value`` is, or that ``field(default=...)`` has; empty for all else."""
+    if isinstance(value, ast.Call):
+        value = next((keyword.value for keyword in value.keywords if keyword.arg == "default"), None)
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
 
 
 def _has_default(value: ast.expr) -> bool:
@@ -167,6 +183,7 @@ def _stage(
         resume=resume if {"max_steps", "save_steps"} <= steps else "",
         after=after,
         open=tuple(open_),
+        model=next((each.default for each in arguments if each.name in MEANINGS["{model}"]), ""),
     )
 
 
@@ -199,9 +216,10 @@ def _data(folder: Path, stage: str) -> str:
     return next(iter([*named, *found]), "")
 
 
-def to_toml(stages: Sequence[Stage]) -> str:
-    """The content of a ``workload.toml``."""
+def to_toml(stages: Sequence[Stage], folder: Path) -> str:
+    """The content of a ``workload.toml`` for ``folder``."""
     lines = ["# What the cells run: docs/your-repository.md of tunematrix explains the keys."]
+    lines += _model_lines(next((stage.model for stage in stages if stage.model), ""), folder)
     for stage in stages:
         lines += ["", "[[stage]]", f'name = "{stage.name}"']
         lines += [f'after = ["{stage.after}"]'] if stage.after else []
@@ -211,6 +229,16 @@ def to_toml(stages: Sequence[Stage]) -> str:
             [f"resume = {_quoted(stage.resume)}", f'keep = ["{{out}}/{stage.name}"]'] if stage.resume else []
         )
     return "\n".join(lines) + "\n"
+
+
+def _model_lines(model: str, folder: Path) -> Iterator[str]:
+    """A tiny model of the team's architecture; from the Hub only on request, since it needs a network."""
+    path = Path(model)
+    if model and not path.is_absolute() and (folder / path / "config.json").is_file():
+        yield f"model = {_quoted(f'{TINY}./{path.as_posix()}')}"
+    elif is_repo_id(model) and "/" in model:
+        yield "# {model} is a small Llama; a tiny model of your architecture, if the Hub can be reached:"
+        yield f"# model = {_quoted(f'{TINY}{model}')}"
 
 
 def _quoted(text: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tunematrix.harness import shrink
 from tunematrix.harness.checkpoint import WEIGHTS, compare_checkpoints
 from tunematrix.harness.endpoint import provide_hub, skip_on_hub_error, uses_embedded_hub
 from tunematrix.harness.isolate import Skipped, WorkResult, run_in_process, run_isolated
@@ -95,13 +96,18 @@ class Workflow:
             return self.run("download", lambda _: None, reported=False)
         output = self.folder / "models" / self.repo.split("/")[-1]
         entry: dict[str, Any] = {"repo": self.repo, "output_dir": str(output)}
-        if not uses_embedded_hub():
+        tiny = os.environ.get(shrink.VARIABLE) == "1"
+        if tiny:
+            entry["files"] = list(shrink.FILES)
+        elif not uses_embedded_hub():
             entry["files"] = list(FILES)
         config = {"huggingface": {"token": "${HF_TOKEN}"}, "models": [entry]}
         download = skip_on_hub_error(self.command("download", config))
 
         def work(trace: Trace) -> None:
             download(trace)
+            if tiny:
+                shrink.make(output)
             names = sorted(path.name for path in output.iterdir())
             if "config.json" not in names or not any(name.startswith(WEIGHTS) for name in names):
                 raise Mismatch(f"the download succeeded, but {output} holds only {', '.join(names)}")

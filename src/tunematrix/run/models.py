@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from tunematrix.base.errors import InfrastructureError, UsageError
-from tunematrix.hub.models import MODELS, formats_folder, prepare, tiny_folders
+from tunematrix.hub.models import MODELS, Model, formats_folder, prepare, tiny_folders
 from tunematrix.hub.server import serving
-from tunematrix.shared.repos import RULE, is_repo_id
+from tunematrix.shared.repos import RULE, TINY, is_repo_id
 from tunematrix.shared.secrets import clean_token, mask
 from tunematrix.shared.suggest import did_you_mean
+
+# What a tiny model needs of a folder, and of what its tokenizer consists.
+CONFIGURATION: Final = (".json", ".txt", ".model", ".jinja")
+TOKENIZERS: Final = ("tokenizer", "vocab", "spiece")
+MAX_FILE: Final = 100_000_000  # bytes; of a larger one nobody makes a tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
     """A model, and the Hub to download it from: ``embedded``, ``huggingface`` or a URL.
 
-    ``hub`` is shown and recorded; ``url`` may have credentials and is only for requests.
+    ``hub`` is shown and recorded; ``url`` may have credentials and is only for requests. Of a ``tiny`` one
+    the cell makes the weights; ``own`` is a team's folder that the embedded Hub serves.
     """
 
     name: str
     hub: str
     repo: str
     url: str = field(default="", repr=False)
+    tiny: bool = False
+    own: Model | None = None
 
     @property
     def embedded(self) -> bool:
@@ -49,6 +62,10 @@ def choose(name: str) -> Choice:
 
     Raises ``UsageError`` for a wrong name, URL or token.
     """
+    of_tiny = name.removeprefix(TINY)
+    if name.startswith(TINY) and of_tiny.startswith((".", "/", "~")):
+        own = _own_model(name, Path(of_tiny).expanduser())
+        return Choice(name=name, hub="embedded", repo=own.repo, tiny=True, own=own)
     hub = os.environ.get("TUNEMATRIX_HUB", "").strip() or "embedded"
     url = "" if hub in ("embedded", "huggingface") else _check_url(hub)
     model = MODELS.get(name)
@@ -59,15 +76,44 @@ def choose(name: str) -> Choice:
         raise UsageError(f"--model {name} exists on the embedded Hub only; unset TUNEMATRIX_HUB")
     if hub != "embedded":
         _token_variables()
-    repo = name if model is None else (model.upstream or "") if hub == "huggingface" else model.repo
-    return Choice(name=name, hub=mask(hub), repo=repo, url=url)
+    repo = of_tiny if model is None else (model.upstream or "") if hub == "huggingface" else model.repo
+    return Choice(name=name, hub=mask(hub), repo=repo, url=url, tiny=name != of_tiny)
 
 
 def _check_repo(name: str) -> None:
     if name.startswith(("tiny-", "smollm2")):
         raise UsageError(f"--model {name}: not a model of the embedded Hub{did_you_mean(name, MODELS)}")
-    if not is_repo_id(name):
-        raise UsageError(f"--model {name!r}: not a repository id of the Hub: {RULE}")
+    if not is_repo_id(name.removeprefix(TINY)):
+        of_folder = f"; of a folder, {TINY}./FOLDER makes a tiny model" if Path(name).is_dir() else ""
+        raise UsageError(f"--model {name!r}: not a repository id of the Hub: {RULE}{of_folder}")
+
+
+def _own_model(name: str, folder: Path) -> Model:
+    """A folder with ``config.json`` and a tokenizer as a model of the embedded Hub, without its weights.
+
+    Raises ``UsageError`` for one that lacks them.
+    """
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"--model {name}: there is no {folder / 'config.json'}")
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in CONFIGURATION
+        and not path.name.endswith(".index.json")
+        and path.is_file()
+        and path.stat().st_size <= MAX_FILE
+    ]
+    if not any(path.name.startswith(TOKENIZERS) for path in files):
+        raise UsageError(f"--model {name}: {folder} has no tokenizer; save one there with save_pretrained")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    return Model(name=f"own-{digest.hexdigest()[:16]}", make=partial(_copy, files), version=1)
+
+
+def _copy(files: list[Path], folder: Path) -> None:
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
 
 
 def _check_url(url: str) -> str:
@@ -103,12 +149,13 @@ def hub_for(choice: Choice, cell: str) -> Iterator[HubAccess]:
     common = {"TUNEMATRIX_MODEL": choice.name, "TUNEMATRIX_REPO": choice.repo, "TUNEMATRIX_HUB": choice.hub}
     common["TUNEMATRIX_TINY"] = os.pathsep.join(str(path) for path in tiny_folders())
     common["TUNEMATRIX_FORMATS"] = str(formats_folder())
+    common["TUNEMATRIX_SHRINK"] = str(int(choice.tiny))
     if not choice.embedded:
         endpoint = {"HF_ENDPOINT": choice.url} if choice.url else {}
         yield HubAccess(variables={**common, **endpoint, **_token_variables()}, revision="main")
         return
     try:
-        root = prepare(MODELS[choice.name])
+        root = prepare(choice.own or MODELS[choice.name])
     except OSError as error:
         raise InfrastructureError(f"cannot create the model {choice.name}: {error}") from error
     with serving(root) as server:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from tunematrix.base.errors import UsageError
 from tunematrix.base.toml import check_keys, read
 from tunematrix.run import project
+from tunematrix.shared.repos import TINY
 from tunematrix.shared.suggest import did_you_mean
 
 FILE: Final = "workload.toml"
@@ -133,7 +134,16 @@ def load(path: Path) -> Scripts:
             f"{file}: no [[stage]]; give one a name and a command to run, such as python train.py"
         )
     _check_names(stages, str(file))
-    return Scripts(folder=file.parent, stages=stages, model=content.get("model", MODEL))
+    return Scripts(folder=file.parent, stages=stages, model=_model(content.get("model", MODEL), file.parent))
+
+
+def _model(name: str, folder: Path) -> str:
+    """The model's name; a folder in it is relative to ``folder``, that of the workload."""
+    own = name.removeprefix(TINY)
+    if own == name or not own.startswith("."):
+        return name
+    path = (folder / own).as_posix()
+    return f"{TINY}{path if path.startswith('/') else f'./{path}'}"
 
 
 def of_command(command: str, folder: Path) -> Scripts:

@@ -1,4 +1,4 @@
-"""The names of repositories on the Hub."""
+"""The names of models: repositories on the Hub, and tiny models of their architecture."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ RULE: Final = (
     "NAME or ORGANISATION/NAME, with letters, digits, '-', '_' and '.', "
     "not at either end, without '--' and '..', and without '.git' at the end"
 )
+
+TINY: Final = "tiny:"  # before a repository or a folder: a tiny model of that architecture
 
 
 def is_repo_id(text: str) -> bool:

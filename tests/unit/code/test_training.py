@@ -17,7 +17,7 @@ def test_a_real_repository_becomes_a_workload_that_can_run() -> None:
     assert sft.resume == "--resume_from_checkpoint {out}/sft/checkpoint-1"
     assert (dpo.name, dpo.after) == ("dpo", "sft")
     assert "--adapter {out}/sft --output {out}/dpo" in dpo.run
-    content = tomllib.loads(training.to_toml([sft, dpo]))
+    content = tomllib.loads(training.to_toml([sft, dpo], TEAM))
     assert [stage["name"] for stage in content["stage"]] == ["sft", "dpo"]
     assert content["stage"][1]["after"] == ["sft"]
     assert content["stage"][0]["keep"] == ["{out}/sft"]
@@ -48,7 +48,7 @@ def test_what_is_required_and_not_found_is_left_open(tmp_path: Path) -> None:
     assert stage.run == "python dpo.py data/pairs.jsonl --output {out}/dpo --model-name {model}"
     assert stage.open == ("--wandb-project",)
     assert not stage.resume
-    assert "# still to give: --wandb-project" in training.to_toml([stage])
+    assert "# still to give: --wandb-project" in training.to_toml([stage], tmp_path)
 
 
 PARSED = """\
@@ -90,3 +90,18 @@ def test_scripts_are_told_apart_and_modules_and_tests_are_none(tmp_path: Path) -
     (tmp_path / "lib.py").write_text("from trl import SFTTrainer\ndef f():\n    return SFTTrainer()\n")
     (tmp_path / "bad.py").write_text("def (")
     assert [stage.name for stage in training.find(tmp_path)] == ["sft", "sft-b-two"]
+
+
+def test_the_model_is_a_tiny_one_of_the_architecture_that_the_script_uses(tmp_path: Path) -> None:
+    write(tmp_path, "sft.py", "p.add_argument('--model', default='./models/qwen')")
+    [stage] = training.find(tmp_path)
+    assert "model" not in tomllib.loads(training.to_toml([stage], tmp_path))
+    (tmp_path / "models/qwen").mkdir(parents=True)
+    (tmp_path / "models/qwen/config.json").touch()
+    assert tomllib.loads(training.to_toml([stage], tmp_path))["model"] == "tiny:./models/qwen"
+
+    write(tmp_path, "sft.py", "p.add_argument('--model', default='Qwen/Qwen3-8B')")
+    [stage] = training.find(tmp_path)
+    text = training.to_toml([stage], tmp_path)
+    assert '\n# model = "tiny:Qwen/Qwen3-8B"\n' in text
+    assert "model" not in tomllib.loads(text)

@@ -91,3 +91,52 @@ def test_a_malformed_repository_id_is_wrong_usage(name: str) -> None:
 @pytest.mark.parametrize("name", ["distilgpt2", "HuggingFaceTB/SmolLM2-135M", "a_b/c.d-e_f", "0/1"])
 def test_a_repository_id_is_looked_for_on_the_real_hub(name: str) -> None:
     assert models.choose(name).hub == "huggingface"
+
+
+def own_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors", "README.md"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_folder_becomes_a_model_of_the_embedded_hub_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEMATRIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TUNEMATRIX_HUB", "huggingface")  # a folder needs none
+    name = f"tiny:{own_folder(tmp_path / 'model')}"
+
+    choice = models.choose(name)
+    with models.hub_for(choice, "cell") as hub:
+        served = sorted(path.name for path in (tmp_path / "cache/models").glob("own-*/tunematrix/*/*"))
+
+    assert (choice.name, choice.hub, hub.variables["TUNEMATRIX_SHRINK"]) == (name, "embedded", "1")
+    assert served == ["config.json", "tokenizer.json", "tokenizer_config.json"]
+    (tmp_path / "model/config.json").write_text('{"vocab_size": 7}')
+    assert models.choose(name).repo != choice.repo  # another model
+
+
+def test_a_tiny_model_of_a_repository_comes_from_its_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = models.choose("tiny:Qwen/Qwen3-8B")
+
+    assert (choice.repo, choice.hub, choice.tiny) == ("Qwen/Qwen3-8B", "huggingface", True)
+    assert not models.choose("Qwen/Qwen3-8B").tiny
+    assert not models.choose("tiny-gpt2").tiny
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"), [("config.json", "there is no .*config.json"), ("tokenizer*", "has no tokenizer")]
+)
+def test_a_folder_without_what_a_model_needs_is_refused(missing: str, message: str, tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "model")
+    for path in folder.glob(missing):
+        path.unlink()
+
+    with pytest.raises(UsageError, match=message):
+        models.choose(f"tiny:{folder}")
+
+
+def test_a_folder_as_model_is_told_how_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tiny:\./FOLDER makes a tiny model"):
+        models.choose(str(own_folder(tmp_path / "model")))
