@@ -6,14 +6,15 @@ import dataclasses
 import importlib.metadata
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tunematrix.base.errors import UsageError
-from tunematrix.base.versions import exact_version, parse_requirement
+from tunematrix.base.versions import exact_version, parse_requirement, parse_version
 from tunematrix.cli.questions import JSON
 from tunematrix.locks import lock, package_files, rungs, table
 from tunematrix.locks.package_files import PackageFile
@@ -22,6 +23,7 @@ from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict import ledger, prediction, releases, standing
+from tunematrix.verdict.releases import Rung
 
 
 @click.command("explain")
@@ -33,11 +35,14 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     """Tell what is known to change from A to B, without running anything.
 
     A and B are cells, or files such as requirements.txt, a freeze, uv.lock or pylock.toml. In place of B,
-    requests such as trl==1.16.0 change A. What the resolver would move with them does not count.
+    requests such as trl==1.16.0 change A; of trl>=1.0, or trl alone, it is the newest release that the ladder
+    has. What the resolver would move with them does not count.
     """
-    old = _packages(before)
-    new = {**old, **_requested(after, before, old)} if "==" in after[0] else _packages(*after)
-    result = prediction.predict(old, new, releases.load())
+    old, known = _packages(before), releases.load()
+    new = (
+        {**old, **_requested(after, before, old, known)} if _is_request(after[0], old) else _packages(*after)
+    )
+    result = prediction.predict(old, new, known)
     if as_json:
         click.echo(json.dumps(screens.explain_json(result), indent=1, ensure_ascii=False))
     else:
@@ -141,19 +146,41 @@ def _python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _requested(requests: tuple[str, ...], before: str, packages: Mapping[str, str]) -> dict[str, str]:
+def _is_request(text: str, packages: Mapping[str, str]) -> bool:
+    """Whether ``text`` asks for a release, rather than names a file or a cell."""
+    return any(sign in text for sign in "=<>~!") or (
+        canonicalize_name(text) in packages and not _is_there(text)
+    )
+
+
+def _is_there(name: str) -> bool:
+    here = table.constraints_folder().is_dir() and name in {cell.name for cell in table.load().cells}
+    return here or reading.is_file(name)
+
+
+def _requested(
+    requests: tuple[str, ...], before: str, packages: Mapping[str, str], known: Sequence[Rung]
+) -> dict[str, str]:
     """The versions that ``requests`` ask for; each must be of a package in ``before``, so that no typo is."""
     found = {}
     for text in requests:
         try:
             requirement = parse_requirement(text)
         except ValueError:
-            requirement = None
-        version = exact_version(requirement) if requirement and len(requirement.specifier) == 1 else None
-        if requirement is None or version is None:
-            raise UsageError(f"{text[:100]!r}: not a request for one release, such as trl==1.16.0")
+            raise UsageError(f"{text[:100]!r}: not a request such as trl==1.16.0, trl>=1.0 or trl") from None
         name = str(canonicalize_name(requirement.name))
         if name not in packages:
             raise UsageError(f"{text}: {before} has no {name}{did_you_mean(name, rungs.PACKAGES)}")
+        version = exact_version(requirement) if len(requirement.specifier) == 1 else None
+        if version is None and (allowed := list(requirement.specifier.filter(_releases(name, known)))):
+            version = max(allowed, key=Version)
+        if version is None:
+            raise UsageError(f"{text}: the ladder has no such release of {name}; name one: {name}==VERSION")
         found[name] = version
     return found
+
+
+def _releases(name: str, known: Sequence[Rung]) -> list[str]:
+    """The releases of a package that the ladder has."""
+    sides = {side for rung in known if rung.package == name for side in (rung.before, rung.after)}
+    return [side for side in sides if parse_version(side)]

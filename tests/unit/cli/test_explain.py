@@ -40,12 +40,20 @@ def explain(*arguments: str) -> int:
     return int(exit_.value.code or 0)
 
 
-@pytest.mark.parametrize("after", ["ours.txt", "trl==1.3"])
+@pytest.mark.parametrize("after", ["ours.txt", "trl==1.3", "trl>=1.2,<1.4"])
 def test_a_cell_is_compared_with_a_file_or_a_request(after: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("old", after, "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["moved"] == {"trl": ["1.1", "1.3"]}
     assert [each["release"] for each in answer["found"]] == ["1.3", "1.2"]
+
+
+@pytest.mark.parametrize("after", ["trl>=1.2", "trl", "TRL"])
+def test_of_a_range_it_is_the_newest_release_of_the_ladder(
+    after: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain("old", after, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["moved"] == {"trl": ["1.1", "1.5"]}
 
 
 def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,9 +67,10 @@ def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> Non
         (["old", "nothing"], "nothing"),
         (["old", "ours.txt", "old"], "name one cell or file for B"),
         (["old", "loose.txt"], "loose.txt: pins no package to one version"),
-        (["old", "trl==1.*"], "not a request for one release"),
-        (["old", "trl==1.0,>2"], "not a request for one release"),
-        (["old", "==1"], "not a request for one release"),
+        (["old", "trl==7.*"], "the ladder has no such release of trl"),
+        (["old", "trl==1.0,>2"], "the ladder has no such release of trl"),
+        (["old", "==1"], "not a request such as"),
+        (["old", "numpy>=2"], "the ladder has no such release of numpy; name one: numpy==VERSION"),
         (["old", "trll==1.2"], "trll==1.2: old has no trll; did you mean 'trl'?"),
         (["missing.txt", "old"], "missing.txt"),
     ],
