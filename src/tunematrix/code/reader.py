@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from tunematrix.code.modules import Modules
 from tunematrix.code.scopes import ELSE, Block, Meaning, Scope, dotted, mapping_keys
 
 STACK: Final = (
@@ -58,8 +59,9 @@ class Reader(ast.NodeVisitor):
     Bodies of functions are read after what surrounds them, since they run later.
     """
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, modules: Modules | None = None) -> None:
         self.file = file
+        self.modules = modules or Modules()
         self.uses: set[Use] = set()
         self.scope = Scope("module")
         self.block: Block = ()
@@ -70,7 +72,9 @@ class Reader(ast.NodeVisitor):
         self.later: list[Callable[[], None]] = []
 
     def read(self, tree: ast.Module) -> set[Use]:
+        module = self.scope
         self.visit(tree)
+        self.modules.add(self.file, module)
         while self.later:
             self.later.pop(0)()
         return self.uses
@@ -107,18 +111,33 @@ class Reader(ast.NodeVisitor):
             self.bind(alias.asname or top, meaning)
             if top in STACK:
                 self.add(node, Meaning(alias.name))
+            else:
+                self.bind_module(alias.asname or alias.name, alias.name, 0)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         module = node.module or ""
         ours = not node.level and module.partition(".")[0] in STACK
+        own = {} if ours else self.modules.names(self.file, module, node.level)
         for alias in node.names:
             if alias.name == "*":
                 self.stars += [module] if ours else []
                 self.other_stars |= not ours
-            else:
-                meaning = Meaning(f"{module}.{alias.name}") if ours else ELSE
+                for name, meaning in own.items():
+                    self.bind(name, meaning)
+            elif ours:
+                meaning = Meaning(f"{module}.{alias.name}")
                 self.bind(alias.asname or alias.name, meaning)
                 self.add(alias, meaning)
+            else:  # told where the team's own file imports or extends it
+                self.bind(alias.asname or alias.name, own.get(alias.name, ELSE))
+                if alias.name not in own:
+                    whole = f"{module}.{alias.name}".lstrip(".")
+                    self.bind_module(alias.asname or alias.name, whole, node.level)
+
+    def bind_module(self, key: str, module: str, level: int) -> None:
+        """``key.NAME`` stands for what the team's own module offers as ``NAME``."""
+        for name, meaning in self.modules.names(self.file, module, level).items():
+            self.bind(f"{key}.{name}", meaning)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)

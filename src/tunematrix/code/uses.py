@@ -12,6 +12,7 @@ from typing import Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.code import configurations
+from tunematrix.code.modules import Modules
 from tunematrix.code.reader import Reader, Use
 
 LEFT_OUT: Final = (
@@ -20,6 +21,7 @@ LEFT_OUT: Final = (
 )  # fmt: skip
 MAX_BYTES: Final = 2_000_000  # of a file; larger ones are data
 MAX_FILES: Final = 20_000
+MAX_CHAIN: Final = 4  # modules from which one imports what the next one got from the stack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,16 +41,20 @@ def read(path: Path) -> Code:
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
     root = path if path.is_dir() else path.parent
-    uses: list[Use] = []
+    files = {file.relative_to(root).as_posix(): file for file in python_files(path)}
+    found: dict[str, Iterable[Use]] = {}
     unreadable: list[str] = []
-    number = 0
-    for file in python_files(path):
-        name = file.relative_to(root).as_posix()
-        number += 1
-        try:
-            uses += _uses(file.read_bytes(), name)
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
-            unreadable.append(f"{name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+    modules, left, number = Modules(), list(files), len(files)
+    for _ in range(MAX_CHAIN):  # files that import from others are read again once those are known
+        before = dict(modules.offered)
+        for name in left:
+            try:
+                found[name] = _uses(files[name].read_bytes(), name, modules)
+            except (SyntaxError, ValueError, RecursionError, MemoryError, OSError) as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                unreadable.append(f"{name}: {reason}")
+        left = [name for name in modules.newly_served(before) if name in found]
+    uses = [use for name in files for use in found.get(name, ())]
     if path.is_dir():
         uses += configurations.find(_files(path, configurations.is_configuration), root, uses)
     if not (number or uses):
@@ -80,13 +86,13 @@ def _files(path: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
                 yield file
 
 
-def _uses(content: bytes, file: str) -> Iterable[Use]:
+def _uses(content: bytes, file: str, modules: Modules) -> Iterable[Use]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of invalid escapes in somebody's code
         tree = ast.parse(content)
-    return uses_of(tree, file)
+    return uses_of(tree, file, modules)
 
 
-def uses_of(tree: ast.Module, file: str) -> Iterable[Use]:
-    """The uses in a parsed file."""
-    return Reader(file).read(tree)
+def uses_of(tree: ast.Module, file: str, modules: Modules | None = None) -> Iterable[Use]:
+    """The uses in a parsed file; ``modules`` are those that it may import from, to which it is added."""
+    return Reader(file, modules).read(tree)

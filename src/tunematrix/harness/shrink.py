@@ -29,7 +29,8 @@ LIMITS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk"), 2),
     **dict.fromkeys(("n_group", "topk_group", "n_shared_experts", "first_k_dense_replace"), 1),
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim"), WIDTH // HEADS),
-    **dict.fromkeys(("qk_rope_head_dim",), WIDTH // HEADS // 2),
+    "qk_rope_head_dim": WIDTH // HEADS // 2,
+    "qk_head_dim": WIDTH // HEADS + WIDTH // HEADS // 2,
     **dict.fromkeys(("sliding_window_pattern", "full_attention_interval", "decoder_sparse_step"), LAYERS),
     **dict.fromkeys(("hidden_size_per_layer_input", "query_pre_attn_scalar"), WIDTH // HEADS),
 }

@@ -202,3 +202,35 @@ def test_a_class_that_extends_one_of_the_stack_takes_its_arguments(tmp_path: Pat
     config = [use for use in found if use.name == "trl.DPOConfig" and use.called]
     assert {use.call for use in config} == {(4, 0)}, "an object of the class is one call, wherever it is made"
     assert (11, "trl.DPOTrainer.train", "") in {(use.line, use.name, use.argument) for use in found}
+
+
+TEAM = {
+    "src/team/__init__.py": "",
+    "src/team/stack.py": "try:\n    from trl import DPOTrainer, SFTConfig\nexcept ImportError:\n    pass\n",
+    "src/team/config.py": "from .stack import SFTConfig\nclass Ours(SFTConfig):\n    project: str = 'x'\n",
+    "src/team/all.py": "from team.config import *\n",
+    "other/config.py": "from peft import LoraConfig as Ours\n",
+    "train.py": "from team.all import Ours\nOurs(output_dir='x', project='y', max_seq_length=3)\n",
+    "other/train.py": "from config import Ours\nOurs(r=8)\n",
+    "tool.py": "import team.stack as stack\nstack.DPOTrainer(tokenizer=None)\n",
+    "src/team/run.py": "from . import stack\nstack.DPOTrainer(args=None)\n",
+    "plain.py": "from json import Ours\nfrom nowhere import DPOTrainer\nOurs(a=1)\nDPOTrainer(b=2)\n",
+}
+
+
+def test_what_another_file_offers_of_the_stack_is_followed(tmp_path: Path) -> None:
+    for name, text in TEAM.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    found = uses.read(tmp_path).uses
+
+    assert {(use.place, use.name, use.argument) for use in found if use.argument} == {
+        ("src/team/config.py:3", "trl.SFTConfig", "project"),
+        ("train.py:2", "trl.SFTConfig", "output_dir"),
+        ("train.py:2", "trl.SFTConfig", "max_seq_length"),
+        ("other/train.py:2", "peft.LoraConfig", "r"),  # the nearest
+        ("tool.py:2", "trl.DPOTrainer", "tokenizer"),
+        ("src/team/run.py:2", "trl.DPOTrainer", "args"),
+    }
+    assert "plain.py" not in {use.file for use in found}
