@@ -61,6 +61,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def scale(session: nox.Session) -> None:
+    """Tell what listing, planning, merging and reporting cost with 10, 100 and 1,000 cells."""
+    session.run(sys.executable, "tests/bench/scale.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def cases(session: nox.Session) -> None:
     """Check that known breakages and silent changes are detected: nox -s cases -- [--all | ID ...]."""
     session.run(sys.executable, "tests/cases/run.py", *session.posargs)

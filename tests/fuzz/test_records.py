@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import jsonschema
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tunematrix.base.errors import TunematrixError, UsageError
-from tunematrix.base.record import to_dict
+from tunematrix.base.record import problem, schema, to_dict
 from tunematrix.base.store import Store, read_record
 from tunematrix.cli.main import cli
 
@@ -177,6 +179,14 @@ def test_a_record_that_can_be_read_can_be_written_and_read_again(project: Path, 
         store = Store(project / "again", "tiny-gpt2")
         store.write(record, store.path("x"))
         assert repr(to_dict(read_record(store.path("x")))) == repr(to_dict(record))
+
+
+@given(content=changed_records())
+def test_a_record_is_what_the_schema_says(content: bytes) -> None:
+    """The fast check agrees with the library that knows all of JSON Schema."""
+    with contextlib.suppress(ValueError, RecursionError):
+        parsed = json.loads(content)
+        assert (not problem(parsed)) == jsonschema.Draft202012Validator(schema()).is_valid(parsed)
 
 
 @pytest.mark.parametrize("options", [["--json"], ["--markdown"], [], ["--all"]])

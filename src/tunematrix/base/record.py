@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Final, TypeVar
 
-import jsonschema
+import fastjsonschema
 
 from tunematrix.shared.reading import MAX_BITS
 from tunematrix.shared.stages import STAGES, is_infrastructure
@@ -155,11 +156,18 @@ T = TypeVar("T", Failure, Result, Record)
 
 def to_dict(record: Record) -> dict[str, Any]:
     """The record as JSON types, without ``error`` and ``known_issue`` keys that are None."""
-    return {"schema": SCHEMA, **_to_json(dataclasses.asdict(record))}
+    return {"schema": SCHEMA, **_to_json(record)}
 
 
 def _to_json(value: Any) -> Any:
     """``value`` as JSON that ``from_dict`` accepts, whatever a stack reports."""
+    kind = type(value)
+    if kind is float or value is None or kind is bool:  # most values of a record
+        return value
+    if kind is str and len(value) <= MAX_TEXT and value.isascii():
+        return value
+    if kind in (Record, Result, Failure):
+        value = {name: getattr(value, name) for name in kind.__dataclass_fields__}
     if isinstance(value, Mapping):
         optional = ("error", "known_issue")
         return {
@@ -184,8 +192,8 @@ def from_dict(content: Any) -> Record:
     """
     if isinstance(content, Mapping) and content.get("schema", SCHEMA) != SCHEMA:
         raise ValueError(f"its schema is {content['schema']!r:.20}; this release reads {SCHEMA}")
-    if error := next(_validator().iter_errors(content), None):
-        raise ValueError(_describe(error))
+    if wrong := problem(content):
+        raise ValueError(wrong)
     names = [stage["name"] for stage in content.get("stages", [])]
     if len(names) != len(set(names)):
         raise ValueError("stages: one of them stands twice")
@@ -200,8 +208,19 @@ def from_dict(content: Any) -> Record:
     )
 
 
-def _describe(error: jsonschema.ValidationError) -> str:
-    """The key and what is wrong with it: short and on one line, whatever the content is."""
+def problem(content: Any) -> str:
+    """The first wrong key and what is wrong with it, short and on one line; empty for a record.
+
+    One library is fast, and the other has the better words.
+    """
+    with suppress(fastjsonschema.JsonSchemaValueException):
+        _validate()(content)
+        return ""
+    import jsonschema  # takes a while, and few records are wrong
+
+    error = next(jsonschema.Draft202012Validator(schema()).iter_errors(content), None)
+    if error is None:
+        return ""
     key = repr(error.json_path.removeprefix("$").lstrip("."))[1:-1] or "the content"
     value = repr(error.instance)
     reason = error.message.replace(value, f"{value:.60}...") if len(value) > 60 else error.message
@@ -229,8 +248,10 @@ def worst_outcome(results: list[Result]) -> str:
 
 
 @cache
-def _validator() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(schema())
+def _validate() -> Callable[[Any], Any]:
+    """Raises ``JsonSchemaValueException`` for what is no record."""
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(schema())
+    return compiled
 
 
 def schema() -> dict[str, Any]:

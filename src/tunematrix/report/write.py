@@ -14,6 +14,7 @@ from tunematrix.report import markdown
 from tunematrix.report import summary as view
 from tunematrix.report.difference import diff_markdown
 from tunematrix.report.rows import rows
+from tunematrix.shared import secrets
 from tunematrix.verdict import releases
 from tunematrix.verdict.answer import Knowledge
 
@@ -24,7 +25,7 @@ def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary
     The results folder has copies of those of the model that ran last. ``page`` asks for ``summary.html`` too,
     which takes longer, so that not every cell that ends waits for it.
     """
-    with store.locked("summary"):
+    with store.locked("summary"), secrets.unchanged():
         entries = {cell.name: store.entry(cell.name) for cell in matrix.cells}
         # Without a clock: rendering again gives the same files, whatever the day.
         knowledge = Knowledge.load(matrix.folder, today=datetime.date.min)

@@ -11,12 +11,14 @@ import json
 import math
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 MAX_BYTES: Final = 10 * 2**20
+LARGE_NUMBER: Final = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")  # which may be beyond a float
+CONTAINERS: Final = (Mapping, list, tuple, set, frozenset)
 MAX_DEPTH: Final = 100
 MAX_BITS: Final = 64
 MAX_DIGITS: Final = 20  # those of MAX_BITS; a longer number is refused before it is converted
@@ -121,11 +123,11 @@ def parse_json(text: str, name: object, *, allow_nan: bool = False) -> Any:
     def parse_constant(literal: str) -> float:
         return _finite(literal, name, allowed=allow_nan)
 
+    hooks: dict[str, Any] = {"parse_constant": parse_constant}
+    if LARGE_NUMBER.search(text):  # a call for each number takes most of the time
+        hooks |= {"parse_int": parse_int, "parse_float": parse_float}
     with _syntax_errors("JSON", name):
-        content = json.loads(
-            text, parse_int=parse_int, parse_float=parse_float, parse_constant=parse_constant
-        )
-        return _checked(content, name)
+        return _checked(json.loads(text, **hooks), name)
 
 
 def parse_yaml(text: str, name: object, *, allow_nan: bool = False) -> Any:
@@ -156,13 +158,16 @@ def _syntax_errors(language: str, name: object) -> Iterator[None]:
 
 def _checked(content: Any, name: object) -> Any:
     """``content`` if it is neither too deep nor has numbers beyond 64 bits or broken characters."""
+    _check_scalar(content, name)
     level = [content]
     for _ in range(MAX_DEPTH + 1):
-        for value in level:
-            _check_scalar(value, name)
-        level = [item for value in level for item in _children(value)]
+        level = [value for value in level if isinstance(value, CONTAINERS)]
         if not level:
             return content
+        level = [item for value in level for item in _children(value)]
+        for value in level:
+            if type(value) is not float:
+                _check_scalar(value, name)
     raise UnreadableError(f"{name}: nested more than {MAX_DEPTH} levels deep")
 
 
@@ -176,10 +181,8 @@ def _check_scalar(value: Any, name: object) -> None:
             raise UnreadableError(f"{name}: a text has half a character (a lone surrogate)") from None
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return [*value, *value.values()]
-    return list(value) if isinstance(value, (list, tuple, set, frozenset)) else []
+def _children(value: Any) -> Iterable[Any]:
+    return [*value, *value.values()] if isinstance(value, Mapping) else value
 
 
 def _finite(literal: str, name: object, *, allowed: bool) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ class KnownChange:
         """How many characters of ``name`` the best pattern spells out; "*" spells out none."""
         return max((len(pattern.replace("*", "")) for pattern in self.matches(name)), default=0)
 
-    def matches(self, name: str) -> list[str]:
+    def matches(self, name: str) -> tuple[str, ...]:
         """The patterns that match ``name``; an option's effect only those that say "sweep".
 
         ``*.bf16`` is about the default, not about what bf16 does.
@@ -79,11 +80,16 @@ class KnownChange:
         patterns = self.fields
         if is_option(name):
             patterns = tuple(pattern for pattern in patterns if "sweep." in pattern)
-        return [pattern for pattern in patterns if fnmatchcase(name, pattern)]
+        return _matching(patterns, name)
 
     @property
     def explanation(self) -> str:
         return f"{self.cause} ({self.package} {self.since})"
+
+
+@functools.lru_cache(maxsize=2**17)  # each cell of a summary has the same names
+def _matching(patterns: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(pattern for pattern in patterns if fnmatchcase(name, pattern))
 
 
 def load(folder: Path) -> tuple[KnownChange, ...]:

@@ -206,3 +206,11 @@ def test_other_programs_get_no_token_of_the_hub(monkeypatch: pytest.MonkeyPatch)
 
     assert CANARY not in str(environment)
     assert environment["UV_INDEX_OURS_PASSWORD"] == "needed"
+
+
+def test_in_a_block_without_changes_secrets_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf-canary-1")
+    with secrets.unchanged():
+        monkeypatch.setenv("OTHER_TOKEN", "hf-canary-2")
+        assert secrets.mask("hf-canary-1 hf-canary-2") == "*** hf-canary-2"
+    assert secrets.mask("hf-canary-1 hf-canary-2") == "*** ***"
