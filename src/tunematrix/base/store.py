@@ -231,6 +231,13 @@ class Store:
             names |= {path.parent.name for path in self.folder.glob(f"*/{name}")}
         return sorted(name for name in names if name not in OTHER_FILES and not name.startswith("."))
 
+    def newest(self) -> Record | None:
+        """A complete record of the cell that ran last; of a folder without one, that of the folder above."""
+        paths = [path for path in self.folder.glob("*.json") if path.stem not in OTHER_FILES]
+        if paths:
+            return self.load(max(paths, key=lambda path: path.stat().st_mtime).stem)
+        return Store(self.root.parent, self.model).newest() if self.root.name == CANDIDATES else None
+
     def records(self) -> Iterator[Record]:
         """The complete records that can be read."""
         yield from filter(None, map(self.load, self.cells()))
