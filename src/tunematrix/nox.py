@@ -17,14 +17,13 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import nox
 
 from tunematrix.cli import plan
 
 TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
-OUTER: Final = "TUNEMATRIX_NOX"  # nox runs parallel sessions in child processes, which load this file too
 
 
 def sessions() -> None:
@@ -84,8 +83,8 @@ def sessions() -> None:
 
 def _begin() -> None:
     """What the outer nox does where it runs cells, so that their sessions need not."""
-    if plan.runs_cells(sys.argv) and not os.environ.get(OUTER):
-        os.environ[OUTER] = "1"
+    if plan.runs_cells(sys.argv) and not os.environ.get(plan.OUTER):
+        os.environ[plan.OUTER] = "1"
         _print_summary_at_the_end()
         _show_parallel_sessions()
 

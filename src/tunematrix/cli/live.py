@@ -105,14 +105,18 @@ class Terminal:
         self._console.show_cursor()  # nothing would show it again after a kill
 
     def draw(self, states: Sequence[State]) -> None:
-        from rich.table import Table
+        from rich.console import Group
+        from rich.text import Text
 
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, overflow="ellipsis", style="bold", max_width=self._console.width // 3)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        lines, columns = [], self._console.width
+        width = min(max((len(state.name) for state in states), default=0), columns // 2)
         for state in states:
-            table.add_row(one_line(state.name), describe(state))
-        self._live.update(table, refresh=True)
+            name = Text(one_line(state.name), style="bold")
+            name.truncate(width, overflow="ellipsis", pad=True)
+            line = Text.assemble(name, "  ", describe(state))
+            line.truncate(columns, overflow="ellipsis")
+            lines.append(line)
+        self._live.update(Group(*lines), refresh=True)
 
     def say(self, text: str) -> None:
         self._console.print(one_line(text), soft_wrap=True)

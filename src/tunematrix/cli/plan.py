@@ -14,6 +14,7 @@ from tunematrix.locks import table
 from tunematrix.locks.table import Cell
 from tunematrix.shared.output import print_lines
 
+OUTER: Final = "TUNEMATRIX_NOX"  # set below nox, also in its parallel sessions, which load the noxfile too
 REUSED: Final = "TUNEMATRIX_REUSED"
 # For parallel sessions: the columns of the board that nox draws, or the file that the outer nox prints.
 PROGRESS: Final = "TUNEMATRIX_PROGRESS"

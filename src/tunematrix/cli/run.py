@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 
 from tunematrix.base.record import Record, to_dict
 from tunematrix.base.store import Store, stores
-from tunematrix.cli import live, questions
+from tunematrix.cli import live, plan, questions
 from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
@@ -83,6 +84,8 @@ def run(name: str, *, as_json: bool, quiet: bool, **arguments: Any) -> int:
         click.echo(json.dumps(to_dict(record), indent=1, ensure_ascii=False))
     else:
         _print_record(record, store, issues)
+        if not options.select and not os.environ.get(plan.OUTER):  # nox ends with it
+            click.echo(f"open: {store.folder / 'summary.md'}   (as a page: tunematrix report)")
     row = Row.from_record(record, issues)
     problems = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
     _print_errors(problems)

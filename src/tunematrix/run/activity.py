@@ -85,9 +85,11 @@ def state(activity: Activity) -> State:
         activity.done, activity.done_at = len(finished), elapsed
     last, left = activity.last, None
     seconds = {part.name: part.seconds for part in (*last.stages, *last.probes)} if last else {}
-    if last and (total := sum(seconds.values())):
-        share = sum(seconds[name] for name in seconds.keys() - finished) / total
-        left = share * last.seconds - (elapsed - activity.done_at)
+    if last and seconds:
+        # What is no part comes before the first: the environment, the model, and the start of Python.
+        total = max(sum(seconds.values()), last.seconds, 0.001)
+        open_parts = sum(seconds[name] for name in seconds.keys() - finished) if finished else total
+        left = open_parts / total * last.seconds - (elapsed - activity.done_at)
     return State(
         name=activity.name,
         step=step,
