@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunematrix.base.record import Record
+from tunematrix.base.record import Record, Result
 from tunematrix.run import evidence
 
 
@@ -79,17 +79,19 @@ def state(activity: Activity) -> State:
     step, finished = activity.step, frozenset[str]()
     if activity.report_log and activity.report_log.is_file():
         found = evidence.read(activity.report_log, activity.report_log, 0, whole_cell=False)
-        finished = frozenset(part.name for part in (*found.stages.values(), *found.probes))
+        finished = frozenset(_parts((*found.stages.values(), *found.probes)))
         step = found.running_stage or ("measures" if finished else step)
     if len(finished) != activity.done:
         activity.done, activity.done_at = len(finished), elapsed
     last, left = activity.last, None
-    seconds = {part.name: part.seconds for part in (*last.stages, *last.probes)} if last else {}
+    seconds = _parts((*last.stages, *last.probes)) if last else {}
     if last and seconds:
         # What is no part comes before the first: the environment, the model, and the start of Python.
         total = max(sum(seconds.values()), last.seconds, 0.001)
         open_parts = sum(seconds[name] for name in seconds.keys() - finished) if finished else total
         left = open_parts / total * last.seconds - (elapsed - activity.done_at)
+        if elapsed < last.seconds:  # one part takes longer than last time, but all together do not yet
+            left = max(left, 0.0)
     return State(
         name=activity.name,
         step=step,
@@ -98,3 +100,10 @@ def state(activity: Activity) -> State:
         elapsed=elapsed,
         left=left,
     )
+
+
+def _parts(results: Iterable[Result]) -> dict[str, float]:
+    """The seconds of each part; ``fingerprint`` is none, as it is the sum of ``fingerprint:...``."""
+    seconds = {result.name: result.seconds for result in results}
+    wholes = {name.partition(":")[0] for name in seconds if ":" in name}
+    return {name: each for name, each in seconds.items() if name not in wholes}

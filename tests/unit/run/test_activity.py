@@ -66,8 +66,18 @@ def test_the_step_and_the_time_left_follow_the_report(tmp_path: Path, clock: Clo
     done = stage("import", "setup"), stage("import", "call")
     assert shown(*done, after=5) == ("measures", 1, 2, 10.0), "what is left takes as long as last time"
     assert shown(*done, after=4) == ("measures", 1, 2, 6.0)
-    assert shown(*done, after=9) == ("measures", 1, 2, -3.0), "longer than last time"
+    assert shown(*done, after=9) == ("measures", 1, 2, 0.0), "a part takes longer, but the whole does not yet"
+    assert shown(*done, after=18) == ("measures", 1, 2, -21.0), "longer than last time"
     assert shown(*done, '{"$report_type": "Sta', after=0)[1] == 1, "a line that is not whole yet"
+
+
+def test_a_whole_does_not_count_beside_its_parts() -> None:
+    names = ("fingerprint:a", "fingerprint:b", "fingerprint", "program")
+    assert activity._parts(Result(name=name, outcome="passed", seconds=2.0) for name in names) == {
+        "fingerprint:a": 2.0,
+        "fingerprint:b": 2.0,
+        "program": 2.0,
+    }
 
 
 def test_without_a_record_there_is_no_time_left(tmp_path: Path, clock: Clock) -> None:
