@@ -18,7 +18,7 @@ from typing import IO, Final, Protocol
 from tunematrix.cli import plan
 from tunematrix.run import activity, process
 from tunematrix.run.activity import State
-from tunematrix.shared.lines import one_line
+from tunematrix.shared.lines import one_line, split_lines
 
 REDRAWN: Final = 1.0  # seconds
 PRINTED: Final = 30.0  # seconds between two plain lines of a cell
@@ -26,7 +26,7 @@ LINE: Final = 79  # columns of what the board of nox gets at most
 
 
 class View(Protocol):
-    """Shows the states every ``seconds``; only one thread draws, any may say a line."""
+    """Shows the states every ``seconds``; only one thread draws, any may say lines."""
 
     seconds: float
 
@@ -52,7 +52,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            print(one_line(text), file=sys.stderr, flush=True)
+            print(*split_lines([text]), sep="\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing is left behind."""
@@ -119,7 +119,7 @@ class Terminal:
         self._live.update(Group(*lines), refresh=True)
 
     def say(self, text: str) -> None:
-        self._console.print(one_line(text), soft_wrap=True)
+        self._console.print(*split_lines([text]), sep="\n", soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()

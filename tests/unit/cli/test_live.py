@@ -56,11 +56,13 @@ def wait(stream: Path | io.StringIO, text: str) -> str:
 
 def test_a_log_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with live.shown() as say, activity.running("a"):
-        say("baseline:\x1b[2J running")
+        say("baseline:\x1b[2J\nrunning")
         time.sleep(0.3)
     error = capsys.readouterr().err
 
-    assert error.startswith("baseline:\N{REPLACEMENT CHARACTER}[2J running\na: waits for its other run, 0:00")
+    assert error.startswith(
+        "baseline:\N{REPLACEMENT CHARACTER}[2J\nrunning\na: waits for its other run, 0:00"
+    )
     assert error.count("a: waits") > 1
     assert not re.search(r"[\x1b\r]", error)
 
