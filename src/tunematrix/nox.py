@@ -8,10 +8,16 @@ sessions()
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from pathlib import Path
+from typing import IO
 
 import nox
 
@@ -26,14 +32,13 @@ def sessions() -> None:
     Other sessions of the noxfile stay as they are, and so do its options, but for the number of cells that
     run side by side.
     """
-    _print_summary_at_the_end()
+    _begin()
     cells = plan.load_cells()
     names = [cell.name for cell in cells]
     reused = plan.reused_cells(sys.argv, names)
     if nox.options.parallel is None:
         nox.options.parallel = plan.parallel_sessions(sys.argv, names, reused)
     parameters = [nox.param(cell.python, cell.name, id=cell.name, tags=list(cell.tags)) for cell in cells]
-    _print_summary_at_the_end()
 
     @nox.session(allow_parallel=True, venv_backend="uv", reuse_venv=True)
     @nox.parametrize("python,cell", parameters)
@@ -41,7 +46,9 @@ def sessions() -> None:
         """Run the same fine-tuning work in one cell, record it, and update the summary."""
         if cell not in reused:
             venv = session.virtualenv.location
-            session.run(*TUNEMATRIX, "run", cell, "--venv", venv, *session.posargs, external=True)
+            command = [*TUNEMATRIX, "run", cell, "--venv", venv, *session.posargs]
+            own = {} if session.parallel else {plan.PROGRESS: None}  # alone, it has the terminal
+            session.run(*command, env=own, external=True)
 
     @nox.session(venv_backend="none")
     def lock(session: nox.Session) -> None:
@@ -74,14 +81,16 @@ def sessions() -> None:
         session.run(*TUNEMATRIX, "report", *session.posargs)
 
 
-def _print_summary_at_the_end() -> None:
-    """Print the summary once, and exit with its code: sessions cannot set the exit code of nox.
+def _begin() -> None:
+    """What the outer nox does where it runs cells, so that their sessions need not."""
+    if plan.runs_cells(sys.argv) and not os.environ.get(plan.OUTER):
+        os.environ[plan.OUTER] = "1"
+        _print_summary_at_the_end()
+        _show_parallel_sessions()
 
-    nox runs parallel sessions in child processes; the variable keeps them from printing it again.
-    """
-    if not plan.runs_cells(sys.argv) or os.environ.get("TUNEMATRIX_NOX"):
-        return
-    os.environ["TUNEMATRIX_NOX"] = "1"
+
+def _print_summary_at_the_end() -> None:
+    """Print the summary once, and exit with its code: sessions cannot set the exit code of nox."""
     started = str(time.time())
 
     @atexit.register
@@ -90,3 +99,26 @@ def _print_summary_at_the_end() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+def _show_parallel_sessions() -> None:
+    """Let what the cells do be seen while they run: nox prints the output of parallel sessions at their end.
+
+    On a terminal nox itself draws a board with the last line of each; elsewhere a thread prints what they
+    write to a file. ``cli.live`` is the other side.
+    """
+    if sys.stdout.isatty():
+        os.environ[plan.PROGRESS] = str(shutil.get_terminal_size().columns)
+    elif not plan.in_ci():
+        descriptor, name = tempfile.mkstemp(prefix="tunematrix-progress-")
+        os.environ[plan.PROGRESS] = name
+        atexit.register(Path(name).unlink, missing_ok=True)
+        threading.Thread(target=_print_lines_of, args=(os.fdopen(descriptor),), daemon=True).start()
+
+
+def _print_lines_of(stream: IO[str]) -> None:
+    """Print what is added to a file."""
+    with contextlib.suppress(Exception):  # a view never harms a run
+        while True:
+            time.sleep(1)
+            print(stream.read(), end="", file=sys.stderr, flush=True)

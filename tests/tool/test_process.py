@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,34 @@ def test_a_log_that_cannot_be_written_is_an_error_after_the_process_has_ended(tm
         process.run(command, dict(os.environ), tmp_path, Path("/dev/full"), 30)
 
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("number", process.SIGNALS)
+def test_a_signal_ends_the_processes_of_all_threads(tmp_path: Path, number: int) -> None:
+    """A pool waits for its threads, and they for their processes, for minutes."""
+    script = "import time; print('begun', flush=True); time.sleep(50)"
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        folder.mkdir()
+
+    def interrupt() -> None:
+        logs = [folder / "log.txt" for folder in folders]
+        while not all(log.exists() and log.read_text() for log in logs):
+            time.sleep(0.1)
+        os.kill(os.getpid(), number)
+
+    def run_both() -> None:
+        with process.stopped_by_signals(), ThreadPoolExecutor(2) as pool:
+            results.extend(pool.submit(run, folder, script) for folder in folders)
+            results[0].result()
+
+    results: list[Future[tuple[int | None, str]]] = []
+    start = time.monotonic()
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_both()
+
+    assert time.monotonic() - start < 30
+    assert all(isinstance(result.exception(), KeyboardInterrupt) for result in results)
+    assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
+    assert run(tmp_path, "pass")[0] == 0, "what comes later runs"

@@ -239,6 +239,13 @@ class Store:
         paths = (path for cell in self.cells() for path in (self.path(cell), self.interrupted_path(cell)))
         return max(map(_last_used, paths), default="")
 
+    def newest(self) -> Record | None:
+        """A complete record of the cell that ran last; of a folder without one, that of the folder above."""
+        paths = [path for path in self.folder.glob("*.json") if path.stem not in OTHER_FILES]
+        if paths:
+            return self.load(max(paths, key=lambda path: path.stat().st_mtime).stem)
+        return Store(self.root.parent, self.model).newest() if self.root.name == CANDIDATES else None
+
     def records(self) -> Iterator[Record]:
         """The complete records that can be read."""
         yield from filter(None, map(self.load, self.cells()))

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from tunematrix.base.errors import UsageError
-from tunematrix.cli.questions import COMMAND, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli import live
+from tunematrix.cli.questions import COMMAND, JSON, MODEL, QUIET, WORKLOAD
 from tunematrix.cli.results import open_store
 from tunematrix.questions import bisect, candidate
 from tunematrix.report import answers
@@ -35,6 +36,7 @@ from tunematrix.shared.suggest import did_you_mean
 @WORKLOAD
 @COMMAND
 @JSON
+@QUIET
 def bisect_command(
     arguments: tuple[str, ...],
     *,
@@ -47,6 +49,7 @@ def bisect_command(
     workload: Path | None,
     command: str | None,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Find the first bad version of PACKAGE.
 
@@ -64,9 +67,9 @@ def bisect_command(
     if stage and stage not in names:
         raise UsageError(f"--stage: no stage '{stage}'{did_you_mean(stage, names)}")
     store = open_store(options.model)
-    progress = progress_printer(quiet=as_json)
-    base = candidate.load_baseline(baseline, store, progress)
-    answer = bisect.find_first(base, question, options, store, progress)
+    with live.shown(quiet=quiet) as progress:
+        base = candidate.load_baseline(baseline, store, progress)
+        answer = bisect.find_first(base, question, options, store, progress)
     if as_json:
         click.echo(json.dumps(answers.bisect_json(answer), indent=1, ensure_ascii=False))
     else:

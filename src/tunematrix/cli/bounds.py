@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli import live
+from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, QUIET, WORKLOAD
 from tunematrix.cli.results import open_store
 from tunematrix.questions import bounds, candidate
 from tunematrix.report import answers
@@ -26,6 +27,7 @@ from tunematrix.shared.output import print_lines
 @WORKLOAD
 @COMMAND
 @JSON
+@QUIET
 def bounds_command(
     packages: tuple[str, ...],
     *,
@@ -35,6 +37,7 @@ def bounds_command(
     workload: Path | None,
     command: str | None,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Find the version range of each PACKAGE that works.
 
@@ -42,16 +45,16 @@ def bounds_command(
     """
     options = Options.of(model=model, workload=workload, command=command)
     store = open_store(options.model)
-    progress = progress_printer(quiet=as_json)
-    base = candidate.load_baseline(baseline, store, progress)
-    prober = bounds.Prober(
-        base=base,
-        options=options,
-        store=store,
-        progress=progress,
-        allow_drift=not no_drift,
-    )
-    answer = bounds.find_bounds(base, packages, prober)
+    with live.shown(quiet=quiet) as progress:
+        base = candidate.load_baseline(baseline, store, progress)
+        prober = bounds.Prober(
+            base=base,
+            options=options,
+            store=store,
+            progress=progress,
+            allow_drift=not no_drift,
+        )
+        answer = bounds.find_bounds(base, packages, prober)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(answer), indent=1, ensure_ascii=False))
     else:

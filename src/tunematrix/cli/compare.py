@@ -9,7 +9,9 @@ import click
 
 from tunematrix.base import toml
 from tunematrix.base.errors import UsageError
+from tunematrix.base.record import to_dict
 from tunematrix.cli import explain
+from tunematrix.cli.questions import RECORD_JSON
 from tunematrix.cli.results import MODEL, load_record
 from tunematrix.locks import table
 from tunematrix.report import difference
@@ -23,9 +25,13 @@ from tunematrix.verdict.answer import Knowledge, judge
 @click.command()
 @click.argument("name", metavar="CELL|FILE")
 @MODEL
-def show(name: str, *, model: str | None) -> None:
+@RECORD_JSON
+def show(name: str, *, model: str | None, as_json: bool) -> None:
     """Show the stages, the failures and the adapted calls of a record."""
     record = load_record(name, model)
+    if as_json:
+        click.echo(json.dumps(to_dict(record), indent=1, ensure_ascii=False))
+        return
     print_lines(
         [f"{record.cell}: {record.outcome}, {record.model.get('name', 'no model')}, {record.started}"]
     )

@@ -30,4 +30,5 @@ def handle_errors() -> Iterator[None]:
         print_error(f"error: {error}")
         sys.exit(3)
     except (click.Abort, KeyboardInterrupt):
+        print_error("interrupted")
         sys.exit(130)

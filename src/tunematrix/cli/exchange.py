@@ -12,7 +12,7 @@ import click
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import check_inside, write_atomic
 from tunematrix.base.store import Store
-from tunematrix.cli import plan, questions
+from tunematrix.cli import live, plan, questions
 from tunematrix.cli.results import open_store
 from tunematrix.hub.models import MODELS
 from tunematrix.locks import lock, table
@@ -36,6 +36,7 @@ from tunematrix.verdict.findings import Finding
 @click.option("--freeze", "frozen_set", is_flag=True, help="Keep what these cells write, for good.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Default: one for each core.")
 @questions.JSON
+@questions.QUIET
 def exchange_command(
     cells: tuple[str, ...],
     models: tuple[str, ...],
@@ -44,6 +45,7 @@ def exchange_command(
     *,
     frozen_set: bool,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Let every cell read what every other one saved: adapters, checkpoints, models, tokenizers.
 
@@ -55,7 +57,7 @@ def exchange_command(
     if frozen_set:
         if models or artifact or as_json:
             raise UsageError("--freeze: takes the names of cells and no other option")
-        return _freeze(cells)
+        return _freeze(cells, quiet=quiet)
     if artifact and artifact not in verdict.ARTIFACTS:
         raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")
     for model in models:
@@ -65,9 +67,9 @@ def exchange_command(
     kept = frozen.load(matrix, store.root)
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
-    progress = questions.progress_printer(quiet=as_json)
     taking_part = members(matrix, chosen, store, models or TINY)
-    outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
+    with live.shown(quiet=quiet) as progress:
+        outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
     paths = _write(outcome, found, store.root, models or TINY)
     if as_json:
@@ -89,13 +91,13 @@ def members(matrix: Matrix, cells: Sequence[Cell], store: Store, models: tuple[s
     return taking_part
 
 
-def _freeze(cells: tuple[str, ...]) -> int:
+def _freeze(cells: tuple[str, ...], *, quiet: bool) -> int:
     if not cells:
         raise UsageError("--freeze: name the cells to freeze: nox -s exchange -- --freeze CELL")
     matrix = table.load()
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)]
-    progress = questions.progress_printer(quiet=False)
-    freeze.freeze(chosen, matrix, open_store(), Options().time_limit, progress)
+    with live.shown(quiet=quiet) as progress:
+        freeze.freeze(chosen, matrix, open_store(), Options().time_limit, progress)
     return 0
 
 

@@ -73,6 +73,7 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
 @click.argument("name", metavar="CELL|FILE", required=False)
 @click.option("--installed", is_flag=True, help="Check the environment that tunematrix is installed in.")
 @click.option("--format", "style", type=click.Choice(["text", "json", "github"]), default="text")
+@click.option("--json", "style", flag_value="json", help="The same as --format json.")
 def check_command(name: str | None, *, installed: bool, style: str) -> int:
     """Tell what is known to be broken or silently wrong in an environment, without running anything.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,11 @@ import click
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.store import Store
-from tunematrix.cli import plan
-from tunematrix.cli.questions import progress_printer
+from tunematrix.cli import live, plan
+from tunematrix.cli.questions import JSON, QUIET
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
-from tunematrix.locks.rungs import Rung
+from tunematrix.locks.rungs import Progress, Rung
 from tunematrix.questions import ladder, score
 from tunematrix.report import prediction as screens
 from tunematrix.report import stack_changelog
@@ -55,6 +56,8 @@ OVERLAP = datetime.timedelta(days=14)
 @click.option("--changelog", type=click.Path(path_type=Path), default=CHANGELOG, help="The file to write.")
 @click.option("--news", type=click.Path(path_type=Path), help="Also write what is new, a paragraph.")
 @click.option("--model", default=MODEL, show_default=True, help="The model to run beside the tiny ones.")
+@JSON
+@QUIET
 def ladder_command(**options: Any) -> int:
     """Run every release of the stack once, and keep what each changed.
 
@@ -65,39 +68,60 @@ def ladder_command(**options: Any) -> int:
     """
     if options["only_score"]:
         store = open_store(options["model"])
-        print_lines(screens.score_lines(score.scored_pairs(store, _read(options["data"]))))
+        pairs = score.scored_pairs(store, _read(options["data"]))
+        _print(screens.score_json(pairs) if options["as_json"] else screens.score_lines(pairs))
         return 0
     if options["merge"]:
         folders = sorted({path.parent for path in options["merge"].rglob("*.jsonl")})
         return _keep([rung for folder in folders for rung in _read(folder)], options)
-    store, progress = Store(model=options["model"]), progress_printer(quiet=False)
+    store = Store(model=options["model"])
     # The environments of the jobs and the data files belong to one climb at a time.
     with Store(store.root / ladder.FOLDER, store.model).locked("climb"):
-        first = _day("--since", options["since"]) if options["since"] else _newest(_read(options["data"]))
-        today = datetime.datetime.now(datetime.UTC).date()
-        last = _day("--until", options["until"]) if options["until"] else today
-        if first >= last:
-            raise UsageError(f"--since {first} is not before --until {last}")
-        chain: Iterable[Rung] = ladder.plan(store, first, last, progress)
+        with live.shown(quiet=options["quiet"]) as progress:
+            chain = _chain(store, options, progress)
+            if options["only_plan"]:
+                planned = list(chain)
+            else:
+                found = _climb(store, chain, options["jobs"] or _jobs(), progress)
         if options["only_plan"]:
-            print_lines(map(_plan_line, chain))
+            _print(list(map(_plan_json, planned)) if options["as_json"] else map(_plan_line, planned))
             return 0
-        if options["part"]:
-            chain = _part(list(chain), options["part"])
-        progress(f"rungs from {first} to {last}")
-        rungs, records = [], []
-        jobs = options["jobs"] or _jobs()
-        for rung, record in ladder.climb(store, chain, Options(model=store.model), jobs):
-            rungs.append(rung)
-            records.append(record)
-            reused = "reused" if record.reused else f"{record.seconds:.0f} s"
-            progress(f"{len(records)}  {rung.name}: {record.outcome}, {reused}")
-        found = list(ladder.changes(rungs, records, progress))
         if options["output"]:
             options["output"].mkdir(parents=True, exist_ok=True)
             releases.write(options["output"], found)
             return 0
         return _keep(found, options)
+
+
+def _chain(store: Store, options: Mapping[str, Any], progress: Progress) -> Iterable[Rung]:
+    """The rungs of the days and of the part that ``options`` name; raises ``UsageError``."""
+    first = _day("--since", options["since"]) if options["since"] else _newest(_read(options["data"]))
+    today = datetime.datetime.now(datetime.UTC).date()
+    last = _day("--until", options["until"]) if options["until"] else today
+    if first >= last:
+        raise UsageError(f"--since {first} is not before --until {last}")
+    progress(f"rungs from {first} to {last}")
+    chain = ladder.plan(store, first, last, progress)
+    return _part(list(chain), options["part"]) if options["part"] else chain
+
+
+def _climb(store: Store, chain: Iterable[Rung], jobs: int, progress: Progress) -> Sequence[releases.Rung]:
+    """Run the rungs; returns what each changed."""
+    rungs, records = [], []
+    for rung, record in ladder.climb(store, chain, Options(model=store.model), jobs):
+        rungs.append(rung)
+        records.append(record)
+        reused = "reused" if record.reused else f"{record.seconds:.0f} s"
+        progress(f"{len(records)}  {rung.name}: {record.outcome}, {reused}")
+    return list(ladder.changes(rungs, records, progress))
+
+
+def _print(content: Any) -> None:
+    """Print lines, or a list or an object as JSON."""
+    if isinstance(content, (list, dict)):
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        print_lines(content)
 
 
 def _keep(found: Sequence[releases.Rung], options: Mapping[str, Any]) -> int:
@@ -112,7 +136,9 @@ def _keep(found: Sequence[releases.Rung], options: Mapping[str, Any]) -> int:
     if options["news"]:
         write_atomic(options["news"], f"{news}\n")
     moved = sum(bool(rung.findings) for rung in found)
-    print_lines([f"{len(found)} releases compared, {moved} of them changed something; {changelog}", news])
+    text = [f"{len(found)} releases compared, {moved} of them changed something; {changelog}", news]
+    content = {"compared": len(found), "changed": moved, "news": news, "changelog": str(changelog)}
+    _print(content if options["as_json"] else iter(text))
     wrong = list(agreement.disagreements(causes.load(table.constraints_folder()), rungs))
     print_lines([f"{causes.FILE}: {line}" for line in wrong], err=True)
     return int(bool(wrong))
@@ -132,6 +158,10 @@ def _part(chain: list[Rung], text: str) -> list[Rung]:
 def _plan_line(rung: Rung) -> str:
     move = f"{rung.package} {rung.before} -> {rung.after}" if rung.package else "the newest releases"
     return f"{rung.day}  {move}"
+
+
+def _plan_json(rung: Rung) -> dict[str, Any]:
+    return {"day": str(rung.day), "package": rung.package, "before": rung.before, "after": rung.after}
 
 
 def _jobs() -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 import click
 
 from tunematrix.base.errors import RegressionError, UnresolvableError, UsageError
+from tunematrix.cli.questions import RECORD_JSON
 from tunematrix.locks import imported, populate, table
 from tunematrix.locks import lock as locks
 
@@ -28,6 +30,7 @@ PATH = click.Path(path_type=Path)
     help="Add and remove cells according to [policy], then lock them.",
 )
 @click.option("--force", is_flag=True, help="Also overwrite locks that were made or edited by hand.")
+@RECORD_JSON
 def lock(
     names: tuple[str, ...],
     *,
@@ -36,6 +39,7 @@ def lock(
     name: str | None,
     by_policy: bool,
     force: bool,
+    as_json: bool,
 ) -> int:
     """Write the locks of the named cells, or of all.
 
@@ -45,6 +49,8 @@ def lock(
         raise UsageError("pass only one of: cell names (also with --check), --from FILE, --populate")
     if name is not None and source is None:
         raise UsageError("--name names the cell that --from adds; pass --from FILE too")
+    if as_json and not check:
+        raise UsageError("--json goes with --check")
     matrix = table.load()
     if source:
         return _import(matrix, source, name or source.stem, force=force)
@@ -54,10 +60,10 @@ def lock(
             return 0
         matrix = table.load()
     cells = [matrix.cell(name) for name in names] or [cell for cell in matrix.cells if not cell.imported_from]
-    if not cells:
+    if not cells and not as_json:
         click.echo("all locks are imported; import a newer file: nox -s lock -- --from FILE --name CELL")
     if check:
-        return _check_locks(matrix, cells)
+        return _check_locks(matrix, cells, as_json=as_json)
     return max((_write_lock(matrix, cell, force=force) for cell in cells), default=0)
 
 
@@ -105,8 +111,11 @@ def _import(matrix: table.Matrix, source: Path, name: str, *, force: bool) -> in
     return 0
 
 
-def _check_locks(matrix: table.Matrix, cells: list[table.Cell]) -> int:
+def _check_locks(matrix: table.Matrix, cells: list[table.Cell], *, as_json: bool) -> int:
     stale = {cell.name: why for cell in cells if (why := locks.stale_reason(cell, matrix.lock_path(cell)))}
+    if as_json:
+        click.echo(json.dumps({"checked": [cell.name for cell in cells], "stale": stale}, indent=1))
+        return RegressionError.exit_code if stale else 0
     for name, why in stale.items():
         click.echo(f"{name}: {why}; nox -s lock -- {name}")
     click.echo(f"{len(cells) - len(stale)} of {len(cells)} locks match {table.FILE}")

@@ -14,7 +14,10 @@ from tunematrix.locks import table
 from tunematrix.locks.table import Cell
 from tunematrix.shared.output import print_lines
 
+OUTER: Final = "TUNEMATRIX_NOX"  # set below nox, also in its parallel sessions, which load the noxfile too
 REUSED: Final = "TUNEMATRIX_REUSED"
+# For parallel sessions: the columns of the board that nox draws, or the file that the outer nox prints.
+PROGRESS: Final = "TUNEMATRIX_PROGRESS"
 CELL_BYTES: Final = 4 * 2**30  # a cell with SmolLM2-135M peaks at 2.3 GB; the rest is for other programs
 
 
@@ -72,6 +75,11 @@ def parallel_sessions(
     if not runs_cells(arguments) or selected <= set(reused):
         return None
     return parallel_cells(available_cores(), total_memory())
+
+
+def in_ci() -> bool:
+    """Whether a CI service runs this; its log needs no more than what starts and what ends."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 def default_sessions(arguments: Sequence[str]) -> list[str] | None:

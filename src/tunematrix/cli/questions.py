@@ -1,8 +1,7 @@
-"""Options and progress shared by ``upgrade``, ``bisect`` and ``bounds``."""
+"""Options shared by ``upgrade``, ``bisect`` and ``bounds``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -29,8 +28,5 @@ COMMAND = click.option(
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON; docs/upgrade.md describes the format."
 )
-
-
-def progress_printer(*, quiet: bool) -> Callable[[str], None]:
-    """A function that prints progress to standard error, so that the answer can be piped."""
-    return (lambda _: None) if quiet else lambda text: click.echo(text, err=True)
+RECORD_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print the answer alone, no progress.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tunematrix.cli import plan, questions
+from tunematrix.cli import live, plan, questions
 from tunematrix.cli.exchange import members
 from tunematrix.cli.results import open_store
 from tunematrix.locks import neighbours, table
@@ -27,7 +27,10 @@ from tunematrix.verdict.reads import judge
 )
 @click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Default: one for each core.")
 @questions.JSON
-def reads_command(folder: Path, names: tuple[str, ...], base: str, jobs: int | None, *, as_json: bool) -> int:
+@questions.QUIET
+def reads_command(
+    folder: Path, names: tuple[str, ...], base: str, jobs: int | None, *, as_json: bool, quiet: bool
+) -> int:
     """Tell which stacks load and resume FOLDER: an adapter, a model, a tokenizer, a Trainer's checkpoint.
 
     The stacks must answer the same, and a resumed step must start from what the files say. FOLDER is never
@@ -42,14 +45,9 @@ def reads_command(folder: Path, names: tuple[str, ...], base: str, jobs: int | N
         if neighbours.group(matrix, cell) in ("diagonal", "imported") or cell.rule == "latest"
     ]
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
-    readings = reads.read(
-        found,
-        members(matrix, chosen, store, TINY),
-        store,
-        questions.progress_printer(quiet=as_json),
-        jobs=count,
-        seconds=Options().time_limit,
-    )
+    taking_part = members(matrix, chosen, store, TINY)
+    with live.shown(quiet=quiet) as progress:
+        readings = reads.read(found, taking_part, store, progress, jobs=count, seconds=Options().time_limit)
     verdict = judge(readings, list(found.parts), found.versions)
     if as_json:
         click.echo(json.dumps(view.to_json(found, readings, verdict), indent=1, ensure_ascii=False))

@@ -23,8 +23,9 @@ from tunematrix.verdict import ledger
 @click.argument("names", nargs=-1)
 @click.option("--venvs", type=click.Path(path_type=Path), required=True, help="Where nox has environments.")
 @cell_options
-def reuse(names: tuple[str, ...], *, venvs: Path, **arguments: Any) -> int:
+def reuse(names: tuple[str, ...], *, venvs: Path, as_json: bool, quiet: bool, **arguments: Any) -> int:
     """Print the cells NAMES whose records can be reused, as JSON: by name, the lines to show."""
+    del as_json, quiet  # of the run
     matrix, options = table.load(), Options.of(**arguments)
     choice = models.choose(options.model)
     if options.select or options.rerun or not choice.embedded:

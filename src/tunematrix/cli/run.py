@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tunematrix.base.record import Record
+from tunematrix.base.record import Record, to_dict
 from tunematrix.base.store import Store, stores
-from tunematrix.cli import questions
+from tunematrix.cli import live, plan, questions
 from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
@@ -50,6 +52,8 @@ def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="quick leaves out what the fingerprint measures by method; deep adds options of further "
                 "trainers.",
             ),
+            questions.RECORD_JSON,
+            questions.QUIET,
         )
     ):
         command = option(command)
@@ -60,7 +64,7 @@ def cell_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name", metavar="CELL")
 @click.option("--venv", type=PATH, help="Environment to use. Default: one in the results folder.")
 @cell_options
-def run(name: str, **arguments: Any) -> int:
+def run(name: str, *, as_json: bool, quiet: bool, **arguments: Any) -> int:
     """Run one cell and update the summary."""
     matrix, options = table.load(), Options.of(**arguments)
     options.check()
@@ -70,12 +74,18 @@ def run(name: str, **arguments: Any) -> int:
         click.echo(f"warning: {lock}: {why}; installed anyway. To update it: nox -s lock -- {name}", err=True)
     if warning := imported.outdated(matrix, cell):
         print_lines([f"warning: {warning}"], err=True)
-    click.echo(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
     issues = ledger.load(matrix.folder)
-    record = cells.run(matrix, cell, options, store, issues.annotate)
-    _print_record(record, store, issues)
+    with live.shown(quiet=quiet) as progress:
+        progress(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
+        record = cells.run(matrix, cell, options, store, issues.annotate)
     if not options.select:
         write.refresh(matrix, store)
+    if as_json:
+        click.echo(json.dumps(to_dict(record), indent=1, ensure_ascii=False))
+    else:
+        _print_record(record, store, issues)
+        if not options.select and not os.environ.get(plan.OUTER):  # nox ends with it
+            click.echo(f"open: {store.folder / 'summary.md'}   (as a page: tunematrix report)")
     row = Row.from_record(record, issues)
     problems = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
     _print_errors(problems)
@@ -111,21 +121,27 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
 
 @click.command()
 @MODEL
-def report(model: str | None) -> int:
+@questions.RECORD_JSON
+def report(model: str | None, *, as_json: bool) -> int:
     """Write the summary from the existing records, and print it."""
-    return _show(table.load(), open_store(model))
+    return _show(table.load(), open_store(model), as_json=as_json)
 
 
-def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None) -> int:
+def _show(
+    matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None, *, as_json: bool = False
+) -> int:
     """Print the summary; returns the exit code for the ledger and the cells ``judged``, all by default."""
     from tunematrix.report import terminal  # rich is slow to import, and not all show a table
 
     summary = write.refresh(matrix, store, page=True)
-    terminal.show(summary)
-    click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
-    states = [row.state for row in summary.rows if judged is None or row.cell in judged]
     expired = _expired(summary.ledger)
     _print_errors(expired)
+    if as_json:
+        click.echo(json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False))
+    else:
+        terminal.show(summary)
+        click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
+    states = [row.state for row in summary.rows if judged is None or row.cell in judged]
     return view.exit_code(states, [*summary.problems, *expired])
 
 

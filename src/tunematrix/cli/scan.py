@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from tunematrix.base.errors import RegressionError, UntestableError
-from tunematrix.cli.questions import BASELINE, JSON, progress_printer
+from tunematrix.cli import live
+from tunematrix.cli.questions import BASELINE, JSON, QUIET
 from tunematrix.cli.results import open_store
 from tunematrix.code import fix, uses
 from tunematrix.questions import candidate, upgrade
@@ -25,8 +26,15 @@ from tunematrix.verdict import prediction, releases, usage
 @BASELINE
 @click.option("--fix", "fixed", is_flag=True, help="Make the mechanical edits in the files.")
 @JSON
+@QUIET
 def scan_command(
-    path: Path, *, requests: tuple[str, ...], baseline: str | None, fixed: bool, as_json: bool
+    path: Path,
+    *,
+    requests: tuple[str, ...],
+    baseline: str | None,
+    fixed: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Tell where the Python files in PATH meet what an upgrade changes, without running anything.
 
@@ -35,13 +43,14 @@ def scan_command(
     ladder does not reach over the whole move.
     """
     code = uses.read(path)
-    store, progress = open_store(), progress_printer(quiet=as_json)
-    base = candidate.load_baseline(baseline, store, progress)
-    try:
-        found = candidate.resolve(base, requests, store)
-    except UntestableError as error:
-        progress(f"only {', '.join(requests)} moves, since it could not be resolved: {error}")
-        found = candidate.requested(base, requests, store)
+    store = open_store()
+    with live.shown(quiet=quiet) as progress:
+        base = candidate.load_baseline(baseline, store, progress)
+        try:
+            found = candidate.resolve(base, requests, store)
+        except UntestableError as error:
+            progress(f"only {', '.join(requests)} moves, since it could not be resolved: {error}")
+            found = candidate.requested(base, requests, store)
     upgrade.nothing_moves(found, base)
     rungs = releases.load()
     places = list(usage.places(code, prediction.net_changes(base.packages, found.packages, rungs)))

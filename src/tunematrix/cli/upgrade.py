@@ -13,7 +13,8 @@ import click
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
-from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, WORKLOAD, progress_printer
+from tunematrix.cli import live
+from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, QUIET, WORKLOAD
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.questions import attribute, candidate, files, upgrade
@@ -59,6 +60,7 @@ LONGEST_NAME: Final = 200  # bytes; the file is first written under a longer one
 @click.option("--markdown", type=click.Path(path_type=Path), help="Also write the answer to this file.")
 @click.option("--answer", "json_file", type=click.Path(path_type=Path), help="Also write it as JSON.")
 @JSON
+@QUIET
 def upgrade_command(
     requests: tuple[str, ...],
     *,
@@ -76,8 +78,30 @@ def upgrade_command(
     if bool(requests) + all_outdated + bool(against) != 1:
         raise UsageError("pass either requests such as 'trl==1.16.0', or --all, or --against CELL")
     _check(options)
+    with live.shown(quiet=options["quiet"]) as progress:
+        answer = _evaluate(requests, baseline, against, options, progress, all_outdated=all_outdated)
+    if isinstance(answer, plans.Plan):
+        return _print_plan(answer, as_json=options["as_json"])
+    _write_answer(answer, options["markdown"], options["json_file"])
+    if options["as_json"]:
+        click.echo(_json(answer))
+    else:
+        print_lines(report.upgrade_lines(answer, everything=options["details"]))
+    return answer.judgement.exit_code
+
+
+def _evaluate(
+    requests: tuple[str, ...],
+    baseline: str | None,
+    against: str | None,
+    options: Mapping[str, Any],
+    progress: candidate.Progress,
+    *,
+    all_outdated: bool,
+) -> upgrade.Answer | plans.Plan:
+    """Run what the command asks for; raises ``UsageError``."""
     run_options = Options.of(**{name: options[name] for name in ("model", "workload", "command", "rerun")})
-    store, progress = open_store(run_options.model), progress_printer(quiet=options["as_json"])
+    store = open_store(run_options.model)
     knowledge = Knowledge.load(table.constraints_folder())
     code = upgrade.read_code(options["code"], run_options)
     upgrader = upgrade.Upgrader(
@@ -88,7 +112,7 @@ def upgrade_command(
         progress=progress,
     )
     if all_outdated:
-        return _print_plan(plans.plan(upgrader), as_json=options["as_json"])
+        return plans.plan(upgrader)
     file = Path(against) if against and reading.is_file(against) else None
     if against and not file:
         pins = table.load().cell(against).pins
@@ -108,12 +132,7 @@ def upgrade_command(
     answer = dataclasses.replace(answer, given=words)
     if options["accept"]:
         answer = _accept(answer, upgrader, options["accept"], options["reason"])
-    _write_answer(answer, options["markdown"], options["json_file"])
-    if options["as_json"]:
-        click.echo(_json(answer))
-    else:
-        print_lines(report.upgrade_lines(answer, everything=options["details"]))
-    return answer.judgement.exit_code
+    return answer
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -137,7 +156,7 @@ def _accept(
     folder = table.constraints_folder()
     for name in names:
         entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
-        click.echo(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}", err=True)
+        upgrader.progress(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}")
     knowledge = dataclasses.replace(Knowledge.load(folder), code=upgrader.knowledge.code)
     judgement = files.judge_with(answer.before, answer.after, knowledge, answer.files)
     return dataclasses.replace(answer, judgement=judgement)

@@ -10,6 +10,7 @@ from typing import Final
 from tunematrix.base.errors import UntestableError
 from tunematrix.base.store import Store
 from tunematrix.questions.candidate import Progress
+from tunematrix.run import activity
 from tunematrix.run import exchange as cells
 from tunematrix.run.exchange import Member, Writer
 from tunematrix.verdict.exchange import UNAVAILABLE, Pair, Side
@@ -44,7 +45,7 @@ def run(
     absent: dict[str, str] = {}
 
     def write(member: Member) -> tuple[str, str]:
-        with store.locked(member.name):
+        with activity.running(member.name), store.locked(member.name):
             if member.has_written:
                 return "", ""
             try:
@@ -66,7 +67,7 @@ def run(
 
         def read(reader: Member) -> tuple[list[Pair], str]:
             writers = [writer for writer in writing if (writer.name, reader.name) in wanted]
-            with store.locked(reader.name):
+            with activity.running(reader.name), store.locked(reader.name):
                 return _read(reader, writers, keys, seconds)
 
         pairs: list[Pair] = []

@@ -15,8 +15,8 @@ from tunematrix.base.store import Store
 from tunematrix.hub.models import MODELS
 from tunematrix.hub.models import folder_of as model_folder
 from tunematrix.questions.candidate import Progress
+from tunematrix.run import activity, models
 from tunematrix.run import exchange as cells
-from tunematrix.run import models
 from tunematrix.run.exchange import Member
 from tunematrix.shared import reading
 from tunematrix.shared.repos import is_repo_id
@@ -162,7 +162,7 @@ def read(
     """What each cell reads of the folder, ``jobs`` at a time, each in at most ``seconds``."""
 
     def one(member: Member) -> Reading:
-        with store.locked(member.name), contextlib.ExitStack() as stack:
+        with activity.running(member.name), store.locked(member.name), contextlib.ExitStack() as stack:
             try:
                 hub = {}
                 if folder.hub:

@@ -140,6 +140,24 @@ def score_lines(pairs: Sequence[Scored]) -> Iterator[str]:
     yield f"{len(counted)} pairs count: {shares}"
 
 
+def score_json(pairs: Sequence[Scored]) -> dict[str, Any]:
+    """As ``score_lines``."""
+    precision, recall = rates([pair.score for pair in pairs if not pair.prediction.beyond])
+    counts = [
+        {
+            "before": pair.before,
+            "after": pair.after,
+            "predicted": pair.score.predicted,
+            "held": len(pair.score.held),
+            "found": pair.score.found,
+            "foreseen": len(pair.score.foreseen),
+            "beyond": bool(pair.prediction.beyond),
+        }
+        for pair in pairs
+    ]
+    return {"pairs": counts, "precision": precision, "recall": recall}
+
+
 def check_lines(name: str, found: Sequence[Problem]) -> Iterator[str]:
     """A line for how many there are, and for each what it hits, why, and the nearest pins that mend it."""
     number = "1 known problem" if len(found) == 1 else f"{len(found) or 'no'} known problems"

@@ -16,7 +16,7 @@ from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import artifacts, environment, evidence, models, process, revision, workload
+from tunematrix.run import activity, artifacts, environment, evidence, models, process, revision, workload
 from tunematrix.run.keys import is_reusable, key
 from tunematrix.run.options import Options
 from tunematrix.shared import secrets
@@ -24,6 +24,7 @@ from tunematrix.shared.stages import FULL
 
 ATTEMPTS: Final = 3
 KILLED: Final = "the run did not end; it was killed, or the machine went down"
+STOPPED: Final = "somebody stopped the run, with Ctrl-C or a signal"
 NO_TESTS: Final = 5  # pytest's exit code when it collects no tests
 
 
@@ -38,19 +39,29 @@ def run(
 
     Only one process runs a cell at a time: a second one waits, and then usually reuses the first one's
     record. ``annotate`` adds the caller's facts, such as known issues, before the record is saved. A run that
-    the machine ended is returned, but saved beside the last complete record.
+    the machine ended is returned, but saved beside the last complete record, as is one that Ctrl-C stops,
+    which raises ``KeyboardInterrupt``.
     """
     options.check()
     if options.workload and not options.scripts:
         workload.check(options.workload)
     choice = models.choose(options.model)
     store = Store(store.root, choice.name)
-    with store.locked(cell.name):
+    last = _comparable_record(store, cell, options)
+    with activity.running(cell.name, last), store.locked(cell.name):
+        activity.set_step("prepares")
         started = _now()
-        killed = _untestable_record(matrix, cell, choice, InfrastructureError(KILLED))
-        with store.running(dataclasses.replace(killed, started=started)):
+        cut_off = partial(_untestable_record, matrix, cell, choice)
+        killed = dataclasses.replace(cut_off(InfrastructureError(KILLED)), started=started)
+        with store.running(killed):
             work = partial(_run_with_retries, matrix, cell, options, choice, store)
-            record = annotate(_timed_record(work, started))
+            try:
+                record = annotate(_timed_record(work, started))
+            except KeyboardInterrupt:
+                stopped = dataclasses.replace(cut_off(InfrastructureError(STOPPED)), started=started)
+                if not options.select:
+                    store.save(stopped)
+                raise
             if _is_explained(record) and not options.keep:
                 shutil.rmtree(store.cell_folder(cell.name) / "run", ignore_errors=True)
             if options.select:
@@ -58,6 +69,15 @@ def run(
             else:
                 store.save(record)
     return record
+
+
+def _comparable_record(store: Store, cell: Cell, options: Options) -> Record | None:
+    """A record that shows how long the cell may take: its own, or else the newest one of the model."""
+    if options.select:
+        return None
+    record = store.load(cell.name) or store.newest()
+    same = record and all(record.options.get(name, "") == value for name, value in _extent(options).items())
+    return record if same else None
 
 
 def _is_explained(record: Record) -> bool:
@@ -95,6 +115,7 @@ def _run_with_retries(
 def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, store: Store) -> Record:
     lock_path = matrix.lock_path(cell)
     if not lock_path.is_file():
+        activity.set_step("resolves")
         lock.write(cell, lock_path)
     venv = options.venv or store.environment(cell.name)
     environment.ensure(venv, cell.python)
@@ -104,6 +125,7 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
         record = _planned(matrix, cell, options, model, venv)
         if earlier := _reusable_record(record, options, store):
             return earlier
+        activity.set_step("installs")
         environment.sync(venv, lock_path, cell)
         return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
 
@@ -150,13 +172,17 @@ def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, s
 
 def _recorded_options(options: Options) -> dict[str, str]:
     """The options that records must share to be comparable, as far as they are not the defaults."""
+    found = {"workload": workload.digest_of(options), **_extent(options)}
+    return {name: value for name, value in found.items() if value}
+
+
+def _extent(options: Options) -> dict[str, str]:
+    """The options that decide how much there is to run."""
     scripts = options.scripts
-    found = {
-        "workload": workload.digest_of(options),
+    return {
         "depth": "" if options.depth == FULL or scripts else options.depth,
         "stages": " ".join(scripts.names) if scripts else "",
     }
-    return {name: value for name, value in found.items() if value}
 
 
 def _reusable_record(record: Record, options: Options, store: Store) -> Record | None:
@@ -208,6 +234,7 @@ def _run_tests(
     command = process.command(venv, options, run_folder, report_log)
     if options.workload and not scripts:
         secrets.add_files(options.workload)
+    activity.set_step("starts", report_log)
     exit_code = process.run(command, variables, run_folder, log, options.time_limit)
     secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:

@@ -16,7 +16,7 @@ from tunematrix.base.files import write_atomic
 from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, folder_of
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import environment, keys, process
+from tunematrix.run import activity, environment, keys, process
 from tunematrix.shared.secrets import mask_all
 
 FOLDER: Final = ".exchange"  # in the results folder
@@ -184,6 +184,7 @@ def _run(
 
     It has no network, unless ``hub`` has the variables of one.
     """
+    activity.set_step("installs")
     environment.ensure(member.venv, member.cell.python)
     environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
     folder = member.folder / "run"
@@ -203,6 +204,7 @@ def _run(
     given = {**offline, **(hub or {})}
     real_hub = given["HF_HUB_OFFLINE"] == "0"
     variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
+    activity.set_step("writes" if "write" in task else "reads")
     process.run(command, variables, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)

@@ -76,7 +76,7 @@ class Options:
         if self.workload and not self.workload.exists():
             raise UsageError(f"--workload {self.workload}: no such file or folder")
         _ = self.scripts
-        if self.select and not is_expression(self.select):
+        if self.select is not None and not is_expression(self.select):
             raise UsageError(
                 f"-k {self.select[:200]!r}: not an expression such as 'finetune and not resume'; "
                 "it consists of names, and, or, not and pairs of parentheses"

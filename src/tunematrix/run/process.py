@@ -19,6 +19,9 @@ from tunematrix.shared.secrets import LineMasker
 
 CHUNK: Final = 2**16  # bytes
 PIPE_SIZE: Final = 2**20  # bytes; no pipe holds more unless root allows it
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)  # the second is what nox sends to parallel sessions
+_groups: set[int] = set()  # the process groups that run now
+_stopped = threading.Event()
 
 
 def command(venv: Path, options: Options, run_folder: Path, report_log: Path) -> list[str]:
@@ -46,7 +49,7 @@ def run(
 
     Returns None when the process reaches ``time_limit`` (seconds) and is killed. ``python -m`` puts the
     current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder. Raises
-    ``OSError`` when the log cannot be written.
+    ``OSError`` when the log cannot be written, and ``KeyboardInterrupt`` when a signal stopped it.
     """
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -60,14 +63,52 @@ def run(
         )
         assert process.stdout is not None
         with process.stdout as pipe, _masked_copy(pipe.fileno(), stream):
+            _groups.add(process.pid)
             try:
-                return process.wait(time_limit)
+                _raise_if_stopped()  # a signal that came before this process was one of the groups
+                exit_code = process.wait(time_limit)
             except subprocess.TimeoutExpired:
-                return None
+                exit_code = None
             finally:
+                _groups.discard(process.pid)
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+    _raise_if_stopped()
+    return exit_code
+
+
+def _raise_if_stopped() -> None:
+    if _stopped.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """During the block, Ctrl-C and SIGTERM end what ``run`` started, in whatever thread.
+
+    They raise ``KeyboardInterrupt`` in this thread, and in those that wait for such a process: without that,
+    a pool of threads would wait for its cells first. A signal that is ignored stays so.
+    """
+
+    def stop(*_: object) -> None:
+        _stopped.set()
+        for group in list(_groups):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield
+        return
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, stop) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        _stopped.clear()
 
 
 @contextmanager

@@ -42,6 +42,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["run", "a", "-k", "((("], "-k '(((': not an expression"),
+        (["run", "a", "-k", ""], "-k '': not an expression"),
+        (["lock", "--json"], "--json goes with --check"),
         (["upgrade", "trl==2.0", "--markdown", "/nope/x.md"], "the folder /nope is not there"),
         (["upgrade", "trl==2.0", "--markdown", "/tmp"], "is no regular file, or its name is too long"),
         (["upgrade", "trl==2.0", "--markdown", "x" * 300], "is no regular file, or its name is too long"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_bad_days_are_told_in_one_line(
         main(["ladder", *options])
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_plan_and_a_climb_as_json_have_their_progress_on_standard_error(climb: Climb) -> None:
+    steps = [("1.0", climbed(2.0, "1.0")), ("1.1", climbed(3.0, "1.1"))]
+    options = ("--since", "2026-01-01", "--json")
+
+    planned = json.loads(climb(*steps, options=(*options, "--plan")).stdout)
+    assert [rung["after"] for rung in planned] == ["1.0", "1.1"]
+    result = climb(*steps, options=options)
+    assert {"compared": 1, "changed": 1}.items() <= json.loads(result.stdout).items()
+    assert "1.1: passed" in result.stderr
+    assert not climb(*steps, options=(*options, "--quiet")).stderr
 
 
 def test_a_job_of_a_service_climbs_its_part_and_the_rung_below(

@@ -201,6 +201,31 @@ def run_with(monkeypatch: pytest.MonkeyPatch, project: Path, result: Record, **o
     return store
 
 
+@pytest.mark.parametrize("select", [None, "resume"])
+def test_a_run_that_somebody_stops_leaves_a_record_beside_the_last_complete_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch, select: str | None
+) -> None:
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    store = run_with(monkeypatch, project, RECORD)
+    monkeypatch.setattr(cells, "_run", stop)
+    matrix = Matrix(folder=project, cells=(Cell(name="a"),))
+    with pytest.raises(KeyboardInterrupt):
+        cells.run(matrix, matrix.cells[0], Options(model="tiny-gpt2", select=select), store)
+
+    entry = store.entry("a")
+    assert entry.record is not None
+    assert entry.record.outcome == "passed"
+    if select:
+        assert entry.interrupted is None, "a part of the tests says nothing of the cell"
+    else:
+        assert entry.interrupted is not None
+        assert entry.interrupted.interruption is not None
+        assert entry.interrupted.interruption.message == cells.STOPPED
+        assert entry.interrupted.started
+
+
 def test_a_run_that_was_cut_off_does_not_replace_the_record(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
