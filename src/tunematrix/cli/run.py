@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def run(name: str, **arguments: Any) -> int:
     record = cells.run(matrix, cell, options, store, issues.annotate)
     _print_record(record, store, issues)
     if not options.select:
-        write.refresh(matrix, store)
+        _print_errors(filter(None, [write.refresh(matrix, store).history_problem]))
     row = Row.from_record(record, issues)
     problems = [*view.Summary(model="", rows=[row], ledger=issues).unexpected, *_expired(issues)]
     _print_errors(problems)
@@ -86,7 +86,7 @@ def _expired(issues: ledger.Ledger) -> list[str]:
     return view.expired_entries(issues, datetime.datetime.now(datetime.UTC).date())
 
 
-def _print_errors(lines: Sequence[str]) -> None:
+def _print_errors(lines: Iterable[str]) -> None:
     print_lines(lines, err=True)
 
 
@@ -125,7 +125,7 @@ def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = Non
     click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
     states = [row.state for row in summary.rows if judged is None or row.cell in judged]
     expired = _expired(summary.ledger)
-    _print_errors(expired)
+    _print_errors(filter(None, [*expired, summary.history_problem]))
     return view.exit_code(states, [*summary.problems, *expired])
 
 
