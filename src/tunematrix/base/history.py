@@ -21,6 +21,7 @@ from tunematrix.shared.lines import one_line
 
 SCHEMA: Final = 1
 APPLICATION: Final = 0x74756E65  # "tune", by which another program's database is recognised
+MAGIC: Final = b"SQLite format 3\0"
 BUSY_SECONDS: Final = 60.0  # to wait for another process that writes
 REBUILD: Final = "tunematrix history --import"
 # Errors of the machine, after which the file is as it was; all others mean that the file is damaged.
@@ -111,11 +112,13 @@ class History:
     def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
         """The database, in one transaction; ``write`` makes it if there is none."""
         check_inside(self.path, self.root)
-        if not self.path.is_file() and (self.path.exists() or not write):
-            raise self._damaged("it is no regular file") if self.path.exists() else self._missing()
+        if not (self.path.exists() or write):
+            raise self._missing()
         try:
             if write:
                 make_root(self.root)
+            if self.path.exists():
+                self._check_header()
             # To read, it is opened for writing too: SQLite may have to undo what a killed process began.
             uri = f"{self.path.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
             connect = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -128,6 +131,15 @@ class History:
             raise self._explain(error) from None
         except OSError as error:
             raise InfrastructureError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _check_header(self) -> None:
+        """Refuse what is no database: SQLite takes a text of less than a page for an empty one."""
+        if not self.path.is_file():
+            raise self._damaged("it is no regular file")
+        with self.path.open("rb") as stream:
+            start = stream.read(len(MAGIC))
+        if start not in (b"", MAGIC):
+            raise self._damaged("file is not a database")
 
     def _check(self, database: sqlite3.Connection, *, write: bool) -> None:
         """Refuse what is not a history of this schema; make the tables of a new file."""
