@@ -91,7 +91,7 @@ class History:
         """The runs with a model and the steps between them, each in the order of their start."""
         with self._open(write=False) as database:
             try:
-                runs = _runs(database, model)
+                runs = _runs(database, one_line(model))
                 return list(runs.values()), _steps(database, runs)
             except (TypeError, ValueError) as error:  # another type than that of the column
                 raise self._damaged(str(error)) from None

@@ -56,7 +56,7 @@ class Run:
         probes = [probe for probe in record.probes if probe.outcome in BROKEN or probe.attempts > 1]
         parts = {part.name: part for part in map(_part, (*probes, *record.stages))}
         return cls(
-            model=_text(record.model.get("name", "")),
+            model=one_line(record.model.get("name", "")),
             cell=record.cell,
             started=record.started,
             key=_text(record.key),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import click
@@ -66,7 +68,9 @@ def _import(text: str, matrix: Matrix, history: History, *, as_json: bool) -> in
         folder = expand_path(text) if text else history.root
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name one with records, or none for the results folder")
-    added = import_folder(folder, matrix, history, lambda: Knowledge.load(matrix.folder))
+    # Loaded once, and only if there is a step to judge.
+    knowledge = cache(lambda: Knowledge.load(matrix.folder, today=datetime.date.min))
+    added = import_folder(folder, matrix, history, knowledge)
     print_lines([*added.left_out, *added.errors], err=True)
     if as_json:
         click.echo(json.dumps({"runs": added.runs, "steps": added.steps}))

@@ -15,14 +15,21 @@ SCHEMA: Final = 1
 def table(cells: Sequence[Past]) -> Iterator[str]:
     """A line for each cell."""
     width = max(len("cell"), *(len(past.cell) for past in cells))
-    yield f"{'cell':<{width}}  runs  {'now':<13} {'since':<10}  findings  flaked  median    last"
+    columns = "{:<{width}}  {:>4}  {:<12}  {:<10}  {:>8}  {:>6}  {:>8}  {:>8}"
+    header = ("cell", "runs", "now", "since", "findings", "flaked", "median", "last")
+    yield columns.format(*header, width=width)
     for past in cells:
-        now = past.outcome.replace("_", " ")
-        last = f"{past.seconds[-1]:6.0f} s" if past.seconds else f"{'-':>8}"
-        median = f"{past.median:6.0f} s" if past.seconds else f"{'-':>8}"
-        since = f"{now:<13} {day(past.since):<10}"
-        numbers = f"{len(past.findings):>8}  {len(past.flakes):>6}"
-        yield f"{past.cell:<{width}}  {past.runs:>4}  {since}  {numbers} {median}{last}"
+        seconds = (past.median, past.seconds[-1]) if past.seconds else ()
+        yield columns.format(
+            past.cell,
+            past.runs,
+            past.outcome.replace("_", " "),
+            day(past.since),
+            len(past.findings),
+            len(past.flakes),
+            *([f"{time:.0f} s" for time in seconds] or ["-", "-"]),
+            width=width,
+        )
     newest = {past.cell: max((one.since for one in past.standing), default="") for past in cells}
     if latest := max(newest.values(), default=""):
         names = ", ".join(name for name, since in newest.items() if since == latest)
