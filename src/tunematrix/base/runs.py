@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +72,12 @@ class Run:
     @property
     def digest(self) -> str:
         """The same for the same run, wherever its record lies; of two runs, never."""
-        return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()
+        return _digest(self)
+
+
+@lru_cache(maxsize=4096)  # it is needed several times: to find a run, and in each of its steps
+def _digest(run: Run) -> str:
+    return hashlib.sha256(json.dumps(astuple(run)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,19 +27,15 @@ LOG = "log.txt"  # beside it are the files of a cell, which are no records
 
 def remember(history: History, rows: list[Row], entries: Mapping[str, Entry]) -> str:
     """Add the runs of ``entries`` and the steps of ``rows``; returns why that failed, empty if it did not."""
-    records = (
-        record
-        for entry in entries.values()
-        for record in (entry.record, entry.interrupted, entry.previous)
-        if record
-    )
-    steps = (
-        step
-        for row in rows
-        if row.compared_with
-        and (step := _step(entries[row.compared_with].record, entries[row.cell].record, row.judgement))
-    )
-    return keep(history, list(map(Run.of, records)), list(steps))
+    runs, steps = [], []
+    for entry in entries.values():
+        runs += [Run.of(each) for each in (entry.record, entry.interrupted, entry.previous) if each]
+    for row in rows:
+        before = entries[row.compared_with].record if row.compared_with else None
+        record = entries[row.cell].record
+        if before and record and comparable(before, record):
+            steps.append(_step(Run.of(before), Run.of(record), row.judgement))
+    return keep(history, runs, steps)
 
 
 def keep(history: History, runs: list[Run], steps: list[Step] | None = None) -> str:
@@ -51,19 +47,14 @@ def keep(history: History, runs: list[Run], steps: list[Step] | None = None) -> 
     return ""
 
 
-def _step(before: Record | None, record: Record | None, judgement: Judgement) -> Step | None:
-    """The step between two complete records; None if there is none, or they cannot be compared."""
-    if before is None or record is None or not comparable(before, record):
-        return None
+def _step(before: Run, run: Run, judgement: Judgement) -> Step:
+    """The step between two complete runs, with the findings that people must read."""
+    findings = (finding for finding in judgement.findings if finding.loud)
     return Step(
-        run=Run.of(record),
-        before=Run.of(before),
+        run=run,
+        before=before,
         answer=judgement.answer,
-        findings=tuple(
-            Noted.of(finding.id, finding.severity, finding.title)
-            for finding in judgement.findings
-            if finding.loud
-        ),
+        findings=tuple(Noted.of(finding.id, finding.severity, finding.title) for finding in findings),
     )
 
 
@@ -133,11 +124,12 @@ def _judge_night(
         reference = neighbours.reference(matrix, cell)
         if reference is None or reference not in night or cell.name not in night:
             continue
-        if (night[cell.name][1].digest, night[reference][1].digest) in judged:
+        before, run = night[reference][1], night[cell.name][1]
+        if (run.digest, before.digest) in judged:
             continue
         for name in (reference, cell.name):
             if name not in records:
                 records[name] = read_record(night[name][0])
-        before, record = records[reference], records[cell.name]
-        if comparable(before, record) and (step := _step(before, record, judge(before, record, knowledge()))):
-            yield step
+        if comparable(records[reference], records[cell.name]):
+            judgement = judge(records[reference], records[cell.name], knowledge())
+            yield _step(before, run, judgement)
