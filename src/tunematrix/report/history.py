@@ -44,9 +44,9 @@ def detail(past: Past, model: str) -> Iterator[str]:
     yield row("now", f"{past.outcome.replace('_', ' ')} since {_since(past.since, past.in_a_row, 'run')}")
     for one in past.failures:
         yield row("failure", f"{one.name} {one.title}, since {_since(one.since, one.runs, 'run')}")
-    for one in past.findings:
-        since = _since(one.since, one.runs, "step")
-        yield from wrapped(one.severity, f"since {since}: {one.title} [{one.name}]", lines=2)
+    for one in past.standing:
+        if one.severity:
+            yield row(one.severity, f"since {day(one.since)} ({one.runs} in a row)  {one.name}: {one.title}")
     if past.compared_with and not past.findings:
         yield row("findings", f"none in the step from {past.compared_with}")
     for flake in past.flakes:

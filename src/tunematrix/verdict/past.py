@@ -37,14 +37,14 @@ class Flake:
 
     name: str
     outcomes: dict[str, int]  # of runs with the same key; empty for one that passed after another attempt
-    last: str  # when the last of these runs started
+    last: str  # when the last run started in which it failed, or was tried again
     runs: int  # that took several attempts
 
     @property
     def text(self) -> str:
         if self.outcomes:
             counts = ", ".join(f"{outcome} {count}" for outcome, count in self.outcomes.items())
-            return f"{self.name}: {counts} times with nothing changed, last {day(self.last)}"
+            return f"{self.name}: {counts} times with nothing changed, last failed {day(self.last)}"
         times = "once" if self.runs == 1 else f"{self.runs} times"
         return f"{self.name}: passed on another attempt {times}, last {day(self.last)}"
 
@@ -69,8 +69,8 @@ class Past:
 
     @property
     def standing(self) -> tuple[Standing, ...]:
-        """What is wrong with it or differs: its failures, then the findings of its step."""
-        return (*self.failures, *self.findings)
+        """Its failures and the findings of its step: the newest first, of one day the worst."""
+        return tuple(sorted((*self.failures, *self.findings), key=lambda one: one.since, reverse=True))
 
     @property
     def median(self) -> float:
@@ -182,7 +182,8 @@ def _flakes(complete: Sequence[Run]) -> Iterator[Flake]:
             outcomes = Counter(_outcome(run, name) for run in runs)
             tried = {outcome: outcomes[outcome] for outcome in ("passed", *BROKEN) if outcomes[outcome]}
             if len(tried) > 1:
-                yield Flake(name=name, outcomes=tried, last=runs[-1].started, runs=0)
+                failed = [run for run in runs if _outcome(run, name) in BROKEN]
+                yield Flake(name=name, outcomes=tried, last=failed[-1].started, runs=0)
     again: dict[str, list[Run]] = {}
     for run in complete:
         for name in [WHOLE] * (run.attempts > 1) + [part.name for part in run.parts if _passed_again(part)]:

@@ -97,8 +97,8 @@ def test_a_cell_shows_all_of_it(root: Path) -> None:
     assert text.splitlines()[0] == "b with tiny-gpt2: 5 runs from 2026-01-01 to 2026-01-05, 1 of them cut off"
     assert "now          failed since 2026-01-02 (3 runs in a row)" in text
     assert "failure      align failed with KeyError, since 2026-01-02 (3 runs in a row)" in text
-    assert "broken       since 2026-01-02 (3 steps in a row): " in text
-    assert "flaked       align: passed 1, failed 3 times with nothing changed, last 2026-01-04" in text
+    assert "broken       since 2026-01-02 (3 in a row)  " in text
+    assert "flaked       align: passed 1, failed 3 times with nothing changed, last failed 2026-01-04" in text
 
 
 def test_a_finding_shows_where_it_is_and_since_when(root: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_page_says_since_when_what_flaked_and_how_long(tmp_path: Path) -> No
     assert "<summary>2, newest since <time>2026-01-02</time></summary>" in text
     assert "align failed with KeyError <span" in text
     assert '<time>2026-01-01</time> wrong a title <span class="quiet">(2 in a row)</span>' in text
-    assert "align: passed 1, failed 2 times with nothing changed, last 2026-01-03" in text
+    assert "align: passed 1, failed 2 times with nothing changed, last failed 2026-01-03" in text
     assert 'aria-label="time: median 10 s, last 30 s"' in text
 
 

@@ -73,6 +73,14 @@ def test_a_finding_is_there_since_the_first_step_of_the_last_row() -> None:
     ]
 
 
+def test_what_is_new_comes_first_and_of_one_day_the_worst() -> None:
+    other = replace(WRONG, id="aaa", severity="training")
+    found = past(run(3), run(4, "KeyError"), steps=(step(1, other), step(3, other, WRONG, BROKEN)))
+
+    assert [one.name for one in found.standing] == ["align", "align", "trl-9", "aaa"]
+    assert found.standing[0].severity == ""
+
+
 def test_a_step_from_another_cell_says_nothing_of_this_one() -> None:
     found = past(run(4), steps=(step(1, WRONG), step(2, before="other"), step(3, WRONG)))
 
@@ -84,8 +92,8 @@ def test_two_outcomes_of_the_same_key_are_a_flake_and_of_two_keys_a_change() -> 
     assert past(run(1, key=""), run(2, "KeyError", key="")).flakes == (), "no key, no claim"
     [flake] = past(run(1), run(2, "KeyError"), run(3), run(4, key="other")).flakes
 
-    assert (flake.name, flake.outcomes, flake.last) == ("align", {"passed": 2, "failed": 1}, at(3))
-    assert flake.text == "align: passed 2, failed 1 times with nothing changed, last 2026-01-03"
+    assert (flake.name, flake.outcomes, flake.last) == ("align", {"passed": 2, "failed": 1}, at(2))
+    assert flake.text == "align: passed 2, failed 1 times with nothing changed, last failed 2026-01-02"
 
 
 def test_a_probe_that_a_run_does_not_list_passed_in_it() -> None:
