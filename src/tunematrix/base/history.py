@@ -129,6 +129,8 @@ class History:
                 database.execute("COMMIT")  # an error closes the connection, which undoes everything
         except sqlite3.Error as error:
             raise self._explain(error) from None
+        except UnicodeDecodeError as error:  # in a message of SQLite about a damaged file
+            raise self._damaged(str(error)) from None
         except OSError as error:
             raise InfrastructureError(f"{self.path}: cannot be written: {error.strerror}") from None
 

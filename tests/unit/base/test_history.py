@@ -159,10 +159,16 @@ def garble(path: Path) -> None:
     path.write_bytes(content)
 
 
+def undecodable(path: Path) -> None:
+    """The error of SQLite quotes the table's name, which is no UTF-8."""
+    path.write_bytes(path.read_bytes().replace(b"tablestep_finding", b"tablestep\x80finding"))
+
+
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("runs: none\n" * 99), "file is not a database"),
     "short text": (lambda path: path.write_text("x"), "file is not a database"),
     "truncated": (truncate, "malformed"),
+    "undecodable": (undecodable, "invalid start byte"),
     "garbled": (garble, "not a history that can be read"),
     "newer": (lambda path: write_database(path, "PRAGMA user_version = 7"), "is 7, this release reads 1"),
     "no tables": (lambda path: write_database(path, "DROP TABLE part"), "no such table: part"),
