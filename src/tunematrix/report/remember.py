@@ -31,8 +31,8 @@ def remember(history: History, rows: list[Row], entries: Mapping[str, Entry]) ->
     for entry in entries.values():
         runs += [Run.of(each) for each in (entry.record, entry.interrupted, entry.previous) if each]
     for row in rows:
-        before = entries[row.compared_with].record if row.compared_with else None
-        record = entries[row.cell].record
+        before = entries.get(row.compared_with or "", Entry()).record
+        record = entries.get(row.cell, Entry()).record
         if before and record and comparable(before, record):
             steps.append(_step(Run.of(before), Run.of(record), row.judgement))
     return keep(history, runs, steps)
