@@ -159,6 +159,14 @@ def garble(path: Path) -> None:
     path.write_bytes(content)
 
 
+def spoil_page(path: Path) -> None:
+    """The page of the findings, which a run that is added does not touch."""
+    content = bytearray(path.read_bytes())
+    page = content.find(b"a 'title' with") // 4096 * 4096
+    content[page : page + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
 def undecodable(path: Path) -> None:
     """The error of SQLite quotes the table's name, which is no UTF-8."""
     path.write_bytes(path.read_bytes().replace(b"tablestep_finding", b"tablestep\x80finding"))
@@ -168,6 +176,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("runs: none\n" * 99), "file is not a database"),
     "short text": (lambda path: path.write_text("x"), "file is not a database"),
     "truncated": (truncate, "malformed"),
+    "one page": (spoil_page, "not a history that can be read"),
     "undecodable": (undecodable, "invalid start byte"),
     "garbled": (garble, "not a history that can be read"),
     "newer": (lambda path: write_database(path, "PRAGMA user_version = 7"), "is 7, this release reads 1"),
