@@ -81,6 +81,7 @@ def import_folder(
     errors: list[str] = []
     nights: dict[tuple[Path, str], dict[str, tuple[Path, Run]]] = {}
     cells = {cell.name for cell in matrix.cells}
+    history.append([])  # one that cannot be written is refused before many records are read
     for path, cell in _record_files(folder):
         try:
             run = read_run(check_inside(path, folder), cell)

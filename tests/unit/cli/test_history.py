@@ -17,6 +17,7 @@ from tunematrix.base.history import History
 from tunematrix.base.record import Failure, Record, to_dict
 from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
+from tunematrix.report import remember
 from tunematrix.run import cell as cells
 
 MATRIX = """\
@@ -207,6 +208,16 @@ def test_a_history_that_is_gone_is_made_again_from_the_records(root: Path) -> No
     assert run("history", "--import").output.startswith("5 runs and 1 steps added")
     # The last record, the one before it, and the run that was cut off: what the results folder has.
     assert [cell["runs"] for cell in history_json()["cells"]] == [2, 3]
+
+
+def test_a_bad_history_is_refused_before_records_are_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights(root)
+    (root / "history.sqlite").write_text("notes")
+    monkeypatch.setattr(remember, "read_run", lambda *_: pytest.fail("a record was read"))
+
+    assert isinstance(run("history", "--import").exception, UsageError)
 
 
 def test_what_is_no_record_is_left_out_and_one_of_a_cell_is_an_error(root: Path, tmp_path: Path) -> None:
