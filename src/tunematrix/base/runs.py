@@ -132,7 +132,7 @@ def _seconds(seconds: float) -> float:
 
 
 def read_run(path: Path, cell: str) -> Run:
-    """What the history keeps of the record in the file ``path``, in a tenth of the time to read it whole.
+    """What the history keeps of the record in the file ``path``, in a third of the time to read it whole.
 
     Raises ``UsageError`` if it is no record, not of ``cell``, or of no model.
     """
