@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import gzip
 import json
@@ -13,14 +14,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tunematrix.base.history import History
 from tunematrix.base.record import Record, from_dict
 from tunematrix.base.store import Entry
 from tunematrix.locks import table
 from tunematrix.report import summary as view
 from tunematrix.report.page.render import render
+from tunematrix.report.remember import remember
 from tunematrix.report.rows import rows
 from tunematrix.verdict import releases
 from tunematrix.verdict.answer import Knowledge
+from tunematrix.verdict.past import pasts
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +62,10 @@ def _file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     locks = {cell.name: matrix.lock_path(cell).read_text() for cell in matrix.cells}
     path = tmp_path_factory.mktemp("page") / "summary.html"
+    history = History(path.parent)
+    assert remember(history, summary.rows, entries) == ""
+    past = pasts(*history.read(summary.model), [cell.name for cell in matrix.cells])
+    summary = dataclasses.replace(summary, history=tuple(past))
     path.write_text(render(summary, locks, releases.load()), encoding="utf-8")
     return path
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,13 @@ from tunematrix.shared.stages import DEFAULT_MODEL
 STATE: Final = ".tunematrix"
 CANDIDATES: Final = "candidates"  # in the results folder: the locks and results of candidates
 ENVIRONMENTS: Final = ".venvs"
+HISTORY: Final = "history.sqlite"
 # Files beside the records of cells; no cell may have such a name.
 OTHER_FILES: Final = ("summary", "exchange", "interrupted", "partial", "previous", "running")
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-RESERVED_NAME: Final = re.compile(rf"{CANDIDATES}|.*\.(json|md|html|txt|lock)", re.IGNORECASE)
+RESERVED_NAME: Final = re.compile(
+    rf"{CANDIDATES}|history\.sqlite.*|.*\.(json|md|html|txt|lock)", re.IGNORECASE
+)
 
 
 def results_folder() -> Path:
@@ -303,8 +306,8 @@ def _last_used(path: Path) -> str:
     return ""
 
 
-def read_record(path: Path) -> Record:
-    """The record in the file ``path``, of the shape of the schema.
+def read_record(path: Path, without: Collection[str] = ()) -> Record:
+    """The record in the file ``path``, of the shape of the schema; keys ``without`` are left out unchecked.
 
     Raises ``UsageError`` that names the file and what is wrong.
     """
@@ -314,6 +317,8 @@ def read_record(path: Path) -> Record:
         content = reading.parse_json(reading.read_text(path), f"{path}: not a record", allow_nan=True)
     except reading.UnreadableError as error:
         raise UsageError(str(error)) from None
+    if without and isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key not in without}
     try:
         return from_dict(content)
     except ValueError as error:

@@ -11,11 +11,14 @@ import click
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.files import check_inside
+from tunematrix.base.history import History
 from tunematrix.base.record import Record
+from tunematrix.base.runs import Run, check_owner
 from tunematrix.base.store import OTHER_FILES, Store, read_record
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
 from tunematrix.locks.table import Matrix
+from tunematrix.report.remember import keep
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 
@@ -57,7 +60,7 @@ def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str]
     that run unvetted packages: nothing but the records of cells of the matrix is written, each where the
     records of its cell and model lie.
     """
-    left_out, errors = [], []
+    left_out, errors, runs = [], [], []
     for path in sorted(folder.rglob("*.json")):
         cell = path.parent.name if path.stem == "interrupted" else path.stem
         if cell in OTHER_FILES or not path.is_file():
@@ -68,21 +71,20 @@ def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str]
             left_out.append(f"{path}: left out: '{cell}' is no cell of the matrix")
             continue
         try:
-            if reason := store.add(_check_record(path, cell, folder)):
+            record = _check_record(path, cell, folder)
+            runs.append(Run.of(record))
+            if reason := store.add(record):
                 left_out.append(f"{path}: left out: {reason}")
         except UsageError as error:
             errors.append(str(error))
+    if runs and (problem := keep(History(store.root), runs)):
+        left_out.append(problem)
     return left_out, errors
 
 
 def _check_record(path: Path, cell: str, folder: Path) -> Record:
     """The record in ``path``; raises ``UsageError`` if it is not of ``cell``, or not below ``folder``."""
-    record = read_record(check_inside(path, folder))
-    if record.cell != cell:
-        raise UsageError(f"{path}: it is of cell {record.cell!r}, not of '{cell}'")
-    if not record.model.get("name"):
-        raise UsageError(f"{path}: it does not name its model")
-    return record
+    return check_owner(read_record(check_inside(path, folder)), path, cell)
 
 
 @click.command()

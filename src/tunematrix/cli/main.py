@@ -14,6 +14,7 @@ from tunematrix.shared.output import clean_output
 
 # Where each command is: only the one that runs is imported, which is most of the time of a short one.
 COMMANDS: Final = {
+    "badge": "badge.badge_command",
     "bisect": "bisect.bisect_command",
     "bounds": "bounds.bounds_command",
     "check": "explain.check_command",
@@ -21,6 +22,7 @@ COMMANDS: Final = {
     "exchange": "exchange.exchange_command",
     "explain": "explain.explain_command",
     "finish": "run.finish",
+    "history": "history.history_command",
     "init": "init.init_command",
     "jobs": "ci.jobs",
     "ladder": "ladder.ladder_command",

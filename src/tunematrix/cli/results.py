@@ -22,11 +22,17 @@ MODEL = click.option(
 
 def open_store(model: str | None = None) -> Store:
     """The store of ``model``, by default of the model that ran last; moves the results of older releases."""
+    root = open_root()
+    return Store(root, model) if model else next(iter(stores(root)), Store(root))
+
+
+def open_root() -> Path:
+    """The results folder; moves the results of older releases."""
     root = results_folder()
     if root.name == STATE:
         make_root(root)
     print_lines(layout.migrate(root), err=True)
-    return Store(root, model) if model else next(iter(stores(root)), Store(root))
+    return root
 
 
 def load_record(name: str, model: str | None = None) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def run(name: str, *, as_json: bool, quiet: bool, **arguments: Any) -> int:
         progress(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
         record = cells.run(matrix, cell, options, store, issues.annotate)
     if not options.select:
-        write.refresh(matrix, store)
+        _print_errors(filter(None, [write.refresh(matrix, store).history_problem]))
     if as_json:
         click.echo(json.dumps(to_dict(record), indent=1, ensure_ascii=False))
     else:
@@ -96,7 +96,7 @@ def _expired(issues: ledger.Ledger) -> list[str]:
     return view.expired_entries(issues, datetime.datetime.now(datetime.UTC).date())
 
 
-def _print_errors(lines: Sequence[str]) -> None:
+def _print_errors(lines: Iterable[str]) -> None:
     print_lines(lines, err=True)
 
 
@@ -135,7 +135,7 @@ def _show(
 
     summary = write.refresh(matrix, store, page=True)
     expired = _expired(summary.ledger)
-    _print_errors(expired)
+    _print_errors(filter(None, [*expired, summary.history_problem]))
     if as_json:
         click.echo(json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False))
     else:

@@ -204,12 +204,18 @@ def day(record: Record) -> str:
 
 def _judge(before: Record | None, record: Record | None, knowledge: Knowledge) -> Judgement:
     """The judgement of two records; that of a missing one if they ran with different options."""
-    try:
-        if before and record:
-            diff.check_comparable(before, record)
-    except UsageError:
+    if before and record and not comparable(before, record):
         before = None
     return judge(before, record, knowledge)
+
+
+def comparable(before: Record, record: Record) -> bool:
+    """Whether two records ran with the same options."""
+    try:
+        diff.check_comparable(before, record)
+    except UsageError:
+        return False
+    return True
 
 
 def _moved_numbers(record: Record, comparison: diff.Diff, ledger: Ledger) -> dict[str, Issue]:

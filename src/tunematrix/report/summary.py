@@ -18,17 +18,23 @@ from tunematrix.verdict import diff
 from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.ledger import Ledger
+from tunematrix.verdict.past import Past
 
 SCHEMA: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """The rows for one model, and the ledger that explains their failures."""
+    """The rows for one model, the ledger that explains their failures, and what the history says of them.
+
+    ``history_problem`` is why they could not be added to the history; empty if they were.
+    """
 
     model: str
     rows: list[Row]
     ledger: Ledger
+    history: tuple[Past, ...] = ()
+    history_problem: str = ""
 
     @property
     def unexpected(self) -> list[str]:

@@ -5,32 +5,32 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tunematrix.base.files import check_inside, write_atomic
+from tunematrix.base.history import History
 from tunematrix.base.store import Entry, Store, stores
 from tunematrix.locks import lock
 from tunematrix.locks.table import Matrix
 from tunematrix.report import markdown
 from tunematrix.report import summary as view
 from tunematrix.report.difference import diff_markdown
+from tunematrix.report.remember import remember
 from tunematrix.report.rows import rows
 from tunematrix.shared import secrets
 from tunematrix.verdict import releases
 from tunematrix.verdict.answer import Knowledge
+from tunematrix.verdict.past import Past, pasts
 
 
 def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary:
     """Write ``summary.json`` and ``summary.md`` of the store's model; returns the summary.
 
-    The results folder has copies of those of the model that ran last. ``page`` asks for ``summary.html`` too,
-    which takes longer, so that not every cell that ends waits for it.
+    The results folder has copies of those of the model that ran last, and the history gets what is new.
+    ``page`` asks for ``summary.html`` too, which takes longer, so that not every cell that ends waits for it.
     """
     with store.locked("summary"), secrets.unchanged():
-        entries = {cell.name: store.entry(cell.name) for cell in matrix.cells}
-        # Without a clock: rendering again gives the same files, whatever the day.
-        knowledge = Knowledge.load(matrix.folder, today=datetime.date.min)
-        model = store.model if store.cells() else ""
-        summary = view.Summary(model=model, rows=rows(matrix, entries, knowledge), ledger=knowledge.ledger)
+        summary, entries = summarize(matrix, store)
         content = json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False) + "\n"
         folders = {store.folder: ""}
         if next(iter(stores(store.root)), store).model == store.model:
@@ -40,9 +40,31 @@ def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary
             text = markdown.render(summary, prefix)
             write_atomic(check_inside(folder / "summary.md", store.root), text)
         _write_changes(summary, entries, store)
+        history = History(store.root)
+        summary = replace(summary, history_problem=remember(history, summary.rows, entries))
         if page:
+            summary = replace(summary, history=_past(matrix, summary, history))
             _write_page(matrix, summary, store)
     return summary
+
+
+def summarize(matrix: Matrix, store: Store) -> tuple[view.Summary, Mapping[str, Entry]]:
+    """The summary of the store's model, and the entries that it is of, by cell; writes nothing."""
+    entries = {cell.name: store.entry(cell.name) for cell in matrix.cells}
+    # Without a clock: rendering again gives the same files, whatever the day.
+    knowledge = Knowledge.load(matrix.folder, today=datetime.date.min)
+    model = store.model if store.cells() else ""
+    summary = view.Summary(model=model, rows=rows(matrix, entries, knowledge), ledger=knowledge.ledger)
+    return summary, entries
+
+
+def _past(matrix: Matrix, summary: view.Summary, history: History) -> tuple[Past, ...]:
+    """What the history says of the cells of the matrix; nothing if it cannot be trusted."""
+    if summary.history_problem:
+        return ()
+    order = [cell.name for cell in matrix.cells]
+    runs, steps = history.read(summary.model)
+    return tuple(past for past in pasts(runs, steps, order) if past.cell in order)
 
 
 def _write_page(matrix: Matrix, summary: view.Summary, store: Store) -> None:

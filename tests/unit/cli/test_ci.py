@@ -54,8 +54,8 @@ def save(folder: Path, record: Record) -> None:
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """All files but locks."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    """All files but locks and the history, which gets every run."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".lock", ".sqlite"))
     return {path: path.read_bytes() for path in files}
 
 

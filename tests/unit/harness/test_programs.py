@@ -70,8 +70,9 @@ def test_a_program_ends_with_its_threads_and_its_exit_handlers(folder: Path) -> 
         "def double(x): return 2 * x\n"
         "atexit.register(lambda: print('exit handler'))\n"
         "threading.Thread(target=late).start()\n"
+        "print('main')\n"
         "concurrent.futures.ThreadPoolExecutor().submit(go.set)\n"
-        "print('main'); raise SystemExit(0)\n"
+        "raise SystemExit(0)\n"
     )
     _, output = run(folder, "late.py")
     assert output == "main\nthread 4\nexit handler\n"

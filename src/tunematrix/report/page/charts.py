@@ -13,6 +13,7 @@ from tunematrix.report.rows import Row
 WIDTH: Final = 320
 HEIGHT: Final = 110
 MARGIN: Final = 14
+SPARK: Final = 30  # runs in a line of durations
 MOVED: Final = 1e-4  # relative: less is noise of another torch
 
 
@@ -103,3 +104,12 @@ def _points(numbers: Sequence[tuple[str, float]], *, marked: bool) -> Iterator[P
             y=MARGIN + height * (1 - share),
             moved=marked and abs(value - before) > MOVED * max(abs(value), abs(before)),
         )
+
+
+def spark(values: Sequence[float]) -> str:
+    """The last values as the points of a line in a box of 100 by 20; of one value, a level line."""
+    shown = [values[0], *values] if len(values) == 1 else values[-SPARK:]
+    low, high = min(shown), max(shown)
+    heights = [(value - low) / (high - low) if high > low else 0.5 for value in shown]
+    width = 98 / (len(shown) - 1)
+    return " ".join(f"{1 + width * place:.1f},{18 - 16 * height:.1f}" for place, height in enumerate(heights))

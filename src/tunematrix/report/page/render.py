@@ -21,6 +21,7 @@ from tunematrix.report.page import charts
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.shared.lines import one_line
+from tunematrix.verdict import past
 from tunematrix.verdict.answer import SHORT
 from tunematrix.verdict.findings import SEVERITIES, Finding
 from tunematrix.verdict.releases import Rung
@@ -88,6 +89,9 @@ def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) ->
         counted=lambda rung: counted(finding["severity"] for finding in rung.findings),
         locks={name: "\n".join(map(one_line, text.splitlines())) for name, text in locks.items()},
         newest=list(reversed(summary.rows)),
+        history=summary.history,
+        day=past.day,
+        spark=charts.spark,
     )
 
 
