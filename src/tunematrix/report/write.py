@@ -14,7 +14,7 @@ from tunematrix.report import markdown
 from tunematrix.report import summary as view
 from tunematrix.report.difference import diff_markdown
 from tunematrix.report.rows import rows
-from tunematrix.verdict import releases
+from tunematrix.verdict import ledger, releases
 from tunematrix.verdict.answer import Knowledge
 
 
@@ -45,11 +45,12 @@ def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary
 
 
 def _write_page(matrix: Matrix, summary: view.Summary, store: Store) -> None:
-    from tunematrix.report.page import render  # few commands need the templates
+    from tunematrix.report.page import heat, render  # few commands need the templates
 
     paths = {cell.name: matrix.lock_path(cell) for cell in matrix.cells}
     locks = {name: lock.read(path) for name, path in paths.items() if path.is_file()}
-    text = render.render(summary, locks, releases.load())
+    exchange = heat.load(heat.files(store.folder))
+    text = render.render(summary, locks, releases.load(), ledger.known(matrix.folder), exchange)
     write_atomic(check_inside(store.folder / "summary.html", store.root), text)
 
 

@@ -1,7 +1,8 @@
 """Renders ``summary.html``: the answer in a sentence, then the matrix, its steps, charts and releases.
 
-Everything on the page comes from records and tables, and Jinja escapes all of it. The page works without
-scripts; they filter, choose and copy.
+Everything on the page comes from records and tables, and Jinja escapes all of it. Scripts filter, choose and
+copy; they also compare two cells, draw the exchange and check requirements, from data in the page, and set
+texts alone, never HTML.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import jinja2
 from tunematrix.base.record import UNTESTABLE, stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
-from tunematrix.report.page import charts
+from tunematrix.report.page import charts, pairs
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.shared.lines import one_line
+from tunematrix.verdict import standing
 from tunematrix.verdict.answer import SHORT
 from tunematrix.verdict.findings import SEVERITIES, Finding
+from tunematrix.verdict.ledger import Issue
 from tunematrix.verdict.releases import Rung
 
 # What a cell of the table shows: a symbol, so that it reads without colour, a word, and a class of colours.
@@ -54,8 +57,17 @@ class Step:
         return counted(finding.severity for finding in self.findings)
 
 
-def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) -> str:
-    """The page; ``locks`` are the texts of the cells' locks, and ``rungs`` the releases of the ladder."""
+def render(
+    summary: Summary,
+    locks: Mapping[str, str],
+    rungs: Sequence[Rung],
+    issues: Iterable[Issue] = (),
+    exchange: Mapping[str, Any] | None = None,
+) -> str:
+    """The page; ``locks`` are the texts of the cells' locks, and ``rungs`` the releases of the ladder.
+
+    ``issues`` are what a requirements file is checked against, and ``exchange`` what ``heat.load`` returns.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tunematrix.report.page", "."),
         autoescape=True,
@@ -88,7 +100,19 @@ def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) ->
         counted=lambda rung: counted(finding["severity"] for finding in rung.findings),
         locks={name: "\n".join(map(one_line, text.splitlines())) for name, text in locks.items()},
         newest=list(reversed(summary.rows)),
+        pairs=_cleaned({**pairs.data(summary.rows), "severities": SEVERITIES}),
+        exchange=_cleaned(exchange),
+        known=_cleaned(standing.exported(issues, rungs)),
     )
+
+
+def _cleaned(data: Any) -> Any:
+    """``data`` with every text as it is shown; the keys are our own, or names that Python gave."""
+    if isinstance(data, str):
+        return shown(data)
+    if isinstance(data, Mapping):
+        return {key: _cleaned(value) for key, value in data.items()}
+    return [_cleaned(item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def shown(value: Any) -> str:
