@@ -1,10 +1,10 @@
 const compared = readData("compare-data");
 const KINDS = {
-  stages: "stages that end otherwise",
-  packages: "packages that differ",
-  numbers: "numbers that differ",
-  defaults: "defaults that differ",
-  calls: "calls that the pipeline spells otherwise",
+  stages: "Stages that end otherwise",
+  packages: "Packages that differ",
+  numbers: "Numbers that differ",
+  defaults: "Defaults that differ",
+  calls: "Calls that the pipeline spells otherwise",
 };
 
 // Of a kind the rows [name, before, after]; with `sides` 1 those that one of the two cells has no value of.
@@ -33,7 +33,7 @@ function differenceTable(title, rows, open) {
   const head = make("tr", {}, ...["", "from", "to"].map((text) => text ? make("th", { scope: "col" }, text) : make("td", {})));
   const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows.map(line)));
   const scroll = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, table);
-  return make("details", open ? { open: "" } : {}, make("summary", {}, `${rows.length} ${title}`), scroll);
+  return make("details", open ? { open: "" } : {}, make("summary", {}, `${title}: ${rows.length}`), scroll);
 }
 
 // The releases of the page that lie between two versions of their package, in either direction.
@@ -89,7 +89,7 @@ function showDifference() {
     return [kind, kind === "defaults" ? grouped(found) : comparable || kind !== "numbers" ? found : []];
   }));
   const shown = Object.keys(KINDS).filter((kind) => rows[kind].length);
-  answer.textContent = shown.length ? `${shown.map((kind) => `${rows[kind].length} ${KINDS[kind]}`).join(", ")}.` : "Nothing that is compared here differs.";
+  answer.textContent = shown.length ? `${shown.map((kind) => `${KINDS[kind]}: ${rows[kind].length}`).join("; ")}.` : "Nothing that is compared here differs.";
   const command = `tunematrix diff ${names.join(" ")}`;
   details.append(make("p", {}, "The judged answer: ", make("code", { id: "compare-command", tabindex: "0" }, command), " ",
     copyButton("compare-command", "copy the command")));

@@ -29,6 +29,8 @@ function compareLists(left, right, none, compareItems = (a, b) => a - b) {
 // A development release comes before a phase, a phase before the release, the release before what follows it.
 const phaseOf = (version) => version.pre ?? (version.post === null && version.dev !== null ? [-1, 0] : [3, 0]);
 
+const comparePhases = (left, right) => compareLists(left.pre ?? [3, 0], right.pre ?? [3, 0], 0);
+
 function compareSegments(left, right) {
   const numbers = [left, right].map((each) => /^\d+$/.test(each));
   if (numbers[0] !== numbers[1]) return numbers[0] ? 1 : -1;
@@ -65,11 +67,10 @@ function meetsClause(text, clause) {
     case "<=": return order <= 0;
     case ">=": return order >= 0;
     case "~=": return order >= 0 && hasPrefix(version, bound.release.slice(0, -1), bound.epoch);
-    case "<": { // not its own development releases and phases
-      const early = (each) => each.pre !== null || each.dev !== null;
-      return order < 0 && !(early(version) && !early(bound) && sameRelease);
-    }
-    default: return order > 0 && !(version.post !== null && bound.post === null && sameRelease);
+    case "<": // below its own phases and development releases too, unless it is one of them
+      return comparePublic(version, bound.pre || bound.dev !== null ? bound : { ...bound, dev: 0 }) < 0;
+    default: // not its own post-releases
+      return order > 0 && (bound.dev !== null || bound.post !== null || !sameRelease || comparePhases(version, bound) !== 0);
   }
 }
 
