@@ -24,7 +24,14 @@ HEIGHTS: Final = {"matrix": 740, "steps": 520, "compare": 640, "check": 560, "ex
 COLOURS: Final = 160
 MAX_BYTES: Final = 200_000
 # The records of the tests of `upgrade`, each under what was run: the baseline, and what moved in it.
-RECORDS: Final = ("trl-0.26", "trl-0.29.1", "trl-1.16.0", "transformers-5.1.0", "peft-0.21.2", "against-latest")
+RECORDS: Final = (
+    "trl-0.26",
+    "trl-0.29.1",
+    "trl-1.16.0",
+    "transformers-5.1.0",
+    "peft-0.21.2",
+    "against-latest",
+)
 NAMES: Final = {"against-latest": "latest"}
 
 
@@ -50,7 +57,9 @@ def choose(page: Page) -> None:
     """What a picture shows of the parts that answer."""
     page.locator("#compare-from").select_option("trl-0.26")
     page.locator("#compare-to").select_option("trl-0.29.1")
-    page.locator("#check-text").fill("transformers==4.57.6\ntrl==0.29.1\npeft==0.18.1\ntorch==2.13.0\nnumpy>=2\n")
+    page.locator("#check-text").fill(
+        "transformers==4.57.6\ntrl==0.29.1\npeft==0.18.1\ntorch==2.13.0\nnumpy>=2\n"
+    )
     page.locator("#check-run").click()
     page.locator("#exchange-artifact").select_option("tokenizer")
     page.locator(".square.bad").first.click()
@@ -68,7 +77,9 @@ def main() -> int:
             page.goto(address)
             choose(page)
             for name, height in HEIGHTS.items():
-                top = page.evaluate("id => document.getElementById(id).getBoundingClientRect().top + scrollY", name)
+                top = page.evaluate(
+                    "id => document.getElementById(id).getBoundingClientRect().top + scrollY", name
+                )
                 clip = {"x": 0, "y": 0 if name == "matrix" else top - 12, "width": WIDTH, "height": height}
                 picture = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
                 path = FOLDER / f"{name}-{theme}.png"
