@@ -60,7 +60,8 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare the time of a cell with that of a bare script with the same calls: nox -s bench -- [ROUNDS]."""
+    """Measure the page, and a cell against a bare script with the same calls: nox -s bench -- [ROUNDS]."""
+    session.run(sys.executable, "-m", "tests.bench.page", external=True)
     venv = session.virtualenv.location
     session.run(sys.executable, "tests/bench/run.py", venv, *session.posargs, external=True)
 

@@ -9,12 +9,10 @@ import dataclasses
 import datetime
 import sys
 import time
-from pathlib import Path
 from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from tests.browser.records import ROOT, record
+
 from tunematrix.base.store import Entry
 from tunematrix.locks import lock, table
 from tunematrix.locks.table import CORE, Cell, Matrix

@@ -198,7 +198,7 @@ def shipped() -> Ledger:
 
 
 def known(folder: Path) -> tuple[Issue, ...]:
-    """The issues that this project knows of public releases, and those of ``folder``, which replace them by id."""
+    """The issues that this project knows of public releases; those of ``folder`` replace them by id."""
     found = {issue.id: issue for issue in shipped().issues}
     return tuple((found | {issue.id: issue for issue in load(folder).issues}).values())
 

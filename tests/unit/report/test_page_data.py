@@ -1,4 +1,4 @@
-"""The data that the page carries: what cells differ in, the exchange, and what requirements are checked against."""
+"""The data that the page carries: what cells differ in, the exchange, and what pins are checked against."""
 
 from __future__ import annotations
 

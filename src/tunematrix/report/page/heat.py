@@ -18,7 +18,7 @@ AGAIN: Final = "run it again: nox -s exchange"
 
 
 def files(folder: Path) -> list[Path]:
-    """The exchange of the model whose results are in ``folder``; without one, those of all models beside it."""
+    """The exchange of the model with the results ``folder``; without one, those of all models beside it."""
     own = folder / FILE
     return [own] if own.is_file() else sorted(folder.parent.glob(f"*/{FILE}"))
 
@@ -50,8 +50,8 @@ def _grids(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for pair in (pair for content in contents for pair in content["pairs"]):
         outcome = (pair["outcome"], pair["model"], _short(pair.get("reason") or ""))
         for artifact in ARTIFACTS if pair["artifact"] == ALL else (pair["artifact"],):
-            place = artifact, pair["writer"], pair["reader"]
-            worst[place] = min(worst.get(place, outcome), outcome, key=lambda each: rank(each[0]))
+            key = artifact, pair["writer"], pair["reader"]
+            worst[key] = min(worst.get(key, outcome), outcome, key=lambda each: rank(each[0]))
     outcomes: dict[tuple[str, str, str], int] = {}
     seen = {artifact for artifact, _, _ in worst}
 

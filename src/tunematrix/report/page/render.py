@@ -7,6 +7,8 @@ texts alone, never HTML.
 
 from __future__ import annotations
 
+import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ SYMBOLS: Final[Mapping[str, tuple[str, str, str]]] = {
     "unavailable": ("-", "not in these releases", "none"),
     "unknown": ("?", "no record", "none"),
 }
+NUMBERS: Final = re.compile(r"[-+\[\]., \de]*")  # texts that need no cleaning, most of the data
 OTHER: Final = ("✗", "could not be tested", "bad")
 RELEASES: Final = 120  # of the ladder, the newest; each with what it moved
 
@@ -77,6 +80,7 @@ def render(
     )
     environment.filters["shown"] = shown
     stages = stage_names(*(row.record for row in summary.rows))
+    clean_line = functools.cache(one_line)  # most lines of a lock are in others too
     groups = [
         (neighbours.HEADINGS[group], list(members))
         for group, members in groupby(summary.rows, key=lambda row: row.group)
@@ -98,7 +102,7 @@ def render(
         releases=[rung for rung in rungs[::-1] if rung.findings][:RELEASES],
         worst=lambda rung: rung.findings[0]["severity"],
         counted=lambda rung: counted(finding["severity"] for finding in rung.findings),
-        locks={name: "\n".join(map(one_line, text.splitlines())) for name, text in locks.items()},
+        locks={name: "\n".join(map(clean_line, text.splitlines())) for name, text in locks.items()},
         newest=list(reversed(summary.rows)),
         pairs=_cleaned({**pairs.data(summary.rows), "severities": SEVERITIES}),
         exchange=_cleaned(exchange),
@@ -109,7 +113,7 @@ def render(
 def _cleaned(data: Any) -> Any:
     """``data`` with every text as it is shown; the keys are our own, or names that Python gave."""
     if isinstance(data, str):
-        return shown(data)
+        return data if NUMBERS.fullmatch(data) else shown(data)
     if isinstance(data, Mapping):
         return {key: _cleaned(value) for key, value in data.items()}
     return [_cleaned(item) for item in data] if isinstance(data, (list, tuple)) else data
