@@ -19,8 +19,8 @@ from tunematrix.locks import lock
 from tunematrix.locks.table import CORE, Cell, Matrix
 
 FOLDER: Final = ROOT / "docs/images"
-WIDTH: Final = 1000
-HEIGHTS: Final = {"matrix": 740, "steps": 520, "compare": 640, "check": 560, "exchange": 660, "releases": 440}
+WIDTH: Final = 1280
+HEIGHTS: Final = {"matrix": 800, "steps": 520, "compare": 640, "check": 560, "exchange": 660, "releases": 440}
 COLOURS: Final = 160
 MAX_BYTES: Final = 200_000
 # The records of the tests of `upgrade`, each under what was run: the baseline, and what moved in it.
@@ -41,6 +41,7 @@ def page_of(folder: Path) -> Path:
         Cell(
             name=name,
             pins={package: each.packages[package] for package in CORE},
+            tags=() if name in ("trl-0.26", "latest") else ("skew",),
             compare=None if name == "trl-0.26" else "trl-0.26",
         )
         for name, each in records.items()
