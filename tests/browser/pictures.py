@@ -41,6 +41,7 @@ def page_of(folder: Path) -> Path:
         Cell(
             name=name,
             pins={package: each.packages[package] for package in CORE},
+            rule="latest" if name == "latest" else None,
             tags=() if name in ("trl-0.26", "latest") else ("skew",),
             compare=None if name == "trl-0.26" else "trl-0.26",
         )
