@@ -54,8 +54,16 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Remake the pictures of the page in docs/images, in the same Chromium."""
+    session.install("-e", ".", "--group", "browser")
+    session.run("python", "-m", "tests.browser.pictures", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
-    """Compare the time of a cell with that of a bare script with the same calls: nox -s bench -- [ROUNDS]."""
+    """Measure the page, and a cell against a bare script with the same calls: nox -s bench -- [ROUNDS]."""
+    session.run(sys.executable, "-m", "tests.bench.page", external=True)
     venv = session.virtualenv.location
     session.run(sys.executable, "tests/bench/run.py", venv, *session.posargs, external=True)
 

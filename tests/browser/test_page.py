@@ -2,97 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
-import gzip
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
-
-from tunematrix.base.history import History
-from tunematrix.base.record import Record, from_dict
-from tunematrix.base.store import Entry
-from tunematrix.locks import table
-from tunematrix.report import summary as view
-from tunematrix.report.page.render import render
-from tunematrix.report.remember import remember
-from tunematrix.report.rows import rows
-from tunematrix.verdict import releases
-from tunematrix.verdict.answer import Knowledge
-from tunematrix.verdict.past import pasts
+from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-# Real records of SmolLM2, as if they were those of these cells.
-RECORDS = {
-    "trl-0.26": "trl-0.26",
-    "trl-0.29": "trl-0.29.1",
-    "trl-1.0": "transformers-5.1.0",
-    "trl-1.12": "trl-1.16.0",
-    "latest": "against-latest",
-    "trl-0.26-peft-ahead": "peft-0.21.2",
-}
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 VIOLATIONS = ("moderate", "serious", "critical")
-
-
-def record(cell: str, name: str) -> Record:
-    content: dict[str, Any] = json.loads(
-        gzip.decompress((ROOT / "tests/data/upgrades" / f"{name}.json.gz").read_bytes())
-    )["record"]
-    for stage in content["stages"]:
-        if stage.get("error"):
-            stage["error"]["traceback"] = "Traceback (most recent call last):\n  in align"
-    return from_dict({**content, "cell": cell, "lock": {}})
-
-
-@pytest.fixture(name="file", scope="module")
-def _file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    matrix = table.load(ROOT / "constraints")
-    knowledge = Knowledge.load(matrix.folder, today=datetime.date.min)
-    entries = {cell: Entry(record=record(cell, name)) for cell, name in RECORDS.items()}
-    summary = view.Summary(
-        model="smollm2-135m", rows=rows(matrix, entries, knowledge), ledger=knowledge.ledger
-    )
-    locks = {cell.name: matrix.lock_path(cell).read_text() for cell in matrix.cells}
-    path = tmp_path_factory.mktemp("page") / "summary.html"
-    history = History(path.parent)
-    assert remember(history, summary.rows, entries) == ""
-    past = pasts(*history.read(summary.model), [cell.name for cell in matrix.cells])
-    summary = dataclasses.replace(summary, history=tuple(past))
-    path.write_text(render(summary, locks, releases.load()), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(name="browser", scope="module")
-def _browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(name="page")
-def _page(browser: Browser, file: Path) -> Iterator[Page]:
-    with browser.new_context() as context:
-        page = context.new_page()
-        errors: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(file.as_uri())
-        yield page
-        assert not errors
-        assert [url for url in requests if not url.startswith(("file:", "data:"))] == [], (
-            "it needs no network"
-        )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -39,14 +39,3 @@ def test_every_file_on_the_map_exists(name: str) -> None:
 def test_the_map_is_not_empty() -> None:
     assert len(NAMED) > 10
     assert len(FILES) > 15
-
-
-@pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
-)
-def test_no_page_has_a_placeholder_or_a_link_to_nothing(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-
-    assert "@@" not in text
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)", text):
-        assert (path.parent / target).exists(), target

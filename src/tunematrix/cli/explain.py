@@ -91,9 +91,7 @@ def check_command(name: str | None, *, installed: bool, style: str) -> int:
             f"{label}: no exact version of {', '.join(unknown)}; "
             "freeze your environment and check that, or name a lock file"
         )
-    issues = {issue.id: issue for issue in ledger.shipped().issues}
-    issues |= {issue.id: issue for issue in ledger.load(table.constraints_folder()).issues}
-    found = standing.problems(packages, issues.values(), releases.load())
+    found = standing.problems(packages, ledger.known(table.constraints_folder()), releases.load())
     if style == "json":
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=1, ensure_ascii=False))
     elif style == "github":

@@ -18,7 +18,7 @@ from tunematrix.report.difference import diff_markdown
 from tunematrix.report.remember import remember
 from tunematrix.report.rows import rows
 from tunematrix.shared import secrets
-from tunematrix.verdict import releases
+from tunematrix.verdict import ledger, releases
 from tunematrix.verdict.answer import Knowledge
 from tunematrix.verdict.past import Past, pasts
 
@@ -68,11 +68,12 @@ def _past(matrix: Matrix, summary: view.Summary, history: History) -> tuple[Past
 
 
 def _write_page(matrix: Matrix, summary: view.Summary, store: Store) -> None:
-    from tunematrix.report.page import render  # few commands need the templates
+    from tunematrix.report.page import heat, render  # few commands need the templates
 
     paths = {cell.name: matrix.lock_path(cell) for cell in matrix.cells}
     locks = {name: lock.read(path) for name, path in paths.items() if path.is_file()}
-    text = render.render(summary, locks, releases.load())
+    exchange = heat.load(heat.files(store.folder))
+    text = render.render(summary, locks, releases.load(), ledger.known(matrix.folder), exchange)
     write_atomic(check_inside(store.folder / "summary.html", store.root), text)
 
 

@@ -197,6 +197,12 @@ def shipped() -> Ledger:
     return replace(load(shipped_folder(FILE)), own=False)
 
 
+def known(folder: Path) -> tuple[Issue, ...]:
+    """The issues that this project knows of public releases; those of ``folder`` replace them by id."""
+    found = {issue.id: issue for issue in shipped().issues}
+    return tuple((found | {issue.id: issue for issue in load(folder).issues}).values())
+
+
 def shipped_folder(file: str) -> Path:
     """The folder with what this project knows of public releases; in a wheel, that of this module."""
     package = Path(__file__).parent

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from packaging.utils import canonicalize_name
 
 from tunematrix.base.record import BROKEN
 from tunematrix.base.versions import parse_version
@@ -47,6 +49,36 @@ def problems(packages: Mapping[str, str], issues: Iterable[Issue], rungs: Sequen
     return sorted(found, key=lambda problem: problem.severity != "broken")
 
 
+def exported(issues: Iterable[Issue], rungs: Sequence[Rung]) -> dict[str, Any]:
+    """What ``problems`` needs, in JSON types, for a page that answers the same without Python.
+
+    ``issues`` are problems with their conditions ``when``, each ``[package, specifier]``. ``rungs`` have the
+    stages that a release changed, each ``[name, before, after]``, and what mends each of them.
+    """
+    own = [issue for issue in issues if not issue.only_of_exchange]
+    return {
+        "core": CORE,
+        "stages": STAGES,
+        "broken": sorted(BROKEN),
+        "issues": [
+            asdict(_of_issue(issue))
+            | {"when": [[canonicalize_name(each.name), str(each.specifier)] for each in issue.when]}
+            for issue in own
+        ],
+        "rungs": [
+            {
+                "package": rung.package,
+                "after": rung.after,
+                "cause": _cause(rung),
+                "stages": [[name, *pair] for name, pair in rung.stages.items() if name in STAGES],
+                "fixes": {name: _fix(rung, name, rungs) for name in rung.stages if name in STAGES},
+            }
+            for rung in rungs
+            if any(name in STAGES for name in rung.stages)
+        ],
+    }
+
+
 def _of_issue(issue: Issue) -> Problem:
     silent = issue.error is None or issue.error.search(SILENT) is not None
     return Problem(
@@ -77,14 +109,19 @@ def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Pr
     for release, entries in standing.items():
         stages = tuple(name for name in STAGES if name in {entry[0] for entry in entries})
         _, rung, outcome = entries[0]
-        beside = rung.beside(CORE)
         yield Problem(
             id=release.replace(" ", "-"),
             severity="wrong" if outcome.endswith("Mismatch") else "broken",
             stages=stages,
-            cause=f"{release} ({rung.day}){f' with {beside}' if beside else ''}: {outcome}",
+            cause=f"{_cause(rung)}: {outcome}",
             fix=_fix(rung, stages[0], rungs),
         )
+
+
+def _cause(rung: Rung) -> str:
+    """The release, its day, and what stood beside it."""
+    beside = rung.beside(CORE)
+    return f"{rung.package} {rung.after} ({rung.day}){f' with {beside}' if beside else ''}"
 
 
 def _has(packages: Mapping[str, str], rung: Rung) -> bool:

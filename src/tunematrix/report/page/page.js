@@ -1,6 +1,25 @@
 "use strict";
 const all = (selector) => [...document.querySelectorAll(selector)];
 
+// Data that the page carries, which is text of others: it becomes text of elements, never HTML.
+function readData(id) {
+  const text = document.getElementById(id)?.textContent;
+  return text ? JSON.parse(text) : null;
+}
+
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+function copyButton(id, text) {
+  const button = make("button", { type: "button", class: "copy", "data-copies": id }, text);
+  button.addEventListener("click", () => copyText(button));
+  return button;
+}
+
 function openTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target instanceof HTMLDetailsElement) target.open = true;
@@ -31,21 +50,21 @@ function filterFindings() {
   }
 }
 
-async function copyLock(button) {
-  const lock = document.getElementById(button.dataset.lock);
+async function copyText(button) {
+  const source = document.getElementById(button.dataset.copies);
   try {
-    await navigator.clipboard.writeText(lock.textContent);
+    await navigator.clipboard.writeText(source.textContent);
     button.textContent = "copied";
   } catch { // a page from a file may not write to the clipboard: show what to copy, selected
-    for (let node = lock; node; node = node.parentElement) if (node instanceof HTMLDetailsElement) node.open = true;
-    getSelection().selectAllChildren(lock);
-    lock.focus();
+    for (let node = source; node; node = node.parentElement) if (node instanceof HTMLDetailsElement) node.open = true;
+    getSelection().selectAllChildren(source);
+    source.focus();
   }
 }
 
 for (const box of all(".need")) box.addEventListener("change", choosePins);
 for (const box of all(".severity, .package")) box.addEventListener("change", filterFindings);
-for (const button of all(".copy")) button.addEventListener("click", () => copyLock(button));
+for (const button of all(".copy")) button.addEventListener("click", () => copyText(button));
 addEventListener("hashchange", openTarget);
 choosePins();
 if (location.hash) openTarget();

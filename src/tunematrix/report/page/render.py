@@ -1,11 +1,14 @@
 """Renders ``summary.html``: the answer in a sentence, then the matrix, its steps, charts and releases.
 
-Everything on the page comes from records and tables, and Jinja escapes all of it. The page works without
-scripts; they filter, choose and copy.
+Everything on the page comes from records and tables, and Jinja escapes all of it. Scripts filter, choose and
+copy; they also compare two cells, draw the exchange and check requirements, from data in the page, and set
+texts alone, never HTML.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +20,14 @@ import jinja2
 from tunematrix.base.record import UNTESTABLE, stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
-from tunematrix.report.page import charts
+from tunematrix.report.page import charts, pairs
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.shared.lines import one_line
-from tunematrix.verdict import past
+from tunematrix.verdict import past, standing
 from tunematrix.verdict.answer import SHORT
 from tunematrix.verdict.findings import SEVERITIES, Finding
+from tunematrix.verdict.ledger import Issue
 from tunematrix.verdict.releases import Rung
 
 # What a cell of the table shows: a symbol, so that it reads without colour, a word, and a class of colours.
@@ -39,6 +43,7 @@ SYMBOLS: Final[Mapping[str, tuple[str, str, str]]] = {
     "unavailable": ("-", "not in these releases", "none"),
     "unknown": ("?", "no record", "none"),
 }
+NUMBERS: Final = re.compile(r"[-+\[\]., \de]*")  # texts that need no cleaning, most of the data
 OTHER: Final = ("✗", "could not be tested", "bad")
 RELEASES: Final = 120  # of the ladder, the newest; each with what it moved
 
@@ -55,8 +60,17 @@ class Step:
         return counted(finding.severity for finding in self.findings)
 
 
-def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) -> str:
-    """The page; ``locks`` are the texts of the cells' locks, and ``rungs`` the releases of the ladder."""
+def render(
+    summary: Summary,
+    locks: Mapping[str, str],
+    rungs: Sequence[Rung],
+    issues: Iterable[Issue] = (),
+    exchange: Mapping[str, Any] | None = None,
+) -> str:
+    """The page; ``locks`` are the texts of the cells' locks, and ``rungs`` the releases of the ladder.
+
+    ``issues`` are what a requirements file is checked against, and ``exchange`` what ``heat.load`` returns.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tunematrix.report.page", "."),
         autoescape=True,
@@ -66,6 +80,7 @@ def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) ->
     )
     environment.filters["shown"] = shown
     stages = stage_names(*(row.record for row in summary.rows))
+    clean_line = functools.cache(one_line)  # most lines of a lock are in others too
     groups = [
         (neighbours.HEADINGS[group], list(members))
         for group, members in groupby(summary.rows, key=lambda row: row.group)
@@ -87,12 +102,24 @@ def render(summary: Summary, locks: Mapping[str, str], rungs: Sequence[Rung]) ->
         releases=[rung for rung in rungs[::-1] if rung.findings][:RELEASES],
         worst=lambda rung: rung.findings[0]["severity"],
         counted=lambda rung: counted(finding["severity"] for finding in rung.findings),
-        locks={name: "\n".join(map(one_line, text.splitlines())) for name, text in locks.items()},
+        locks={name: "\n".join(map(clean_line, text.splitlines())) for name, text in locks.items()},
         newest=list(reversed(summary.rows)),
         history=summary.history,
         day=past.day,
         spark=charts.spark,
+        pairs=_cleaned({**pairs.data(summary.rows), "severities": SEVERITIES}),
+        exchange=_cleaned(exchange),
+        known=_cleaned(standing.exported(issues, rungs)),
     )
+
+
+def _cleaned(data: Any) -> Any:
+    """``data`` with every text as it is shown; the keys are our own, or names that Python gave."""
+    if isinstance(data, str):
+        return data if NUMBERS.fullmatch(data) else shown(data)
+    if isinstance(data, Mapping):
+        return {key: _cleaned(value) for key, value in data.items()}
+    return [_cleaned(item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def shown(value: Any) -> str:
