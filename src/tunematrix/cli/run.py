@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
+from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store, stores
 from tunematrix.cli import questions
 from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
+from tunematrix.report import markdown, problems, write
 from tunematrix.report import summary as view
-from tunematrix.report import write
 from tunematrix.report.rows import Row, age, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
@@ -111,9 +112,22 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
 
 @click.command()
 @MODEL
-def report(model: str | None) -> int:
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 for a broken or wrong finding that nobody explained."
+)
+@click.option("--brief", type=PATH, help="Also write a summary of one screen, as Markdown.")
+def report(model: str | None, *, strict: bool, brief: Path | None) -> int:
     """Write the summary from the existing records, and print it."""
-    return _show(table.load(), open_store(model))
+    matrix, store = table.load(), open_store(model)
+    code = _show(matrix, store)
+    if not (strict or brief):
+        return code
+    summary = write.refresh(matrix, store)
+    found = problems.problems(summary)
+    if brief:
+        write_atomic(brief, markdown.brief(summary, found))
+    _print_errors([f"{problem.id}: {problem.title}" for problem in found] if strict else [])
+    return 1 if strict and found else code
 
 
 def _show(matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None) -> int:
