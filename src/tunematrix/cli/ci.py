@@ -45,8 +45,8 @@ def job_matrix(sessions: Any) -> dict[str, list[dict[str, str]]]:
 def shard_matrix(sessions: Any, limit: int, seconds: Mapping[str, float]) -> dict[str, list[dict[str, str]]]:
     """At most ``limit`` jobs with several cells each, which take about the same time by ``seconds`` a cell.
 
-    The longest cell first, each to the job with the least to do. A cell without a time takes the median of the
-    others. ``cells`` and ``sessions`` of a job are separated by spaces, its ``python`` versions by line ends.
+    The longest cell first, each to the job with the least to do. A cell without a time takes the median of
+    the others. ``cells`` and ``sessions`` of a job are separated by spaces, its ``python`` versions by line ends.
     Raises ``UsageError`` as ``job_matrix``.
     """
     jobs = _jobs(sessions)
@@ -110,7 +110,7 @@ def merge_records(
 ) -> tuple[list[str], list[str]]:
     """Add the records below ``folder`` to ``store``; returns what was left out and the errors, a line each.
 
-    With ``cells``, those of these cells alone; with ``since``, those that ran or were reused from that time on.
+    With ``cells``, those of these cells alone; with ``since``, those that ran, or were reused, since that time.
 
     The newest record of a cell and model wins, also over one that is already there. Records come from jobs
     that run unvetted packages: nothing but the records of cells of the matrix is written, each where the
@@ -164,7 +164,7 @@ def _check_record(path: Path, cell: str, folder: Path) -> Record:
 @click.option(
     "--records",
     type=click.Path(path_type=Path),
-    help="With --max, a folder with the records of an earlier run, whose times balance the jobs; may be missing.",
+    help="With --max, a folder with the records of an earlier run, to balance the jobs; may be missing.",
 )
 def jobs(sessions: TextIO, *, limit: int | None, records: Path | None) -> None:
     """Convert the output of 'nox -l --json' to a job matrix for GitHub."""

@@ -113,7 +113,7 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
 @click.command()
 @MODEL
 @click.option(
-    "--strict", is_flag=True, help="Exit with 1 for a broken or wrong finding that nobody explained."
+    "--strict", is_flag=True, help="Exit with 1 also for a broken or wrong finding without explanation."
 )
 @click.option("--brief", type=PATH, help="Also write a summary of one screen, as Markdown.")
 def report(model: str | None, *, strict: bool, brief: Path | None) -> int:

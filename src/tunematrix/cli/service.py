@@ -34,7 +34,8 @@ def ci_command() -> None:
 def issues_command(model: str | None, *, dry_run: bool, author: str) -> int:
     """Keep one issue for each problem in the results: open, update, close or reopen it.
 
-    A problem is an unexpected failure, or a broken or wrong finding that nobody explained. Needs GITHUB_TOKEN.
+    A problem is an unexpected failure, or a broken or wrong finding that nobody explained. Needs
+    GITHUB_TOKEN.
     Exit codes: 0 if it is done, whatever was found; 2 if the API refuses, 3 if it cannot be reached.
     """
     api = Api.from_environment()
@@ -83,8 +84,8 @@ def adopt_command(folder: Path, *, news: Path | None) -> int:
 def propose_command(paths: tuple[Path, ...], *, branch: str, title: str, body: Path) -> int:
     """Propose what changed below PATHS as one pull request, which is updated while it is open.
 
-    Needs GITHUB_TOKEN, and a git that may push to 'origin'. Exit codes: 0 also if nothing changed; 2 if git or
-    the API refuses, 3 if the API cannot be reached.
+    Needs GITHUB_TOKEN, and a git that may push to 'origin'. Exit codes: 0 also if nothing changed; 2 if git
+    or the API refuses, 3 if the API cannot be reached.
     """
     api, text = Api.from_environment(), read_text(body)
     if not proposal.commit(branch, title, paths):

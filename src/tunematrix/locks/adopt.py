@@ -18,7 +18,7 @@ LINE: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!_-]+(?: ;
 
 
 def adopt(source: Path, target: Path) -> list[str]:
-    """Replace ``matrix.toml`` and the locks in ``target`` by those in ``source``; returns the changes, as lines.
+    """Replace ``matrix.toml`` and the locks in ``target`` by those in ``source``; returns what changes.
 
     The locks of cells that are there no more are deleted. Imported and hand-made locks stay as they are.
     Raises ``UsageError``, before anything is written, for a file that is no such table or lock.

@@ -36,12 +36,15 @@ def title(problem: Problem) -> str:
 
 
 def body(problem: Problem, model: str, since: str, run: Run) -> str:
-    """The issue without its marker: cause, cells, evidence, how to reproduce it, what to add to the ledger."""
+    """The issue without its marker: cause, cells, evidence, commands, the entry for the ledger."""
     cells = [inline_code(cell) for cell in problem.cells[:SHOWN_CELLS]]
     more = f" and {len(problem.cells) - SHOWN_CELLS} more" if len(problem.cells) > SHOWN_CELLS else ""
-    lines = [
+    head = (
         f"**{problem.severity}** in {', '.join(cells)}{more}, with the model {inline_code(_short(model))}, "
-        f"since {since}. Last seen by {link('this run', run.url)} of {inline_code(run.sha[:12])}.",
+        f"since {since}. Last seen by {link('this run', run.url)} of {inline_code(run.sha[:12])}."
+    )
+    lines = [
+        head,
         "",
         f"Cause: {inline_code(_short(problem.cause))}",
         *_section("Evidence", _lines(problem.evidence)),
@@ -52,12 +55,11 @@ def body(problem: Problem, model: str, since: str, run: Run) -> str:
             "If it is upstream's, add this to constraints/known-issues.toml, with its cause and its fix",
             problem.entry.splitlines(),
         )
-    lines += [
-        "",
+    tail = (
         "This text is rewritten while the problem lasts, and the issue is closed when it is over: write in "
-        "comments. Close it to hear no more of it until it comes back.",
-    ]
-    return "\n".join(lines)
+        "comments. Close it to hear no more of it until it comes back."
+    )
+    return "\n".join([*lines, "", tail])
 
 
 def over(cells: Sequence[str], run: Run) -> str:

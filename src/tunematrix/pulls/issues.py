@@ -1,4 +1,4 @@
-"""Issues: one for each problem of the matrix, opened, updated, closed and reopened as the problem comes and goes.
+"""Issues: one for each problem of the matrix, opened, updated, closed and reopened as it comes and goes.
 
 An issue is ours if it has the label, was opened by the account of the token, and ends with the marker, which
 holds the problem's id. No other is touched. Nothing is closed unless every cell in which the problem was seen

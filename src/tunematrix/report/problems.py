@@ -42,8 +42,8 @@ TO_WRITE: Final = "TO WRITE"
 class Problem:
     """One cause, and the cells where it shows. ``evidence`` and ``commands`` are lines.
 
-    ``id`` stays the same from run to run. ``entry`` is what to add to the ledger, as TOML. All texts but the id
-    may come from records, and are not escaped.
+    ``id`` stays the same from run to run. ``entry`` is what to add to the ledger, as TOML. All texts but
+    the id may come from records, and are not escaped.
     """
 
     id: str
@@ -225,7 +225,7 @@ def _pattern(error: Failure) -> str:
 
 def _patterns(fields: Sequence[str]) -> list[str]:
     """Few patterns that all ``fields`` match."""
-    shared = os.path.commonprefix(list(fields))
+    shared = os.path.commonprefix(list(fields))  # noqa: RUF071  # no paths: its characters are meant
     if len(fields) > 1 and len(shared) >= PREFIX:
         return [f"{glob.escape(shared)}*"]
     return [glob.escape(field) for field in fields[:ENTRIES]]
