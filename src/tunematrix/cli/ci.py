@@ -46,7 +46,7 @@ def shard_matrix(sessions: Any, limit: int, seconds: Mapping[str, float]) -> dic
     """At most ``limit`` jobs with several cells each, which take about the same time by ``seconds`` a cell.
 
     The longest cell first, each to the job with the least to do. A cell without a time takes the median of
-    the others. ``cells`` and ``sessions`` of a job are separated by spaces, its ``python`` versions by line ends.
+    the others. ``cells`` and ``sessions`` of a job are separated by spaces, its ``python`` versions by lines.
     Raises ``UsageError`` as ``job_matrix``.
     """
     jobs = _jobs(sessions)
@@ -110,7 +110,7 @@ def merge_records(
 ) -> tuple[list[str], list[str]]:
     """Add the records below ``folder`` to ``store``; returns what was left out and the errors, a line each.
 
-    With ``cells``, those of these cells alone; with ``since``, those that ran, or were reused, since that time.
+    With ``cells``, those of these cells alone; with ``since``, those that ran, or were reused, since then.
 
     The newest record of a cell and model wins, also over one that is already there. Records come from jobs
     that run unvetted packages: nothing but the records of cells of the matrix is written, each where the
