@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,16 +27,18 @@ def adopt(source: Path, target: Path) -> list[str]:
     old, new = table.load(target), table.load(source)
     names = {cell.name for cell in new.cells}
     texts = {target / table.FILE: read_text(check_inside(source / table.FILE, source))}
+    gone = [cell.name for cell in old.cells if cell.rule and cell.name not in names]
     for cell in new.cells:
-        if not cell.imported_from:
-            texts[target / f"{cell.name}.txt"] = _lock(check_inside(new.lock_path(cell), source))
+        if os.path.lexists(path := new.lock_path(cell)) and not cell.imported_from:
+            texts[target / path.name] = _lock(check_inside(path, source))
+        elif cell.rule:  # it could not be resolved
+            gone.append(cell.name)
     changes = [*_changes({cell.name: cell for cell in old.cells}, new.cells, source, target)]
     for path, text in texts.items():
         if not path.is_file() or read_text(path) != text:
             write_atomic(path, text, masked=False)
-    for cell in old.cells:
-        if cell.rule and cell.name not in names:
-            old.lock_path(cell).unlink(missing_ok=True)
+    for name in gone:
+        (target / f"{name}.txt").unlink(missing_ok=True)
     return changes
 
 
@@ -54,6 +57,9 @@ def _changes(before: dict[str, Cell], cells: Sequence[Cell], source: Path, targe
         own = target / f"{cell.name}.txt"
         old = lock.read_versions(own) if cell.name in before and own.is_file() else {}
         path = own if cell.imported_from else source / f"{cell.name}.txt"
+        if not path.is_file():
+            yield f"{cell.name}: no lock"
+            continue
         new = lock.read_versions(path)
         if old == new:
             continue
