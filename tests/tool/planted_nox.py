@@ -37,9 +37,7 @@ def main(arguments: list[str]) -> int:
 
 def populate(releases: dict[str, str]) -> int:
     for cell, version in releases.items():
-        Path(f"constraints/{cell}.txt").write_text(
-            f"# made\npeft==0.20.0\ntransformers==5.1.0\ntrl=={version}\n"
-        )
+        Path(f"constraints/{cell}.txt").write_text(LOCK.format(version))
     return 0
 
 
