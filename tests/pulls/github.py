@@ -69,8 +69,8 @@ class GitHub:
         page = slice((number - 1) * size, number * size)
         artifacts = re.fullmatch(r"actions/runs/(\d+)/artifacts", path)
         if path == "issues":
-            wanted = {**query, "labels": [query["labels"]]}
-            return [issue for issue in self.issues if _matches(issue, wanted)][page]
+            # GitHub would filter by label and creator too; nobody should lean on it.
+            return [issue for issue in self.issues if query["state"] in ("all", issue["state"])][page]
         if path == "labels":
             return self.labels[page]
         if path == "pulls":
@@ -141,13 +141,6 @@ class GitHub:
             return self.change(method, path, content), {"message": "done, or not"}
         found = self.get(path, query)
         return (404, {"message": "Not Found"}) if found is None else (200, found)
-
-
-def _matches(issue: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    labels = {label["name"] for label in issue["labels"]}
-    author = issue["user"]["login"] if issue["user"] else None
-    state = wanted["state"] in ("all", issue["state"])
-    return state and author == wanted["creator"] and labels.issuperset(wanted["labels"])
 
 
 def handler(github: GitHub) -> type[BaseHTTPRequestHandler]:

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from tests.pulls.github import BOT, GitHub
 from tests.pulls.matrix import MODEL, act, entry, only, record, stage, write_table
 from tunematrix.base.record import Failure, Record, Result
-from tunematrix.pulls.issues import LABEL, MAX_NEW
+from tunematrix.pulls.issues import LABEL, MAX_NEW, Marker
+from tunematrix.pulls.issues import _marker as read_marker
 
 MISSING = "no module named 'x' at 0x7f01, /tmp/a1/x.py:12"
 SAME = "no module named 'x' at 0x9a02, /tmp/b7/x.py:99"
@@ -247,3 +248,10 @@ def test_a_run_that_was_cut_off_is_repeated_without_harm(github: GitHub) -> None
     assert act() == 0
     assert act(BROKEN) == 0
     assert [issue["user"]["login"] for issue in github.issues] == [BOT]
+
+
+def test_nothing_in_a_marker_ends_it() -> None:
+    marker = Marker(id="a --> b", model="<!-- x -->\n", cells=("c",), since="2026-11-28")
+    assert marker.line.count(">") == 1
+    assert "\n" not in marker.line
+    assert read_marker(marker.line) == marker

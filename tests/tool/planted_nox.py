@@ -20,6 +20,7 @@ from typing import Any
 from tests.pulls.matrix import MODEL, record
 from tunematrix.base.record import Failure, Record
 from tunematrix.base.store import Store
+from tunematrix.locks.lock import read_versions
 
 LOCK = "# made\npeft==0.20.0\ntransformers==5.1.0\ntrl=={}\n"
 
@@ -52,7 +53,9 @@ def run(cell: str, planned: Any) -> None:
     if earlier and earlier.key == key:
         store.save(replace(earlier, reused=True, reused_at=now))
         return
-    store.save(replace(planted(cell, planned), lock=lock, key=key, started=now, reused_at=""))
+    environment = {"packages": read_versions(Path(lock["path"]))}
+    found = replace(planted(cell, planned), lock=lock, key=key, started=now, environment=environment)
+    store.save(found)
 
 
 def planted(cell: str, planned: Any) -> Record:
