@@ -30,8 +30,11 @@ PINS = {"transformers": "4.46.3", "peft": "0.13.2", "trl": "0.12.2"}
 
 @pytest.fixture(name="matrix")
 def _matrix(tmp_path: Path) -> Matrix:
-    cells = tuple(Cell(name=name, pins=PINS) for name in ("old", "mid", "new"))
-    return Matrix(folder=tmp_path, cells=cells)
+    return matrix_of(tmp_path, "old", "mid", "new")
+
+
+def matrix_of(folder: Path, *names: str) -> Matrix:
+    return Matrix(folder=folder, cells=tuple(Cell(name=name, pins=PINS) for name in names))
 
 
 def record(cell: str, started: str = "2026-01-01T00:00:00Z", model: str = "tiny", **errors: str) -> Record:
@@ -300,7 +303,7 @@ def test_rendering_again_gives_the_same_files(matrix: Matrix, tmp_path: Path) ->
 
 def test_a_brief_summary_has_the_worst_first_and_fits_on_a_screen(tmp_path: Path) -> None:
     cells = [f"c{number}" for number in range(90)]
-    matrix = Matrix(folder=tmp_path, cells=tuple(Cell(name=name, pins=PINS) for name in cells))
+    matrix = matrix_of(tmp_path, *cells)
     failed = {name: record(name, align=f"'x {name[-1]}'") for name in cells[:80]}
     content = summary(matrix, failed)
 
