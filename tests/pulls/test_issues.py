@@ -83,7 +83,7 @@ CUT_OFF = Failure(type="InfrastructureError", message="no space left on device")
         None,
         replace(record("latest"), outcome="crashed", error=CUT_OFF),
         stage(replace(record("latest"), outcome="skipped"), "generate", outcome="skipped"),
-        stage(record("latest", **{"import": "new"}), "align", outcome="not_run"),
+        stage(record("latest", download="new"), "align", outcome="not_run"),
         replace(record("latest"), lock={"sha256": "0" * 64}),
     ],
     ids=["no record", "cut off", "skipped", "another failure in front of it", "another lock"],

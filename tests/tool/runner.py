@@ -91,7 +91,8 @@ class Runner:
         work = self.folder / f"{name}-{number}"
         subprocess.run(["git", "clone", "--quiet", self.origin, work], check=True)
         (work.parent / f"{work.name}.output").touch()
-        ok, steps = True, {}
+        ok = True
+        steps: dict[str, dict[str, Any]] = {}
         for step in job.get("steps", []):
             known: dict[str, Any] = {"matrix": row, "steps": steps, "env": variables}
             if not self.holds(step.get("if", "success()"), healthy=ok, **known):
