@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import nox
@@ -15,6 +16,9 @@ nox.options.sessions = plan.default_sessions(sys.argv)
 nox.options.error_on_missing_interpreters = True
 nox.options.reuse_venv = "yes"
 
+# Where CI sets it, sessions have the versions of .github/requirements.txt too.
+PINS = ["--constraint", os.environ["PIP_CONSTRAINT"]] if os.environ.get("PIP_CONSTRAINT") else []
+GROUPS = ("build", "test", "lint", "browser")
 TUNEMATRIX = [sys.executable, "-m", "tunematrix"]
 
 sessions()
@@ -23,7 +27,7 @@ sessions()
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the fast tests: about half a minute, without the Hugging Face stack."""
-    session.install("-e", ".", "--group", "test")
+    session.install("-e", ".", "--group", "test", *PINS)
     session.run("pytest", *session.posargs)
 
 
@@ -40,7 +44,7 @@ def clients(session: nox.Session, client: str) -> None:
 @nox.session
 def tool(session: nox.Session) -> None:
     """Test the installed program with real uv, real processes and real weights."""
-    session.install("-e", ".", "--group", "test")
+    session.install("-e", ".", "--group", "test", *PINS)
     # Two at a time, since most of their time they wait for uv; a file's tests share what they set up.
     many = ["--numprocesses", "auto", "--dist", "loadfile"]
     session.run("pytest", *many, "-m", "integration and not nightly", "tests/tool", *session.posargs)
@@ -49,14 +53,14 @@ def tool(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Test the page in Chromium, which lies at /usr/bin/chromium: apt-get install chromium."""
-    session.install("-e", ".", "--group", "browser")
+    session.install("-e", ".", "--group", "browser", *PINS)
     session.run("pytest", "-m", "integration", "tests/browser", *session.posargs)
 
 
 @nox.session
 def pictures(session: nox.Session) -> None:
     """Remake the pictures of the page in docs/images, in the same Chromium."""
-    session.install("-e", ".", "--group", "browser")
+    session.install("-e", ".", "--group", "browser", *PINS)
     session.run("python", "-m", "tests.browser.pictures", *session.posargs)
 
 
@@ -89,7 +93,7 @@ def planted(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Run what takes hours: 100,000 fuzzed inputs, slow tests, all known cases, planted faults."""
-    session.install("-e", ".", "--group", "test")
+    session.install("-e", ".", "--group", "test", *PINS)
     session.run("pytest", "tests/fuzz", env={"TUNEMATRIX_FUZZ": "2500"})  # for each of its 41 tests
     session.run("pytest", "-m", "nightly", "tests/tool")
     session.run(sys.executable, "tests/cases/run.py", "--all", *session.posargs, external=True)
@@ -99,7 +103,7 @@ def nightly(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, layers and workflows."""
-    session.install("-e", ".", "--group", "lint")
+    session.install("-e", ".", "--group", "lint", *PINS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -112,3 +116,13 @@ def lint(session: nox.Session) -> None:
 def ladder(session: nox.Session) -> None:
     """Run every release of the stack once, and keep what each changed: nox -s ladder -- [--since DAY]."""
     session.run(*TUNEMATRIX, "ladder", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def renew(session: nox.Session) -> None:
+    """Write .github/requirements.txt anew: the newest versions of what runs nox, the tests and the checks."""
+    options = ["--universal", "--python-version", "3.11", "--upgrade", "--no-annotate", "--quiet"]
+    options += ["--no-emit-index-url", "--no-emit-find-links", "--output-file", ".github/requirements.txt"]
+    groups = [word for name in GROUPS for word in ("--group", name)]
+    env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s renew"}
+    session.run("uv", "pip", "compile", "pyproject.toml", *groups, *options, env=env)

@@ -1,10 +1,10 @@
-"""A server that speaks the routes of GitHub's API that a comment takes, with planted faults."""
+"""A server that speaks the routes of GitHub's API that this project uses, with planted faults."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,8 @@ class GitHub:
     events: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    issues: list[dict[str, Any]] = field(default_factory=list)
+    labels: list[dict[str, str]] = field(default_factory=list)
     statuses: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     faults: dict[str, list[tuple[int, dict[str, str], bytes]]] = field(default_factory=dict)
@@ -66,6 +68,11 @@ class GitHub:
         size, number = int(query.get("per_page", 30)), int(query.get("page", 1))
         page = slice((number - 1) * size, number * size)
         artifacts = re.fullmatch(r"actions/runs/(\d+)/artifacts", path)
+        if path == "issues":
+            # GitHub would filter by label and creator too; nobody should lean on it.
+            return [issue for issue in self.issues if query["state"] in ("all", issue["state"])][page]
+        if path == "labels":
+            return self.labels[page]
         if path == "pulls":
             return [pull for pull in self.pulls if pull["head"]["label"] == query["head"]][page]
         if path == "actions/runs":
@@ -77,21 +84,57 @@ class GitHub:
             return self.events[page]
         return self.comments[page] if re.fullmatch(r"issues/\d+/comments", path) else None
 
-    def change(self, method: str, path: str, content: dict[str, str]) -> int:
+    def change(self, method: str, path: str, content: dict[str, Any]) -> int:
         """Do what a request wants; returns its status."""
         if len(content.get("body", "")) > 65_536:
             return 422
+        if len(content.get("title", "")) > 256:
+            return 422
+        if method == "POST" and path in ("issues", "pulls", "labels"):
+            return self.create(path, content)
+        if method == "PATCH" and (found := re.fullmatch(r"(issues|pulls)/(\d+)", path)):
+            entries = self.issues if found[1] == "issues" else self.pulls
+            matches = [entry for entry in entries if entry["number"] == int(found[2])]
+            for entry in matches:
+                entry.update(content)
+            return 200 if matches else 404
         if method == "POST" and path.startswith("statuses/"):
             self.statuses.append((path.removeprefix("statuses/"), content))
             return 201
         if method == "POST" and re.fullmatch(r"issues/\d+/comments", path):
             self.comment(content["body"])
+            self.comments[-1]["issue"] = int(path.split("/")[1])
             return 201
         for comment in self.comments:
             if method == "PATCH" and path == f"issues/comments/{comment['id']}":
                 comment["body"] = content["body"]
                 return 200
         return 404
+
+    def create(self, kind: str, content: dict[str, Any]) -> int:
+        if kind == "labels":
+            self.labels.append({"name": content["name"]})
+        elif kind == "pulls":
+            head = {"label": f"{REPOSITORY.partition('/')[0]}:{content['head']}", "sha": SHA}
+            self.pulls.append({**content, "number": len(self.pulls) + 1, "head": head, "labels": []})
+        else:
+            self.open_issue(**content)
+        return 201
+
+    def open_issue(
+        self, title: str, body: str, labels: Iterable[str] = (), author: str = BOT, **more: Any
+    ) -> dict[str, Any]:
+        issue = {
+            "number": 100 + len(self.issues),
+            "title": title,
+            "body": body,
+            "state": "open",
+            "user": {"login": author},
+            "labels": [{"name": name} for name in labels],
+            **more,
+        }
+        self.issues.append(issue)
+        return issue
 
     def answer(self, method: str, path: str, query: dict[str, str], content: Any) -> tuple[int, Any]:
         if method != "GET":

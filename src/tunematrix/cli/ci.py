@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import json
-from collections.abc import Mapping
+import re
+import statistics
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -23,6 +27,9 @@ from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
 
 JOB_LIMIT: Final = 256  # GitHub's limit of jobs in one matrix
+DEFAULT_SECONDS: Final = 60.0  # of a cell, where no record says more
+LONGEST_SECONDS: Final = 86_400  # a record that claims more is not believed
+TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # as records have it
 JOBS_HINT: Final = "give this command the output of 'nox -l --json'"
 
 
@@ -31,12 +38,60 @@ def job_matrix(sessions: Any) -> dict[str, list[dict[str, str]]]:
 
     Raises ``UsageError`` if there are no such sessions, or more than a matrix can hold.
     """
+    jobs = _jobs(sessions)
+    if len(jobs) > JOB_LIMIT:
+        hint = "pass --max to put several into one job"
+        raise UsageError(f"{len(jobs)} cells, but one job matrix holds {JOB_LIMIT}; {hint}")
+    return {"include": jobs}
+
+
+def shard_matrix(sessions: Any, limit: int, seconds: Mapping[str, float]) -> dict[str, list[dict[str, str]]]:
+    """At most ``limit`` jobs with several cells each, which take about the same time by ``seconds`` a cell.
+
+    The longest cell first, each to the job with the least to do. A cell without a time takes the median of
+    the others. ``cells`` and ``sessions`` of a job are separated by spaces, its ``python`` versions by lines.
+    Raises ``UsageError`` as ``job_matrix``.
+    """
+    jobs = _jobs(sessions)
+    default = statistics.median(seconds.values()) if seconds else DEFAULT_SECONDS
+    times = {job["cell"]: seconds.get(job["cell"], default) for job in jobs}
+    shards: list[list[dict[str, str]]] = [[] for _ in range(min(limit, len(jobs)))]
+    loads = [(0.0, index) for index in range(len(shards))]  # a heap
+    for job in sorted(jobs, key=lambda job: (-times[job["cell"]], job["cell"])):
+        load, index = loads[0]
+        heapq.heapreplace(loads, (load + times[job["cell"]], index))
+        shards[index].append(job)
+    return {"include": [_shard(number, shard) for number, shard in enumerate(shards, start=1)]}
+
+
+def _shard(number: int, jobs: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    return {
+        "shard": str(number),
+        "cells": " ".join(job["cell"] for job in jobs),
+        "sessions": " ".join(job["session"] for job in jobs),
+        "python": "\n".join(sorted({job["python"] for job in jobs})),
+    }
+
+
+def recorded_seconds(folder: Path) -> dict[str, float]:
+    """By cell, how long the newest record below ``folder`` took; empty without such a folder.
+
+    What is no record is left out: without it the jobs are less well balanced, and nothing else.
+    """
+    newest: dict[str, Record] = {}
+    for path in sorted(folder.rglob("*.json")):
+        with contextlib.suppress(UsageError):
+            record = read_record(check_inside(path, folder))
+            if record.cell not in newest or newest[record.cell].started < record.started:
+                newest[record.cell] = record
+    return {cell: record.seconds for cell, record in newest.items() if 0 < record.seconds < LONGEST_SECONDS}
+
+
+def _jobs(sessions: Any) -> list[dict[str, str]]:
     jobs = [job for session in sessions if (job := _job(session))] if isinstance(sessions, list) else []
     if not jobs:
         raise UsageError(f"no e2e sessions in it; {JOBS_HINT}")
-    if len(jobs) > JOB_LIMIT:
-        raise UsageError(f"{len(jobs)} cells, but one job matrix holds {JOB_LIMIT}; split matrix.toml")
-    return {"include": jobs}
+    return jobs
 
 
 def _job(session: Any) -> dict[str, str] | None:
@@ -53,8 +108,12 @@ def _job(session: Any) -> dict[str, str] | None:
     return texts if len(texts) == len(job) else None
 
 
-def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str], list[str]]:
+def merge_records(
+    matrix: Matrix, folder: Path, store: Store, cells: Collection[str] = (), since: str = ""
+) -> tuple[list[str], list[str]]:
     """Add the records below ``folder`` to ``store``; returns what was left out and the errors, a line each.
+
+    With ``cells``, those of these cells alone; with ``since``, those that ran, or were reused, since then.
 
     The newest record of a cell and model wins, also over one that is already there. Records come from jobs
     that run unvetted packages: nothing but the records of cells of the matrix is written, each where the
@@ -63,7 +122,7 @@ def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str]
     left_out, errors, runs = [], [], []
     for path in sorted(folder.rglob("*.json")):
         cell = path.parent.name if path.stem == "interrupted" else path.stem
-        if cell in OTHER_FILES or not path.is_file():
+        if cell in OTHER_FILES or not path.is_file() or (cells and cell not in cells):
             continue
         try:
             matrix.cell(cell)
@@ -73,13 +132,21 @@ def merge_records(matrix: Matrix, folder: Path, store: Store) -> tuple[list[str]
         try:
             record = _check_record(path, cell, folder)
             runs.append(Run.of(record))
-            if reason := store.add(record):
+            if reason := _too_old(record, since) or store.add(record):
                 left_out.append(f"{path}: left out: {reason}")
         except UsageError as error:
             errors.append(str(error))
     if runs and (problem := keep(History(store.root), runs)):
         left_out.append(problem)
     return left_out, errors
+
+
+def _too_old(record: Record, since: str) -> str:
+    return (
+        f"of {record.last_used or 'an unknown day'}, before this run began"
+        if record.last_used < since
+        else ""
+    )
 
 
 def _check_record(path: Path, cell: str, folder: Path) -> Record:
@@ -89,23 +156,43 @@ def _check_record(path: Path, cell: str, folder: Path) -> Record:
 
 @click.command()
 @click.argument("sessions", type=click.File(), default="-")
-def jobs(sessions: TextIO) -> None:
+@click.option(
+    "--max",
+    "limit",
+    type=click.IntRange(1, JOB_LIMIT),
+    help=f"Put several cells into a job, so that there are at most so many; {JOB_LIMIT} at most.",
+)
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    help="With --max, a folder with the records of an earlier run, to balance the jobs; may be missing.",
+)
+def jobs(sessions: TextIO, *, limit: int | None, records: Path | None) -> None:
     """Convert the output of 'nox -l --json' to a job matrix for GitHub."""
+    if records and not limit:
+        raise UsageError("--records balances jobs of several cells; pass --max too")
     try:
         content = reading.parse_json(sessions.read(), "the list of sessions")
     except ValueError as error:
         raise UsageError(f"{error}; {JOBS_HINT}") from None
-    click.echo(json.dumps(job_matrix(content)))
+    seconds = recorded_seconds(records) if records else {}
+    click.echo(json.dumps(shard_matrix(content, limit, seconds) if limit else job_matrix(content)))
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def merge(folder: Path) -> int:
-    """Copy the records of CI jobs to the results folder.
+@click.argument("cells", nargs=-1, metavar="[CELL]...")
+@click.option("--since", metavar="TIME", help="Leave out what ran before, such as 2026-11-28T03:17:00Z.")
+def merge(folder: Path, cells: tuple[str, ...], *, since: str | None) -> int:
+    """Copy the records of CI jobs to the results folder; with CELL..., those of these cells.
 
     FOLDER contains the records, at any depth. Of each cell and model the newest record stays. Run 'report'
     afterwards.
     """
-    left_out, errors = merge_records(table.load(), folder, open_store())
+    if since is not None and not TIME.fullmatch(since):
+        raise UsageError(f"--since {since[:80]!r}: not a time such as 2026-11-28T03:17:00Z")
+    matrix = table.load()
+    names = [matrix.cell(name).name for name in cells]
+    left_out, errors = merge_records(matrix, folder, open_store(), names, since or "")
     print_lines([*left_out, *errors], err=True)
     return UsageError.exit_code if errors else 0

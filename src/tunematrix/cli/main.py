@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "bisect": "bisect.bisect_command",
     "bounds": "bounds.bounds_command",
     "check": "explain.check_command",
+    "ci": "service.ci_command",
     "diff": "compare.diff_command",
     "exchange": "exchange.exchange_command",
     "explain": "explain.explain_command",

@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
+from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record, to_dict
 from tunematrix.base.store import Store, stores
 from tunematrix.cli import live, plan, questions
 from tunematrix.cli.results import MODEL, open_store
 from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
+from tunematrix.report import markdown, problems, write
 from tunematrix.report import summary as view
-from tunematrix.report import write
 from tunematrix.report.rows import Row, age, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
@@ -122,15 +123,26 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
 @click.command()
 @MODEL
 @questions.RECORD_JSON
-def report(model: str | None, *, as_json: bool) -> int:
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 also for a broken or wrong finding without explanation."
+)
+@click.option("--brief", type=PATH, help="Also write a summary of one screen, as Markdown.")
+def report(model: str | None, *, as_json: bool, strict: bool, brief: Path | None) -> int:
     """Write the summary from the existing records, and print it."""
-    return _show(table.load(), open_store(model), as_json=as_json)
+    code, summary = _show(table.load(), open_store(model), as_json=as_json)
+    if not (strict or brief):
+        return code
+    found = problems.problems(summary)
+    if brief:
+        write_atomic(brief, markdown.brief(summary, found))
+    _print_errors([f"{problem.id}: {problem.title}" for problem in found] if strict else [])
+    return 1 if strict and found else code
 
 
 def _show(
     matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None, *, as_json: bool = False
-) -> int:
-    """Print the summary; returns the exit code for the ledger and the cells ``judged``, all by default."""
+) -> tuple[int, view.Summary]:
+    """Print the summary; returns the exit code for the ledger and for the cells ``judged`` (default: all)."""
     from tunematrix.report import terminal  # rich is slow to import, and not all show a table
 
     summary = write.refresh(matrix, store, page=True)
@@ -142,7 +154,7 @@ def _show(
         terminal.show(summary)
         click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
     states = [row.state for row in summary.rows if judged is None or row.cell in judged]
-    return view.exit_code(states, [*summary.problems, *expired])
+    return view.exit_code(states, [*summary.problems, *expired]), summary
 
 
 @click.command(hidden=True)
@@ -153,7 +165,7 @@ def finish(started: float) -> int:
     codes = []
     for store in stores(open_store().root):
         ran = [cell.name for cell in matrix.cells if _ran_since(started, store, cell.name)]
-        codes += [_show(matrix, store, ran)] if ran else []
+        codes += [_show(matrix, store, ran)[0]] if ran else []
     return min(filter(None, codes), default=0)  # a regression is 1, which goes before 2 and 3
 
 

@@ -1,4 +1,4 @@
-"""GitHub's REST API: the few requests that a comment takes, for one repository.
+"""GitHub's REST API: the few requests that comments, issues and proposals take, for one repository.
 
 The token goes to the configured API and nowhere else: redirects are not followed, and ``.netrc`` is not read.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -32,7 +32,7 @@ MAX_PAGES: Final = 50
 HINTS: Final = {
     401: "it does not accept the token; pass the job's own as GITHUB_TOKEN",
     403: "the token has no right to do this; the job needs 'pull-requests: write', 'statuses: write' and "
-    "'actions: read' in its permissions",
+    "'actions: read' in its permissions, and for issues 'issues: write'",
     404: "there is no such thing, or the token must not see it; check GITHUB_REPOSITORY and the permissions",
     422: "it refuses the content",
 }
@@ -116,10 +116,10 @@ class Api:
             if len(entries) < PAGE:
                 return
 
-    def post(self, path: str, content: dict[str, str]) -> None:
+    def post(self, path: str, content: Mapping[str, Any]) -> None:
         self._request("POST", path, content)
 
-    def patch(self, path: str, content: dict[str, str]) -> bool:
+    def patch(self, path: str, content: Mapping[str, Any]) -> bool:
         """Change what is at ``path``; false if nothing is there."""
         return self._request("PATCH", path, content, allow_missing=True) is not None
 
@@ -127,7 +127,7 @@ class Api:
         self,
         method: str,
         path: str,
-        content: dict[str, str] | None = None,
+        content: Mapping[str, Any] | None = None,
         *,
         query: dict[str, str | int] | None = None,
         allow_missing: bool = False,

@@ -16,13 +16,15 @@ from tunematrix.base.record import stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
 from tunematrix.report.difference import finding_markdown
-from tunematrix.report.escape import inline_code, link, plain_text, table_row
+from tunematrix.report.escape import inline_code, link, plain_text, shorten, table_row
+from tunematrix.report.problems import Problem
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
 from tunematrix.report.terminal import label
 from tunematrix.verdict.answer import SHORT, Judgement
 from tunematrix.verdict.ledger import Issue
 
+BRIEF: Final = 58  # lines of the summary of a job, which stays on one screen
 CHANGES: Final = "changes.md"  # in the folder of a cell
 
 
@@ -46,6 +48,32 @@ def _lines(summary: Summary, folder: str) -> Iterator[str]:
         yield from ("", f"### {neighbours.HEADINGS[group]}", "")
         yield from _table(list(members))
     yield from _steps(summary.rows, folder)
+
+
+def brief(summary: Summary, problems: Sequence[Problem], lines: int = BRIEF) -> str:
+    """The summary in at most ``lines`` lines, the worst first; the last line counts what is left out."""
+    counts = Counter(row.state for row in summary.rows)
+    content = [
+        f"# Compatibility summary: {plain_text(summary.model or 'nothing run yet')}",
+        "",
+        plain_text(", ".join(f"{number} {state}" for state, number in counts.items())),
+        *_section("Unexplained", map(_problem, problems)),
+        *_section("Needs attention", _attention(summary)),
+        "",
+        "## All cells",
+        "",
+        *_table(summary.rows),
+        *_section("Known issues", _known_issues(summary.rows)),
+    ]
+    if len(content) > lines:
+        rest = len(content) - lines + 2
+        content = [*content[: lines - 2], "", f"and {rest} more lines: the artifact with the results has all"]
+    return "\n".join(content) + "\n"
+
+
+def _problem(problem: Problem) -> str:
+    cells = plain_text(", ".join(problem.cells))
+    return f"- **{problem.severity}** {inline_code(shorten(problem.title))} in {cells}"
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Failure, Record, to_dict
@@ -38,6 +40,84 @@ def test_no_cells_and_too_many_cells_are_errors() -> None:
         ci.job_matrix([session("x", "tests")])
     with pytest.raises(UsageError, match="300 cells, but one job matrix holds 256"):
         ci.job_matrix([session(f"c{number}") for number in range(300)])
+
+
+def shards(limit: int, seconds: dict[str, float], count: int = 0) -> list[list[str]]:
+    names = list(seconds) or [f"c{number}" for number in range(count)]
+    content = ci.shard_matrix([session(name) for name in names], limit, seconds)
+    return [job["cells"].split() for job in content["include"]]
+
+
+def test_the_longest_cells_are_spread_over_the_jobs() -> None:
+    times = {"a": 10.0, "b": 70.0, "c": 20.0, "d": 40.0, "e": 30.0}
+
+    assert shards(2, times) == [["b", "c"], ["d", "e", "a"]]
+    assert shards(9, times) == [["b"], ["d"], ["e"], ["c"], ["a"]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,4}", fullmatch=True), st.floats(0.1, 1e5), min_size=1),
+    st.integers(1, 256),
+)
+def test_every_cell_is_in_exactly_one_job(times: dict[str, float], limit: int) -> None:
+    found = shards(limit, times)
+
+    assert sorted(name for names in found for name in names) == sorted(times)
+    assert all(found)
+    assert len(found) == min(limit, len(times))
+    assert found == shards(limit, dict(reversed(times.items())))
+    # Longest first is never worse than this bound on the best plan.
+    loads = [sum(times[name] for name in names) for names in found]
+    assert max(loads) <= sum(times.values()) / len(found) + max(times.values())
+
+
+def test_hundreds_of_cells_fit_into_the_jobs_of_a_matrix() -> None:
+    found = shards(64, {}, count=300)
+
+    assert len(found) == 64
+    assert {len(names) for names in found} == {4, 5}
+
+
+def test_a_job_has_all_that_its_cells_need() -> None:
+    other = {**session("old"), "python": "3.10"}
+
+    assert ci.shard_matrix([session("new"), other], 1, {})["include"] == [
+        {"shard": "1", "cells": "new old", "sessions": "e2e(new) e2e(old)", "python": "3.10\n3.11"}
+    ]
+
+
+def test_a_cell_without_a_time_takes_the_median() -> None:
+    content = [session(name) for name in ("a", "b", "c", "new")]
+    jobs = ci.shard_matrix(content, 2, {"a": 10.0, "b": 50.0, "c": 90.0})["include"]
+
+    assert [job["cells"] for job in jobs] == ["c a", "b new"]
+
+
+def test_the_times_are_those_of_the_newest_records(tmp_path: Path) -> None:
+    save(tmp_path / "1", replace(record("old", "2026-01-02"), seconds=9))
+    save(tmp_path / "2", replace(record("old", "2026-01-01"), seconds=5))
+    save(tmp_path / "2", replace(record("new"), seconds=1e300))
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "out.json").symlink_to("/etc/passwd")
+
+    assert ci.recorded_seconds(tmp_path) == {"old": 9}
+    assert ci.recorded_seconds(tmp_path / "nowhere") == {}
+
+
+def invoke(command: Any, *arguments: str, text: str = "") -> Any:
+    return CliRunner().invoke(command, arguments, input=text, standalone_mode=False)
+
+
+def test_jobs_on_the_command_line(tmp_path: Path) -> None:
+    save(tmp_path, replace(record("new"), seconds=999))
+    content = json.dumps([session("old"), session("new"), session("x")])
+
+    result = invoke(ci.jobs, "--max", "2", "--records", str(tmp_path), text=content)
+
+    assert [job["cells"] for job in json.loads(result.output)["include"]] == ["new x", "old"]
+    assert "pass --max too" in str(invoke(ci.jobs, "--records", str(tmp_path), text=content).exception)
+    assert "257 is not in the range" in str(invoke(ci.jobs, "--max", "257", text=content).exception)
 
 
 @pytest.fixture(name="matrix")
@@ -145,6 +225,35 @@ def test_a_record_of_any_model_is_written_below_the_results_folder(
 
     new = contents(tmp_path).keys() - before.keys() - {tmp_path / "results/.gitignore"}
     assert [path.parent.parent for path in new] == [tmp_path / "results"]
+
+
+def test_only_the_records_of_some_cells_are_merged(matrix: Matrix, tmp_path: Path) -> None:
+    for cell in ("old", "new"):
+        save(tmp_path / "artifacts", record(cell))
+    store = Store(tmp_path / "results", "tiny-gpt2")
+
+    assert ci.merge_records(matrix, tmp_path / "artifacts", store, ["new"]) == ([], [])
+    assert store.cells() == ["new"]
+
+
+def test_a_record_from_before_the_run_is_not_merged(matrix: Matrix, tmp_path: Path) -> None:
+    """Otherwise a cell that did not run would show what an earlier run said of it."""
+    save(tmp_path / "artifacts", record("old", "2026-01-01T00:00:00Z"))
+    reused = replace(record("new", "2026-01-01T00:00:00Z"), reused_at="2026-01-03T00:00:00Z")
+    save(tmp_path / "artifacts", reused)
+    store = Store(tmp_path / "results", "tiny-gpt2")
+
+    left_out, errors = ci.merge_records(matrix, tmp_path / "artifacts", store, since="2026-01-02T00:00:00Z")
+
+    assert (len(left_out), errors) == (1, [])
+    assert left_out[0].endswith("old.json: left out: of 2026-01-01T00:00:00Z, before this run began")
+    assert store.cells() == ["new"]
+
+
+def test_merge_refuses_what_is_no_time(tmp_path: Path) -> None:
+    result = invoke(ci.merge, str(tmp_path), "--since", "yesterday")
+
+    assert "not a time such as 2026-11-28T03:17:00Z" in str(result.exception)
 
 
 def test_links_that_lead_out_are_refused(matrix: Matrix, tmp_path: Path) -> None:

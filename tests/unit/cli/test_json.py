@@ -23,7 +23,7 @@ RECORD = Record(
     stages=tuple(Result(name=name, outcome="passed") for name in STAGES),
 )
 # Commands whose answer is files, or what a shell or a service reads.
-WITHOUT = {"finish", "init", "jobs", "merge", "pr", "reuse"}
+WITHOUT = {"ci", "finish", "init", "jobs", "merge", "pr", "reuse"}
 LONG = {"bisect", "bounds", "exchange", "ladder", "reads", "run", "scan", "upgrade"}
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from tests.unit.verdict.test_answer import NOTHING
 from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Entry, Store
+from tunematrix.cli.run import report
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.report import markdown, terminal, write
+from tunematrix.report import markdown, problems, terminal, write
 from tunematrix.report import summary as view
 from tunematrix.report.rows import reasons, rows
 from tunematrix.shared.stages import STAGES
@@ -28,8 +30,11 @@ PINS = {"transformers": "4.46.3", "peft": "0.13.2", "trl": "0.12.2"}
 
 @pytest.fixture(name="matrix")
 def _matrix(tmp_path: Path) -> Matrix:
-    cells = tuple(Cell(name=name, pins=PINS) for name in ("old", "mid", "new"))
-    return Matrix(folder=tmp_path, cells=cells)
+    return matrix_of(tmp_path, "old", "mid", "new")
+
+
+def matrix_of(folder: Path, *names: str) -> Matrix:
+    return Matrix(folder=folder, cells=tuple(Cell(name=name, pins=PINS) for name in names))
 
 
 def record(cell: str, started: str = "2026-01-01T00:00:00Z", model: str = "tiny", **errors: str) -> Record:
@@ -294,3 +299,50 @@ def test_rendering_again_gives_the_same_files(matrix: Matrix, tmp_path: Path) ->
 
     assert first == [(store.folder / name).read_bytes() for name in names]
     assert json.loads(first[0])["counts"] == {"passed": 1, "unknown": 2}
+
+
+def test_a_brief_summary_has_the_worst_first_and_fits_on_a_screen(tmp_path: Path) -> None:
+    cells = [f"c{number}" for number in range(90)]
+    matrix = matrix_of(tmp_path, *cells)
+    failed = {name: record(name, align=f"'x {name[-1]}'") for name in cells[:80]}
+    content = summary(matrix, failed)
+
+    lines = markdown.brief(content, problems.problems(content)).splitlines()
+
+    assert len(lines) < 60
+    assert lines[2] == "80 failed, 10 unknown"
+    assert lines[4] == "## Unexplained"
+    assert lines[6].startswith("- **broken** `align: KeyError: 'x 0' (trl/x.py:1)` in c0, c")
+    assert lines[-1].endswith("more lines: the artifact with the results has all")
+
+
+def test_a_brief_summary_of_few_cells_has_all_of_them(matrix: Matrix) -> None:
+    content = summary(matrix, {"old": record("old"), "mid": record("mid", align="'x'")})
+    text = markdown.brief(content, problems.problems(content))
+
+    assert "in mid\n" in text
+    assert "- not run yet, or run with another model: new" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("| ")][1:] == [
+        "old",
+        "mid",
+        "new",
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 0), (("--strict",), 1)])
+def test_a_finding_that_nobody_explained_fails_a_strict_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "constraints"
+    folder.mkdir()
+    cells = "".join(f'[[cell]]\nname = "{name}"\npins = {{trl = "1.0"}}\n' for name in ("old", "new"))
+    (folder / "matrix.toml").write_text(f"schema = 1\n{cells}")
+    (folder / "known-issues.toml").write_text("schema = 1\n")
+    for cell, value in (("old", {"sft.text.loss": 1.0}), ("new", {"sft.text.error": "ValueError"})):
+        Store(tmp_path / "results", "tiny").save(replace(record(cell), fingerprint=value))
+
+    result = CliRunner().invoke(report, [*arguments, "--brief", "brief.md"], standalone_mode=False)
+
+    assert result.return_value == code
+    assert "**broken** `SFT raises ValueError" in (tmp_path / "brief.md").read_text()

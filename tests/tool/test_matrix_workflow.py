@@ -1,0 +1,210 @@
+"""Two weeks of ``matrix.yml`` with planted events: every step runs, and ends in the right issues."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pulls.github import REPOSITORY, TOKEN, GitHub, serving
+from tests.pulls.matrix import CELLS, MODEL, entry, write_table
+from tests.tool.planted_nox import LOCK
+from tests.tool.runner import Runner
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / ".github/workflows/matrix.yml"
+RAISES = {"align": "got an unexpected argument 'processor'"}
+OTHER = {"generate": "no chat template"}
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+
+def git(*arguments: str) -> str:
+    command = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@dataclass
+class Team:
+    """A repository, its GitHub, and the state that runs leave: the cache of the service."""
+
+    folder: Path
+    github: GitHub
+    env: dict[str, str]
+    day: int = 0
+    cache: dict[str, Path] = field(default_factory=dict)
+    last: Runner | None = None
+
+    def run(self, plan: dict[str, Any], release: str = "1.16.0", **options: Any) -> dict[str, str]:
+        """Run the workflow of the next day; returns the results of its jobs."""
+        self.day += 1
+        (self.folder / "plan.json").write_text(json.dumps({**plan, "releases": {"latest": release}}))
+        state = {
+            "token": TOKEN,
+            "run_id": self.day,
+            "run_attempt": 1,
+            "ref_name": "main",
+            "event": {"repository": {"default_branch": "main"}, "schedule": "17 3 * * 0,2-6"},
+        }
+        (self.folder / str(self.day)).mkdir()
+        self.last = Runner(
+            path=WORKFLOW,
+            origin=self.folder / "origin.git",
+            folder=self.folder / str(self.day),
+            env=self.env,
+            github=state,
+            inputs={"model": MODEL},
+            cache=self.cache,
+            **options,
+        )
+        return self.last.run()
+
+    @property
+    def issues(self) -> list[str]:
+        return [issue["state"] for issue in self.github.issues]
+
+    @property
+    def proposals(self) -> int:
+        return len(self.github.pulls)
+
+    def merge_proposal(self) -> None:
+        git("fetch", "--quiet", "origin")
+        git("merge", "--quiet", "origin/locks")
+        git("push", "--quiet", "origin", "main")
+        self.github.pulls.clear()
+
+    def add_to_ledger(self, text: str) -> None:
+        ledger = Path("constraints/known-issues.toml")
+        ledger.write_text(f"{ledger.read_text()}{text}")
+        git("commit", "--quiet", "--all", "--message", "known")
+        git("push", "--quiet", "origin", "main")
+
+
+@pytest.fixture(name="team")
+def _team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    write_table()
+    table = Path("constraints/matrix.toml")
+    table.write_text(table.read_text().replace('name = "latest"\n', 'name = "latest"\nrule = "latest"\n'))
+    for cell in CELLS:
+        Path(f"constraints/{cell}.txt").write_text(LOCK.format("1.16.0"))
+    Path("noxfile.py").write_text("from tunematrix.nox import sessions\n\nsessions()\n")
+    git("init", "--quiet", "--bare", "--initial-branch", "main", str(tmp_path / "origin.git"))
+    git("init", "--quiet", "--initial-branch", "main")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "one")
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    git("push", "--quiet", "--set-upstream", "origin", "main")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in {
+        "pip": f'echo "$@" >> {tmp_path}/installed',
+        "gh": "exit 0",
+        "tunematrix": f'exec {sys.executable} -m tunematrix "$@"',
+        "nox": f'PYTHONPATH={ROOT} exec {sys.executable} -m tests.tool.planted_nox "$@"',
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    with serving() as github:
+        env = {
+            "HOME": str(tmp_path),
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "PLAN": str(tmp_path / "plan.json"),
+            "GITHUB_API_URL": github.url,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_SERVER_URL": "https://github.com",
+        }
+        yield Team(folder=tmp_path, github=github, env=env)
+
+
+BAD = {"locks": "success", "plan": "success", "cell": "success", "frozen": "skipped", "summary": "failure"}
+BAD |= {"issues": "success", "propose": "success", "page": "success"}
+GOOD = BAD | {"summary": "success"}
+
+
+def check(team: Team, found: dict[str, str], expected: dict[str, str]) -> None:
+    assert team.last
+    assert found == expected, "\n".join(team.last.log)
+    assert TOKEN not in "".join(team.last.log)
+
+
+def test_a_quiet_day_and_a_lost_cell(team: Team) -> None:
+    check(team, team.run({}), GOOD)
+    assert (team.issues, team.proposals) == ([], 0)
+    assert team.last
+    assert team.last.summary.startswith(f"# Compatibility summary: {MODEL}\n\n3 passed\n")
+    check(team, team.run({}, lost=("old",)), BAD | {"cell": "failure"})
+    assert "1 unknown" in team.last.summary
+    assert (team.issues, team.proposals) == ([], 0)
+    installed = (team.folder / "installed").read_text().splitlines()
+    assert set(installed) == {"install -e .", "install --only-binary :all: -e ."}
+
+
+@pytest.mark.nightly
+def test_two_weeks(team: Team) -> None:
+    check(team, team.run({}), GOOD)
+    assert (team.issues, team.proposals) == ([], 0)
+
+    # A release that breaks: an issue, and a proposal of its lock.
+    check(team, team.run({"latest": RAISES}, "1.17.0"), BAD)
+    assert (team.issues, team.proposals) == (["open"], 1)
+    assert "trl 1.16.0 -> 1.17.0" in team.github.pulls[0]["body"]
+    assert "1 failed" in team.github.pulls[0]["body"]
+
+    # It lasts: nothing more is opened; what did not change is not run again.
+    check(team, team.run({"latest": RAISES}, "1.17.0"), BAD)
+    assert (team.issues, team.proposals, team.github.comments) == (["open"], 1, [])
+    assert reused(team) == {"old", "new", "latest"}
+
+    # A person merges the proposal.
+    team.merge_proposal()
+    check(team, team.run({"latest": RAISES}, "1.17.0"), BAD)
+    assert (team.issues, team.proposals) == (["open"], 0)
+
+    # The job is lost, the machine fails, the run is cancelled: nothing is closed, whatever would be.
+    check(team, team.run({}, "1.17.0", lost=("latest",)), BAD | {"cell": "failure"})
+    check(team, team.run({"latest": "cut off"}, "1.17.0"), BAD)
+    cancelled = dict.fromkeys(("frozen", "summary", "issues", "propose", "page"), "cancelled")
+    check(team, team.run({}, "1.17.0", cancel_after="cell"), BAD | cancelled)
+    assert (team.issues, team.github.comments) == (["open"], [])
+
+    # A release fixes it.
+    check(team, team.run({}, "1.18.0"), GOOD)
+    assert (team.issues, team.proposals) == (["closed"], 1)
+    assert "Over: tested in `latest`" in team.github.comments[0]["body"]
+    team.merge_proposal()
+
+    # Another failure in two cells, of which one is fixed first.
+    check(team, team.run({"old": OTHER, "new": OTHER}, "1.18.0"), BAD)
+    check(team, team.run({"old": OTHER}, "1.18.0"), BAD)
+    assert team.issues == ["closed", "open"]
+    assert "**broken** in `old`," in team.github.issues[1]["body"]
+    check(team, team.run({}, "1.18.0"), GOOD)
+    assert team.issues == ["closed", "closed"]
+
+    # The first comes back, and is upstream's.
+    check(team, team.run({"latest": RAISES}, "1.18.0"), BAD)
+    assert team.issues == ["open", "closed"]
+    team.add_to_ledger(entry(team.github.issues[0]["body"]))
+    check(team, team.run({"latest": RAISES}, "1.18.0"), GOOD)
+    check(team, team.run({"latest": RAISES}, "1.18.0"), GOOD)
+    assert (team.day, team.issues, team.proposals) == (14, ["closed", "closed"], 0)
+    assert len(team.github.comments) == 3
+
+
+def reused(team: Team) -> set[str]:
+    assert team.last
+    paths = [path for store in team.last.artifacts.values() for path in store.glob("*/*.json")]
+    contents = {path.stem: path.read_text() for path in paths if path.stem in CELLS}
+    return {cell for cell, text in contents.items() if re.search(r'"reused": true', text)}
