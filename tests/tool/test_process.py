@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunematrix.run import process
+from tunematrix.shared import logs
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 CANARY = "hf_canary"
@@ -87,3 +88,13 @@ def test_a_log_that_cannot_be_written_is_an_error_after_the_process_has_ended(tm
         process.run(command, dict(os.environ), tmp_path, Path("/dev/full"), 30)
 
     assert (tmp_path / "done").exists()
+
+
+def test_of_output_without_end_the_log_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LIMIT", 2**21)
+    script = "import sys; [sys.stdout.write(('x' * 99 + '\\n') * 10_000) for _ in range(5)]; print('end')"
+    code, log = run(tmp_path, script)
+
+    assert (code, log[-4:]) == (0, "end\n")
+    assert logs.KEPT < len(log) < logs.LIMIT
+    assert " bytes, of which the last 1,048,576 are kept]\n" in log[:80]

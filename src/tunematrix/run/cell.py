@@ -16,7 +16,7 @@ from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import artifacts, environment, evidence, models, process, revision, workload
+from tunematrix.run import artifacts, environment, evidence, models, process, revision, temporary, workload
 from tunematrix.run.keys import is_reusable, key
 from tunematrix.run.options import Options
 from tunematrix.shared import secrets
@@ -208,7 +208,9 @@ def _run_tests(
     command = process.command(venv, options, run_folder, report_log)
     if options.workload and not scripts:
         secrets.add_files(options.workload)
-    exit_code = process.run(command, variables, run_folder, log, options.time_limit)
+    with temporary.folder_for(cell_folder) as folder:
+        variables["TMPDIR"] = str(folder)
+        exit_code = process.run(command, variables, run_folder, log, options.time_limit)
     secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")

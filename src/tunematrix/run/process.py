@@ -15,9 +15,12 @@ from typing import IO, Final
 from tunematrix.run import environment
 from tunematrix.run.keys import SUITE, suite_folder
 from tunematrix.run.options import Options
+from tunematrix.shared.logs import shorten
 from tunematrix.shared.secrets import LineMasker
 
 CHUNK: Final = 2**16  # bytes
+GRACE: Final = 10.0  # seconds in which a supervisor ends what scripts have started
+SUPERVISED: Final = ("tunematrix.harness.supervisor",) if hasattr(os, "fork") else ()
 PIPE_SIZE: Final = 2**20  # bytes; no pipe holds more unless root allows it
 
 
@@ -30,7 +33,7 @@ def command(venv: Path, options: Options, run_folder: Path, report_log: Path) ->
     ignored = [] if scripts else ["--ignore", tests / "test_scripts.py"]
     exchange = [] if options.exchange else ["--ignore", tests / "test_exchange.py"]
     arguments = [
-        *(environment.interpreter(venv).absolute(), "-m", "pytest", *chosen, *ignored),
+        *(environment.interpreter(venv).absolute(), "-m", *SUPERVISED, "pytest", *chosen, *ignored),
         *("-c", SUITE / "pytest.ini", "--rootdir", tests),
         *("--basetemp", (run_folder / "tmp").absolute()),
         *("-m", "integration", "-v", "--capture=no", "--color=no", "-p", "no:cacheprovider", *exchange),
@@ -44,6 +47,7 @@ def run(
 ) -> int | None:
     """Run ``command`` in ``run_folder``, with its output, without secrets, in ``log``; returns the exit code.
 
+    Of output beyond all measure ``log`` keeps the end.
     Returns None when the process reaches ``time_limit`` (seconds) and is killed. ``python -m`` puts the
     current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder. Raises
     ``OSError`` when the log cannot be written.
@@ -65,9 +69,18 @@ def run(
             except subprocess.TimeoutExpired:
                 return None
             finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End ``process`` and what is left of its group; a supervisor first ends all that it stands above."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextmanager
@@ -84,6 +97,8 @@ def _masked_copy(source: int, log: IO[bytes]) -> Iterator[None]:
         try:
             lines.feed(data) if data else lines.flush()
             log.flush()
+            if shorten(Path(log.name)):
+                log.seek(0, os.SEEK_END)
         except OSError as error:
             errors.append(error)
 
