@@ -378,3 +378,17 @@ def test_a_lost_network_leaves_a_cell_runnable(sandbox: Sandbox, tmp_path: Path)
     code, output = sandbox.run("run", "toy", "--venv", str(venv.path), **dead, UV_NO_CACHE="1")
     assert (code, "Connection refused" in output) == (3, True), output
     assert venv.identity == before
+
+
+def test_an_environment_is_not_replaced_while_a_run_uses_it(index: Index, venv: Environment) -> None:
+    """As by a run into another results folder, whose cell has another lock."""
+    venv.sync("alpha==1.0")
+    venv.lock.write_text("alpha==2.0\n")
+    with environment.locked(venv.path):
+        other = subprocess.Popen([sys.executable, "-c", SYNC, str(venv.path), str(venv.lock), ""])
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(3)
+        assert venv.packages == ["alpha==1.0"]
+
+    assert other.wait(60) == 0
+    assert venv.packages == ["alpha==2.0"]

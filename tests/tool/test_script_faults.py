@@ -26,17 +26,13 @@ def _team(tmp_path: Path) -> Team:
     return Team(tmp_path)
 
 
-@pytest.mark.parametrize("end", ["kill", "limit", "interrupt"])
-def test_however_a_run_ends_nothing_of_a_script_goes_on(team: Team, end: str) -> None:
+def test_after_a_kill_nothing_of_a_script_goes_on_and_the_next_run_removes_its_files(team: Team) -> None:
     team.set_script(f"{DAEMON}\ntime.sleep(600)")
-    limit = {"TUNEMATRIX_CELL_SECONDS": "20"} if end == "limit" else {}
-    process = team.start("run", "toy", **limit)
+    process = team.start("run", "toy")
     team.wait_for("began")
-    if end != "limit":
-        process.send_signal({"kill": signal.SIGKILL, "interrupt": signal.SIGINT}[end])
-    output, _ = process.communicate(timeout=60)
+    process.kill()
+    process.communicate()
 
-    assert process.returncode == {"kill": -9, "limit": 3, "interrupt": 130}[end], output
     team.set_script("print('well')")
     with nothing_left(team):
         assert team.run("run", "toy")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import shutil
@@ -23,6 +24,7 @@ from tunematrix.shared import secrets
 from tunematrix.shared.stages import FULL
 
 ATTEMPTS: Final = 3
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 KILLED: Final = "the run did not end; it was killed, or the machine went down"
 NO_TESTS: Final = 5  # pytest's exit code when it collects no tests
 
@@ -46,7 +48,7 @@ def run(
     choice = models.choose(options.model)
     store = Store(store.root, choice.name)
     with store.locked(cell.name):
-        started = _now()
+        started = _start(store, cell.name)
         killed = _untestable_record(matrix, cell, choice, InfrastructureError(KILLED))
         with store.running(dataclasses.replace(killed, started=started)):
             work = partial(_run_with_retries, matrix, cell, options, choice, store)
@@ -104,8 +106,9 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
         record = _planned(matrix, cell, options, model, venv)
         if earlier := _reusable_record(record, options, store):
             return earlier
-        environment.sync(venv, lock_path, cell)
-        return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
+        with environment.locked(venv):
+            environment.sync(venv, lock_path, cell)
+            return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
 
 
 def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: str) -> Record | None:
@@ -127,7 +130,17 @@ def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: 
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.now(datetime.UTC).strftime(TIME)
+
+
+def _start(store: Store, cell: str) -> str:
+    """The time now; if the clock was set back, a second after the last run, because times order the runs."""
+    last, now = store.entry(cell).last_used, _now()
+    with contextlib.suppress(ValueError, OverflowError):
+        if last >= now:
+            following = datetime.datetime.strptime(last, TIME) + datetime.timedelta(seconds=1)  # noqa: DTZ007
+            return following.strftime(TIME)
+    return now
 
 
 def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, str], venv: Path) -> Record:

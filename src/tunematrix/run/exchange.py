@@ -184,8 +184,21 @@ def _run(
 
     It has no network, unless ``hub`` has the variables of one.
     """
-    environment.ensure(member.venv, member.cell.python)
-    environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
+    with environment.locked(member.venv):
+        environment.ensure(member.venv, member.cell.python)
+        environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
+        lines = _run_process(member, task, seconds, hub or {})
+    for line in lines:
+        try:
+            yield mask_all(json.loads(line))
+        except ValueError:
+            return  # the line that a kill cut short is the last
+
+
+def _run_process(
+    member: Member, task: Mapping[str, Any], seconds: float, hub: Mapping[str, str]
+) -> list[str]:
+    """Run ``task`` for at most ``seconds``; returns the lines of its results."""
     folder = member.folder / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -200,14 +213,10 @@ def _run(
     spec.write_text(json.dumps(content), encoding="utf-8")
     python = environment.interpreter(member.venv).absolute()
     command = [str(part) for part in (python, "-m", "tunematrix.harness.exchange", spec, results)]
-    given = {**offline, **(hub or {})}
+    given = {**offline, **hub}
     real_hub = given["HF_HUB_OFFLINE"] == "0"
     variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
     process.run(command, variables, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)
-    for line in lines:
-        try:
-            yield mask_all(json.loads(line))
-        except ValueError:
-            return  # the line that a kill cut short is the last
+    return lines
