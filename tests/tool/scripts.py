@@ -37,18 +37,31 @@ class Team(Sandbox):
         self.variables["TMPDIR"] = str(self.temporary)
         self.add_cell(extra=CLIENT)
 
-    def set_script(self, source: str, *, seconds: float = 60, prefix: str = "AS_PROCESS=1 ") -> None:
-        """Make ``source`` the script; ``HERE`` is the folder of the test."""
-        (self.workload / "work.py").write_text(f"HERE = {str(self.folder)!r}\n{source}\n")
-        stage = f'[[stage]]\nname = "work"\nrun = "{prefix}python work.py"\nseconds = {seconds}\n'
-        (self.workload / "workload.toml").write_text(stage)
+    def set_script(self, source: str) -> None:
+        """Make ``source`` the script of the stage ``work``."""
+        self.set_scripts(work=source)
 
-    def outcome(self, stage: str = "work") -> tuple[str, str]:
-        """The outcome of a stage in the record that the last run wrote, and its error's type."""
+    def set_scripts(self, seconds: float = 60, **sources: str) -> None:
+        """Make each of ``sources`` the script of a stage, a process of its own that needs no other stage.
+
+        ``HERE`` in a script is the folder of the test.
+        """
+        stages = []
+        for name, source in sources.items():
+            (self.workload / f"{name}.py").write_text(f"HERE = {str(self.folder)!r}\n{source}\n")
+            run = f"AS_PROCESS=1 python {name}.py"
+            stages.append(f'[[stage]]\nname = "{name}"\nrun = "{run}"\nafter = []\nseconds = {seconds}\n')
+        (self.workload / "workload.toml").write_text("".join(stages))
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """By stage, its outcome in the record that the last run wrote, and the type of its error."""
         interrupted = self.results / "tiny-gpt2/toy/interrupted.json"
         record = self.interrupted() if interrupted.exists() else self.record()
-        (found,) = (part for part in record["stages"] if part["name"] == stage)
-        return found["outcome"], found.get("error", {"type": ""})["type"]
+        return {
+            part["name"]: " ".join(filter(None, (part["outcome"], part.get("error", {}).get("type"))))
+            for part in record["stages"]
+        }
 
     def wait_for(self, name: str) -> Path:
         """Wait until a script has made the file ``name`` in the folder of the test."""
