@@ -23,7 +23,7 @@ tqdm==4.70.1
 typing-extensions==4.16.0
 urllib3==2.8.0
 """
-OWN_NAMES = "tunematrix-"  # in the names of files and folders that exist only while something is written
+UNFINISHED = ("*tunematrix-*", "running.json")  # files and folders that exist only while a run goes on
 
 
 class Team(Sandbox):
@@ -77,9 +77,10 @@ class Team(Sandbox):
 
         A port belongs to a process, so none of these is open either.
         """
-        half_written = [str(path) for path in self.results.rglob(f"*{OWN_NAMES}*") if "run" not in path.parts]
-        running = list(self.results.rglob("running.json"))
-        return [*_processes(self.folder), *map(str, self.temporary.iterdir()), *half_written, *map(str, running)]
+        written = (
+            path for name in UNFINISHED for path in self.results.rglob(name) if "run" not in path.parts
+        )
+        return [*_processes(self.folder), *map(str, self.temporary.iterdir()), *map(str, written)]
 
 
 def _processes(folder: Path) -> Iterator[str]:

@@ -18,6 +18,7 @@ import pytest
 from tests.tool import indexes
 from tests.tool.conftest import Sandbox
 from tunematrix.base.errors import InfrastructureError, UninstallableError, UnresolvableError, UsageError
+from tunematrix.harness.descendants import descendants
 from tunematrix.locks import uv
 from tunematrix.locks.table import Cell
 from tunematrix.run import environment
@@ -392,3 +393,24 @@ def test_an_environment_is_not_replaced_while_a_run_uses_it(index: Index, venv: 
 
     assert other.wait(60) == 0
     assert venv.packages == ["alpha==2.0"]
+
+
+def test_a_uv_that_is_killed_is_no_fault_of_the_lock_and_leaves_what_was_there(
+    index: Index, venv: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv.sync("alpha==1.0")
+    before = venv.identity
+
+    def answer(path: str) -> bytes | None:
+        if path.endswith(".whl"):
+            for pid in descendants(os.getpid()):
+                if Path(f"/proc/{pid}/exe").readlink().name == "uv":
+                    os.kill(pid, signal.SIGKILL)
+        return indexes.toy_index(path)
+
+    with indexes.serving(answer) as url:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"{url}/simple")
+        with pytest.raises(InfrastructureError, match="uv ended with exit code -9"):
+            venv.sync("beta==1.0")
+
+    assert (venv.identity, venv.packages, venv.neighbours) == (before, ["alpha==1.0"], ["venv"])

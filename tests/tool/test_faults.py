@@ -1,4 +1,4 @@
-"""Faults of the machine and of the network around a run: nothing recorded is lost, the next run is healthy."""
+"""Faults of the machine and the network: nothing recorded is lost, and the next run is healthy."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.tool.test_run import wait_for
 from tunematrix.hub.models import MODELS, prepare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+StartHub = Callable[..., tuple[subprocess.Popen[bytes], dict[str, str]]]
 
 
 @pytest.fixture(name="toy")
@@ -77,7 +79,10 @@ def test_another_results_folder_does_not_replace_the_environment_of_a_run(toy: T
     venv = ["--venv", str(toy.folder / "venv")]
     first = toy.start("run", "toy", *venv)
     toy.wait_for("began")
-    others = {"TUNEMATRIX_CONSTRAINTS": str(toy.folder / "others"), "TUNEMATRIX_RESULTS": str(toy.folder / "r")}
+    others = {
+        "TUNEMATRIX_CONSTRAINTS": str(toy.folder / "others"),
+        "TUNEMATRIX_RESULTS": str(toy.folder / "r"),
+    }
     (toy.folder / "others").mkdir()
     (toy.folder / "others/toy.txt").write_text(TOOLS + TOOL_DEPENDENCIES)
     second = toy.start("run", "toy", *venv, **others)
@@ -104,7 +109,7 @@ def test_two_runs_in_one_checkout_are_one_run(toy: Team) -> None:
 
 
 @pytest.fixture(name="hub")
-def _hub(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], dict[str, str]]]]:
+def _hub(tmp_path: Path) -> Iterator[StartHub]:
     """Starts a Hub as a process of its own, with faults; returns it, and the variable that names it."""
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -123,9 +128,7 @@ def _hub(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes]
         process.wait()
 
 
-def test_a_hub_that_is_killed_in_the_middle_is_no_regression(
-    tmp_path: Path, hub: Callable[..., tuple[subprocess.Popen[bytes], dict[str, str]]]
-) -> None:
+def test_a_hub_that_is_killed_in_the_middle_is_no_regression(tmp_path: Path, hub: StartHub) -> None:
     team = Team(tmp_path)
     team.set_script("print('well')")
     server, address = hub("hang GET:*.safetensors")
@@ -139,3 +142,15 @@ def test_a_hub_that_is_killed_in_the_middle_is_no_regression(
     assert team.outcomes["work"].startswith("not_run"), team.outcomes
     assert not (team.results / "tiny-gpt2/toy.json").exists(), "it is no evidence"
     assert team.run("run", "toy")[0] == 0, "with the embedded Hub"
+
+
+@pytest.mark.nightly
+def test_a_hub_that_drips_is_given_up_at_the_time_limit(tmp_path: Path, hub: StartHub) -> None:
+    team = Team(tmp_path)
+    team.set_script("print('well')")
+    _, address = hub("drip GET:*.safetensors")
+    with nothing_left(team):
+        code, output = team.run("run", "toy", TUNEMATRIX_CELL_SECONDS="30", **address)
+
+    assert (code, "did not end in time" in output) == (3, True), output
+    assert team.outcomes["work"] == "not_run"

@@ -1,8 +1,9 @@
-"""``python -m tunematrix.harness.supervisor MODULE [ARGUMENT]...``: run a module as ``python -m`` does, in a child.
+"""``python -m tunematrix.harness.supervisor MODULE [ARGUMENT]...``: run a module, as ``python -m`` does.
 
-What a script starts may outlive every process above it, and then it is no longer known whose it was. So this process
-stays above all of them: it adopts each that loses its parent, and ends them when the module ends, when it gets SIGTERM,
-and when the host dies. It ends as the module does, with the same exit code or signal.
+What a script starts may outlive every process above it, and then nobody knows whose it was. So this process
+stays above the module's: it adopts each process that loses its parent, and ends all of them when the module
+ends, when it gets SIGTERM, and when the host dies. It ends as the module does, with the same exit code or
+signal.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def _wait_for(child: int) -> int:
-    """The exit code of ``child``, negative for a signal; other processes that end in the meantime are reaped."""
+    """The exit code of ``child``, negative for a signal; reaps what else ends in the meantime."""
     while True:
         pid, status = os.wait()
         if pid == child:

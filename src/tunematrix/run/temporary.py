@@ -15,8 +15,8 @@ from pathlib import Path
 def folder_for(cell_folder: Path) -> Iterator[Path]:
     """An empty folder, which is removed at the end of the block; needs the lock of the cell.
 
-    It lies in the system's own place, not in ``cell_folder``, because the path of a socket in it has about 100
-    characters at most. A run that was killed leaves it to the next run of the cell. Raises ``OSError``.
+    It lies in the system's own place, not in ``cell_folder``, because the path of a socket in it has about
+    100 characters at most. A run that was killed leaves it to the next run of the cell. Raises ``OSError``.
     """
     name = hashlib.sha256(os.fsencode(cell_folder.resolve())).hexdigest()[:12]
     prefix = f"tunematrix-{name}-"

@@ -13,7 +13,9 @@ from tunematrix.shared import logs
 def test_a_flood_leaves_a_short_log_with_its_end(tmp_path: Path) -> None:
     log = tmp_path / "work.log"
     with short_logs(tmp_path), log.open("ab") as stream:
-        subprocess.run(["sh", "-c", "head -c 70000000 /dev/zero; sleep 1; echo end"], stdout=stream, check=True)
+        subprocess.run(
+            ["sh", "-c", "head -c 70000000 /dev/zero; sleep 1; echo end"], stdout=stream, check=True
+        )
 
     assert log.stat().st_size < 2 * logs.KEPT
     assert log.read_bytes().startswith(b"[70,000,000 bytes, of which the last 1,048,576 are kept]\n")

@@ -17,8 +17,8 @@ from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Entry, Store
 from tunematrix.cli import plan
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.report.rows import age
+from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.run import cell as cells
 from tunematrix.run import revision as revisions
 from tunematrix.run.options import Options
