@@ -16,7 +16,7 @@ from tunematrix.base.files import write_atomic
 from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, folder_of
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import environment, keys, process
+from tunematrix.run import environment, keys, process, temporary
 from tunematrix.shared.secrets import mask_all
 
 FOLDER: Final = ".exchange"  # in the results folder
@@ -216,7 +216,8 @@ def _run_process(
     given = {**offline, **hub}
     real_hub = given["HF_HUB_OFFLINE"] == "0"
     variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
-    process.run(command, variables, folder, member.log, seconds)
+    with temporary.folder_for(member.folder) as files:
+        process.run(command, {**variables, "TMPDIR": str(files)}, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)
     return lines
