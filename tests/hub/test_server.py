@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import socket
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,27 @@ def test_a_flipped_byte_leaves_the_size_right(hub: Server) -> None:
 
     assert len(body) == len(WEIGHTS)
     assert sum(actual != expected for actual, expected in zip(body, WEIGHTS, strict=True)) == 1
+
+
+def test_a_shrunk_file_looks_whole(hub: Server) -> None:
+    hub.faults.add("shrink GET:*.safetensors")
+
+    _, headers, body = send(hub, "GET", "/gpt2/resolve/main/model.safetensors")
+
+    assert (body, headers["Content-Length"]) == (WEIGHTS[:-1], str(len(WEIGHTS) - 1))
+
+
+def test_a_dripping_body_ends_with_its_client(hub: Server) -> None:
+    hub.faults.add("drip GET:*.safetensors")
+    with socket.create_connection(("127.0.0.1", hub.server_address[1]), timeout=5) as connection:
+        connection.sendall(b"GET /gpt2/resolve/main/model.safetensors HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = connection.recv(2**16)
+        start = time.monotonic()
+        while len(received.partition(b"\r\n\r\n")[2]) < 4:
+            received += connection.recv(2**16)
+
+    assert received.endswith(WEIGHTS[: len(received.partition(b"\r\n\r\n")[2])])
+    assert time.monotonic() - start > 0.1
 
 
 def test_a_truncated_body_ends_early(hub: Server) -> None:

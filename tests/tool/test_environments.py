@@ -18,6 +18,7 @@ import pytest
 from tests.tool import indexes
 from tests.tool.conftest import Sandbox
 from tunematrix.base.errors import InfrastructureError, UninstallableError, UnresolvableError, UsageError
+from tunematrix.harness.descendants import descendants
 from tunematrix.locks import uv
 from tunematrix.locks.table import Cell
 from tunematrix.run import environment
@@ -378,3 +379,38 @@ def test_a_lost_network_leaves_a_cell_runnable(sandbox: Sandbox, tmp_path: Path)
     code, output = sandbox.run("run", "toy", "--venv", str(venv.path), **dead, UV_NO_CACHE="1")
     assert (code, "Connection refused" in output) == (3, True), output
     assert venv.identity == before
+
+
+def test_an_environment_is_not_replaced_while_a_run_uses_it(index: Index, venv: Environment) -> None:
+    """As by a run into another results folder, whose cell has another lock."""
+    venv.sync("alpha==1.0")
+    venv.lock.write_text("alpha==2.0\n")
+    with environment.locked(venv.path):
+        other = subprocess.Popen([sys.executable, "-c", SYNC, str(venv.path), str(venv.lock), ""])
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(3)
+        assert venv.packages == ["alpha==1.0"]
+
+    assert other.wait(60) == 0
+    assert venv.packages == ["alpha==2.0"]
+
+
+def test_a_uv_that_is_killed_is_no_fault_of_the_lock_and_leaves_what_was_there(
+    index: Index, venv: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv.sync("alpha==1.0")
+    before = venv.identity
+
+    def answer(path: str) -> bytes | None:
+        if path.endswith(".whl"):
+            for pid in descendants(os.getpid()):
+                if Path(f"/proc/{pid}/exe").readlink().name == "uv":
+                    os.kill(pid, signal.SIGKILL)
+        return indexes.toy_index(path)
+
+    with indexes.serving(answer) as url:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"{url}/simple")
+        with pytest.raises(InfrastructureError, match="uv ended with exit code -9"):
+            venv.sync("beta==1.0")
+
+    assert (venv.identity, venv.packages, venv.neighbours) == (before, ["alpha==1.0"], ["venv"])

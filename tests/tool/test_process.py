@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,9 +14,18 @@ from pathlib import Path
 import pytest
 
 from tunematrix.run import process
+from tunematrix.shared import logs
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 CANARY = "hf_canary"
+SUPERVISED = [sys.executable, "-m", "tunematrix.harness.supervisor"]
+# Prints the numbers of a process in a session of its own, whose parent has ended, and of one below it.
+DAEMON = """\
+import subprocess, sys
+code = "import os, subprocess; print(os.getpid(), subprocess.Popen(['sleep', '600']).pid); os.wait()"
+starter = f"import subprocess; subprocess.Popen([{sys.executable!r}, '-c', {code!r}], start_new_session=True)"
+subprocess.run([sys.executable, "-c", starter], check=True)
+"""
 
 
 def run(tmp_path: Path, script: str, time_limit: float = 30) -> tuple[int | None, str]:
@@ -120,3 +130,82 @@ def test_a_signal_ends_the_processes_of_all_threads(tmp_path: Path, number: int)
     assert all(isinstance(result.exception(), KeyboardInterrupt) for result in results)
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL)
     assert run(tmp_path, "pass")[0] == 0, "what comes later runs"
+
+
+def test_of_output_without_end_the_log_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LIMIT", 2**21)
+    script = "import sys; [sys.stdout.write(('x' * 99 + '\\n') * 10_000) for _ in range(5)]; print('end')"
+    code, log = run(tmp_path, script)
+
+    assert (code, log[-4:]) == (0, "end\n")
+    assert logs.KEPT < len(log) < logs.LIMIT
+    assert " bytes, of which the last 1,048,576 are kept]\n" in log[:80]
+
+
+@pytest.fixture(name="module")
+def _module(tmp_path: Path) -> Path:
+    """A module that ends with a daemon behind it, unless something is added."""
+    path = tmp_path / "work.py"
+    path.write_text(f"{DAEMON}\nimport os, time\ntime.sleep(1)\n")
+    return path
+
+
+def add(module: Path, code: str) -> None:
+    module.write_text(module.read_text() + code)
+
+
+def supervise(module: Path, time_limit: float = 30) -> tuple[int | None, str]:
+    """Run the module as the tests of a cell; returns its exit code and its log."""
+    log = module.with_name("log.txt")
+    command = [*SUPERVISED, "work", "argument"]
+    variables = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **os.environ}
+    return process.run(command, variables, module.parent, log, time_limit), log.read_text()
+
+
+def have_ended(pids: str) -> bool:
+    for _ in range(50):
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids.split()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("", 0),
+        ("raise SystemExit(3)", 3),
+        ("os.kill(os.getpid(), 9)", -signal.SIGKILL),
+        ("time.sleep(60)", None),
+    ],
+    ids=["end", "exit", "kill -9", "time limit"],
+)
+def test_what_a_cell_leaves_running_ends_with_it(module: Path, end: str, code: int | None) -> None:
+    add(module, end)
+    result, pids = supervise(module, 5)
+
+    assert (result, len(pids.split()), have_ended(pids)) == (code, 2, True)
+
+
+def test_a_supervised_module_gets_its_arguments_and_its_crash_is_shown_once(module: Path) -> None:
+    module.write_text("import os, sys; print(__name__, sys.argv[1:]); os.kill(os.getpid(), 11)")
+    code, log = supervise(module)
+
+    assert (code, log.splitlines()[0]) == (-signal.SIGSEGV, "__main__ ['argument']")
+    assert log.count("Fatal Python error: Segmentation fault") == 1
+
+
+def test_a_cell_ends_with_the_program_that_started_it(module: Path) -> None:
+    add(module, "time.sleep(600)")
+    host = (
+        "import os, sys; from pathlib import Path; from tunematrix.run import process\n"
+        "process.run(sys.argv[1:], dict(os.environ), Path.cwd(), Path('log.txt'), 600)"
+    )
+    command = [sys.executable, "-c", host, *SUPERVISED, "work"]
+    with subprocess.Popen(command, cwd=module.parent, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as program:
+        log = module.with_name("log.txt")
+        while not log.exists() or not log.read_text().endswith("\n"):
+            time.sleep(0.1)
+        program.kill()
+
+    assert have_ended(log.read_text())

@@ -220,10 +220,11 @@ def test_unresolvable_pins_are_reported_with_the_message_of_uv(sandbox: Sandbox)
     assert not (sandbox.constraints / "odd.txt").exists()
 
 
-def wait_for(path: Path, text: str) -> None:
+def wait_for(path: Path, text: str) -> str:
+    """Wait until the file has the text; returns all of it."""
     for _ in range(600):
-        if path.is_file() and text in path.read_text():
-            return
+        if path.is_file() and text in (content := path.read_text()):
+            return content
         time.sleep(0.1)
     pytest.fail(f"{text!r} did not appear in {path}")
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.shared.secrets import mask
+
+TEMPORARY: Final = "tunematrix-"  # in the names of files that are being written
+LEFTOVER_SECONDS: Final = 600.0  # no write takes that long
 
 
 def check_inside(path: Path, folder: Path) -> Path:
@@ -39,7 +46,9 @@ def write_atomic(path: Path, text: str, *, masked: bool = True) -> None:
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: is no regular file, and is not replaced; name another")
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    prefix = f".{path.name}.{TEMPORARY}"
+    _remove_leftovers(path.parent, prefix)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
@@ -49,3 +58,11 @@ def write_atomic(path: Path, text: str, *, masked: bool = True) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove what writers that were killed left; a young file may be that of one that goes on."""
+    for leftover in folder.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError):  # another process removes it too
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_SECONDS:
+                leftover.unlink()

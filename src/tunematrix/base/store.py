@@ -31,7 +31,7 @@ CANDIDATES: Final = "candidates"  # in the results folder: the locks and results
 ENVIRONMENTS: Final = ".venvs"
 HISTORY: Final = "history.sqlite"
 # Files beside the records of cells; no cell may have such a name.
-OTHER_FILES: Final = ("summary", "exchange", "interrupted", "partial", "previous", "running")
+OTHER_FILES: Final = ("summary", "exchange", "interrupted", "partial", "previous", "running", "unreadable")
 PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RESERVED_NAME: Final = re.compile(
     rf"{CANDIDATES}|history\.sqlite.*|.*\.(json|md|html|txt|lock)", re.IGNORECASE
@@ -121,9 +121,21 @@ class Store:
             interrupted.unlink(missing_ok=True)
 
     def _keep_previous(self, record: Record) -> None:
-        """Keep the record that ``record`` replaces, so that what is new since the last run can be shown."""
-        earlier = self.load(record.cell)
-        if earlier and earlier.started != record.started:
+        """Keep the record that ``record`` replaces, so that what is new since the last run can be shown.
+
+        One that cannot be read is kept too: a newer release may have written it.
+        """
+        path = self.path(record.cell)
+        if not path.is_file():
+            return
+        try:
+            earlier = self._read_own(path, record.cell)
+        except UsageError:
+            aside = check_inside(self.cell_folder(record.cell) / "unreadable.json", self.root)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
+            return
+        if not earlier.interruption and earlier.started != record.started:
             self.write(earlier, self.previous_path(record.cell))
 
     def previous_path(self, cell: str) -> Path:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-PR_SET_CHILD_SUBREAPER: Final = 36  # <linux/prctl.h>
+PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+PR_SET_CHILD_SUBREAPER: Final = 36
 MAX_ROUNDS: Final = 20  # what is killed may have started something in the meantime
 PROC: Final = Path("/proc")
 
@@ -24,6 +25,12 @@ def adopt_orphans() -> None:
     """Become the parent of all that this process's own children leave behind; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Make the kernel send this process a signal when its parent dies; on Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def kill_descendants(pid: int) -> None:

@@ -8,7 +8,6 @@ A crash, a hang or a leak in one child cannot affect the next.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ from multiprocessing.context import ForkProcess
 from typing import Any, Final, cast
 
 from tunematrix.harness.deprecations import collect_deprecations
-from tunematrix.harness.descendants import adopt_orphans, kill_descendants
+from tunematrix.harness.descendants import adopt_orphans, die_with_parent, kill_descendants
 from tunematrix.harness.failure import describe_error
 from tunematrix.pipeline.trace import Trace
 from tunematrix.shared.secrets import mask
@@ -34,7 +33,6 @@ MAX_ATTEMPTS: Final = 3
 MAX_ATTEMPTS_AFTER_TIMEOUT: Final = 2  # a hang rarely passes on another attempt, and each costs the limit
 # macOS has fork, but its system libraries do not survive it.
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
-PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 KIB_PER_MIB: Final = 1024  # ru_maxrss counts KiB on Linux
 
 
@@ -175,12 +173,6 @@ def _child_main(work: Work, sender: Connection) -> None:
     sender.send(result)
     kill_descendants(os.getpid())  # before this process ends: then nobody knows whose they were
     os._exit(0)  # not through exit handlers: those belong to the parent
-
-
-def die_with_parent() -> None:
-    """Make the kernel kill this process when its parent is killed; on Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill(process: ForkProcess) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from tunematrix.harness import stages, workflow
-from tunematrix.harness.isolate import die_with_parent
 from tunematrix.shared.secrets import add_files, mask_all
 
 Status = tuple[str, str, str]
@@ -25,8 +24,6 @@ class StageReport(pytest.TestReport):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if os.environ.get("TUNEMATRIX_CELL"):
-        die_with_parent()
     if workload := os.environ.get("TUNEMATRIX_WORKLOAD"):
         add_files(Path(workload))
     config.pluginmanager.register(StageReporter(config), "tunematrix-session")

@@ -263,6 +263,7 @@ class Runner:
         numbers: observe.Numbers = {}
         seen = self.folder / f"{trace.command}.observed"
         remove(seen)  # of an attempt that did not end in time
+        log.unlink(missing_ok=True)
         seen.mkdir()
         variables, words = split_assignments(words)
         copy = self.copy
@@ -278,7 +279,7 @@ class Runner:
         words = own_command(words, self.commands)
         program = None if variables else python_program(words, copy)
         try:
-            with log.open("wb") as stream:
+            with log.open("ab") as stream:  # it may be cut in the meantime
                 if program and CAN_FORK:
                     observe.start(numbers)
                     run_here(program, stream.fileno())

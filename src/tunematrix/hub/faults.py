@@ -16,6 +16,8 @@ KINDS: Final = {
     "reset": "the connection is reset before any response",
     "hang": "the request is never answered",
     "truncate": "the connection ends after half of the body",
+    "drip": "the body arrives byte by byte, ten in a second",
+    "shrink": "the file is one byte shorter than listed, in its Content-Length too",
     "flip": "one byte of the body is wrong, its size is right",
     "redirect": "a 302 points to the file, as with a content delivery network",
     "portal": "a 200 with an HTML page, as from a captive portal",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import struct
 import sys
@@ -24,6 +25,7 @@ from tunematrix.hub.store import Repo, index_root
 from tunematrix.hub.wire import ErrorResponse, Head, Limits, Reader
 
 CHUNK: Final = 256 * 1024  # of a file; held in memory once per connection
+DRIP_SECONDS: Final = 0.1  # between two bytes
 MAX_COUNTERS: Final = 1000  # clients choose the names of callers
 
 
@@ -151,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "portal":
             return Response(headers={"Content-Type": "text/html"}, body=b"<html>log in</html>")
         response = answers.respond(self.server.repos, request, head.headers, body)
+        if fault == "shrink" and response.blob:
+            return dataclasses.replace(response, count=max(0, response.count - 1))
         if fault == "redirect" and "moved" not in request.query:
             return answers.redirect(response, f"{self.server.url}{request.page}?moved=1")
         return response
@@ -182,13 +186,15 @@ class Handler(BaseHTTPRequestHandler):
         """Send the body of ``size`` bytes in chunks; less of it if the file has become shorter."""
         left = size // 2 if fault == "truncate" else size
         flip = size // 2 if fault == "flip" else -1
+        most = 1 if fault == "drip" else CHUNK
         sent = 0
-        while sent < left and (chunk := stream.read(min(CHUNK, left - sent))):
+        while sent < left and (chunk := stream.read(min(most, left - sent))):
             if sent <= flip < sent + len(chunk):
                 at = flip - sent
                 chunk = chunk[:at] + bytes([chunk[at] ^ 1]) + chunk[at + 1 :]
             self.wfile.write(chunk)  # raises TimeoutError if the client does not take it in time
             sent += len(chunk)
+            time.sleep(DRIP_SECONDS if fault == "drip" else 0)
         if sent < size:
             self.close_connection = True
 

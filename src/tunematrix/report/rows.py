@@ -249,7 +249,7 @@ def reasons(record: Record, known_issues: Mapping[str, Issue]) -> list[Reason]:
 def age(record: Record) -> str:
     """How long ago the record's run started, such as ``3 h``."""
     started = datetime.datetime.fromisoformat(record.started)
-    hours = (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 3600
+    hours = max(0.0, (datetime.datetime.now(datetime.UTC) - started).total_seconds() / 3600)
     return (
         f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import shutil
@@ -16,13 +17,24 @@ from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
 from tunematrix.base.store import Store
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import activity, artifacts, environment, evidence, models, process, revision, workload
+from tunematrix.run import (
+    activity,
+    artifacts,
+    environment,
+    evidence,
+    models,
+    process,
+    revision,
+    temporary,
+    workload,
+)
 from tunematrix.run.keys import is_reusable, key
 from tunematrix.run.options import Options
 from tunematrix.shared import secrets
 from tunematrix.shared.stages import FULL
 
 ATTEMPTS: Final = 3
+TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 KILLED: Final = "the run did not end; it was killed, or the machine went down"
 STOPPED: Final = "somebody stopped the run, with Ctrl-C or a signal"
 NO_TESTS: Final = 5  # pytest's exit code when it collects no tests
@@ -50,7 +62,7 @@ def run(
     last = _comparable_record(store, cell, options)
     with activity.running(cell.name, last), store.locked(cell.name):
         activity.set_step("prepares")
-        started = _now()
+        started = _start(store, cell.name)
         cut_off = partial(_untestable_record, matrix, cell, choice)
         killed = dataclasses.replace(cut_off(InfrastructureError(KILLED)), started=started)
         with store.running(killed):
@@ -125,9 +137,11 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
         record = _planned(matrix, cell, options, model, venv)
         if earlier := _reusable_record(record, options, store):
             return earlier
-        activity.set_step("installs")
-        environment.sync(venv, lock_path, cell)
-        return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
+        activity.set_step("waits for its environment")
+        with environment.locked(venv):
+            activity.set_step("installs")
+            environment.sync(venv, lock_path, cell)
+            return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
 
 
 def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: str) -> Record | None:
@@ -149,7 +163,17 @@ def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: 
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.now(datetime.UTC).strftime(TIME)
+
+
+def _start(store: Store, cell: str) -> str:
+    """The time now; if the clock was set back, a second after the last run, because times order the runs."""
+    last, now = store.entry(cell).last_used, _now()
+    with contextlib.suppress(ValueError, OverflowError):
+        if last >= now:
+            following = datetime.datetime.strptime(last, TIME) + datetime.timedelta(seconds=1)  # noqa: DTZ007
+            return following.strftime(TIME)
+    return now
 
 
 def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, str], venv: Path) -> Record:
@@ -235,7 +259,9 @@ def _run_tests(
     if options.workload and not scripts:
         secrets.add_files(options.workload)
     activity.set_step("starts", report_log)
-    exit_code = process.run(command, variables, run_folder, log, options.time_limit)
+    with temporary.folder_for(cell_folder) as folder:
+        variables["TMPDIR"] = str(folder)
+        exit_code = process.run(command, variables, run_folder, log, options.time_limit)
     secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")

@@ -107,7 +107,7 @@ def _replacement(venv: Path) -> Iterator[Path]:
     old = target.with_name(f"{target.name}.{TEMPORARY}-old-{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(_lock_file(target)):
+        with locked(target):
             _remove_leftovers(target, "new")
             yield new
             if target.exists():
@@ -118,6 +118,15 @@ def _replacement(venv: Path) -> Iterator[Path]:
         raise InfrastructureError(f"cannot replace the environment {venv}: {error}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def locked(venv: Path) -> filelock.BaseFileLock:
+    """The lock of an environment, for a block that uses or replaces it; blocks may be nested.
+
+    Another results folder may have a cell with another lock and the same environment, and would replace it
+    in the middle of a run. Raises ``OSError``.
+    """
+    return filelock.FileLock(_lock_file(venv.resolve()), is_singleton=True)
 
 
 def _lock_file(target: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from tunematrix.base.record import Failure, Result, worst_outcome
 from tunematrix.shared.stages import STAGES, memory_hint
 
-LOG_TAIL_LINES: Final = 40  # lines of the log to show with a crash
+LOG_TAIL_LINES: Final = 60  # lines of the log to show with a crash: the stack of a test in pytest is deep
 WORKFLOW_TESTS: Final = ("test_real_e2e.py", "test_scripts.py")  # these tests report their work as stages
 TIMED_OUT: Final = "TimeoutError"
 TEST_TIME_LIMIT: Final = re.compile(r"Timeout \(?>")  # the message of pytest-timeout

@@ -16,7 +16,7 @@ from tunematrix.base.files import write_atomic
 from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, folder_of
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.run import activity, environment, keys, process
+from tunematrix.run import activity, environment, keys, process, temporary
 from tunematrix.shared.secrets import mask_all
 
 FOLDER: Final = ".exchange"  # in the results folder
@@ -184,9 +184,22 @@ def _run(
 
     It has no network, unless ``hub`` has the variables of one.
     """
-    activity.set_step("installs")
-    environment.ensure(member.venv, member.cell.python)
-    environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
+    with environment.locked(member.venv):
+        activity.set_step("installs")
+        environment.ensure(member.venv, member.cell.python)
+        environment.sync(member.venv, member.matrix.lock_path(member.cell), member.cell)
+        lines = _run_process(member, task, seconds, hub or {})
+    for line in lines:
+        try:
+            yield mask_all(json.loads(line))
+        except ValueError:
+            return  # the line that a kill cut short is the last
+
+
+def _run_process(
+    member: Member, task: Mapping[str, Any], seconds: float, hub: Mapping[str, str]
+) -> list[str]:
+    """Run ``task`` for at most ``seconds``; returns the lines of its results."""
     folder = member.folder / "run"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -201,15 +214,12 @@ def _run(
     spec.write_text(json.dumps(content), encoding="utf-8")
     python = environment.interpreter(member.venv).absolute()
     command = [str(part) for part in (python, "-m", "tunematrix.harness.exchange", spec, results)]
-    given = {**offline, **(hub or {})}
+    given = {**offline, **hub}
     real_hub = given["HF_HUB_OFFLINE"] == "0"
     variables = environment.variables(member.venv, folder, given, real_hub=real_hub)
     activity.set_step("writes" if "write" in task else "reads")
-    process.run(command, variables, folder, member.log, seconds)
+    with temporary.folder_for(member.folder) as files:
+        process.run(command, {**variables, "TMPDIR": str(files)}, folder, member.log, seconds)
     lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
     shutil.rmtree(folder, ignore_errors=True)
-    for line in lines:
-        try:
-            yield mask_all(json.loads(line))
-        except ValueError:
-            return  # the line that a kill cut short is the last
+    return lines

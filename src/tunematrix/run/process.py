@@ -7,7 +7,7 @@ import selectors
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -15,9 +15,12 @@ from typing import IO, Final
 from tunematrix.run import environment
 from tunematrix.run.keys import SUITE, suite_folder
 from tunematrix.run.options import Options
+from tunematrix.shared.logs import shorten
 from tunematrix.shared.secrets import LineMasker
 
 CHUNK: Final = 2**16  # bytes
+GRACE: Final = 10.0  # seconds in which a supervisor ends what scripts have started
+SUPERVISED: Final = ("tunematrix.harness.supervisor",) if hasattr(os, "fork") else ()
 PIPE_SIZE: Final = 2**20  # bytes; no pipe holds more unless root allows it
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)  # the second is what nox sends to parallel sessions
 _groups: set[int] = set()  # the process groups that run now
@@ -33,7 +36,7 @@ def command(venv: Path, options: Options, run_folder: Path, report_log: Path) ->
     ignored = [] if scripts else ["--ignore", tests / "test_scripts.py"]
     exchange = [] if options.exchange else ["--ignore", tests / "test_exchange.py"]
     arguments = [
-        *(environment.interpreter(venv).absolute(), "-m", "pytest", *chosen, *ignored),
+        *(environment.interpreter(venv).absolute(), "-m", *SUPERVISED, "pytest", *chosen, *ignored),
         *("-c", SUITE / "pytest.ini", "--rootdir", tests),
         *("--basetemp", (run_folder / "tmp").absolute()),
         *("-m", "integration", "-v", "--capture=no", "--color=no", "-p", "no:cacheprovider", *exchange),
@@ -47,6 +50,7 @@ def run(
 ) -> int | None:
     """Run ``command`` in ``run_folder``, with its output, without secrets, in ``log``; returns the exit code.
 
+    Of output beyond all measure ``log`` keeps the end.
     Returns None when the process reaches ``time_limit`` (seconds) and is killed. ``python -m`` puts the
     current folder on ``sys.path``, so ``run_folder`` must not contain a user's ``datasets`` folder. Raises
     ``OSError`` when the log cannot be written, and ``KeyboardInterrupt`` when a signal stopped it.
@@ -71,11 +75,20 @@ def run(
                 exit_code = None
             finally:
                 _groups.discard(process.pid)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _end(process)
     _raise_if_stopped()
     return exit_code
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End ``process`` and what is left of its group; a supervisor first ends all that it stands above."""
+    if process.poll() is None:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _raise_if_stopped() -> None:
@@ -93,9 +106,13 @@ def stopped_by_signals() -> Iterator[None]:
 
     def stop(*_: object) -> None:
         _stopped.set()
-        for group in list(_groups):
+        running = list(_groups)
+        for group in running:
             with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+                os.kill(group, signal.SIGTERM)  # a supervisor ends all that it stands above
+        timer = threading.Timer(GRACE, _kill, [running])
+        timer.daemon = True
+        timer.start()
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
@@ -109,6 +126,13 @@ def stopped_by_signals() -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _stopped.clear()
+
+
+def _kill(groups: Iterable[int]) -> None:
+    """Kill those of ``groups`` that still run."""
+    for group in _groups & {*groups}:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 @contextmanager
@@ -125,6 +149,8 @@ def _masked_copy(source: int, log: IO[bytes]) -> Iterator[None]:
         try:
             lines.feed(data) if data else lines.flush()
             log.flush()
+            if shorten(Path(log.name)):
+                log.seek(0, os.SEEK_END)
         except OSError as error:
             errors.append(error)
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tunematrix.harness.logs import short_logs
 from tunematrix.harness.scripts import VARIABLE, Runner
 
 pytestmark = [pytest.mark.integration]
 
 
 def test_scripts(tmp_path: Path) -> None:
-    Runner(tmp_path, json.loads(Path(os.environ[VARIABLE]).read_text())).run()
+    with short_logs(tmp_path):
+        Runner(tmp_path, json.loads(Path(os.environ[VARIABLE]).read_text())).run()

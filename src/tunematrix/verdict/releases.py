@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tunematrix.base.errors import InfrastructureError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.versions import parse_version
@@ -31,6 +32,7 @@ Moved = Mapping[str, tuple[str | None, str | None]]  # by package, (before, afte
 
 STACK: Final = (*CORE, "accelerate", "datasets", "huggingface-hub", "tokenizers")
 RELEASE: Final = ("day", "package", "before", "after")
+DATA: Final = Path(__file__).parent / "rungs"
 MAX_VALUE: Final = 100  # characters of a value's JSON; of a longer one only a checksum is kept
 AGREED: Final = 0.9  # of the fields with a release, those that name the same, for it to be the cause
 KNOWN: Final = 0.5  # of all fields of a finding, those with a release
@@ -132,8 +134,11 @@ def short(value: Any) -> Any:
 
 @functools.cache
 def load() -> tuple[Rung, ...]:
-    """The rungs of the package's own data, the oldest first."""
-    return read(Path(__file__).parent / "rungs")
+    """The rungs of the package's own data, the oldest first. Raises ``InfrastructureError``."""
+    try:
+        return read(DATA)
+    except UnreadableError as error:
+        raise InfrastructureError(f"{error}; the installation is damaged: install tunematrix again") from None
 
 
 def read(folder: Path) -> tuple[Rung, ...]:

@@ -78,7 +78,7 @@ def test_a_damaged_file_on_disk_is_downloaded_again(hub: Server, download: Downl
     assert downloaded(tmp_path) == FILES
 
 
-@pytest.mark.parametrize("fault", ["flip", "truncate", "reset", "503", "429"])
+@pytest.mark.parametrize("fault", ["flip", "truncate", "shrink", "reset", "hang", "500", "503", "429"])
 def test_files_are_correct_after_a_temporary_fault(
     hub: Server, download: Download, tmp_path: Path, fault: str
 ) -> None:
@@ -89,7 +89,7 @@ def test_files_are_correct_after_a_temporary_fault(
     assert downloaded(tmp_path) == FILES
 
 
-@pytest.mark.parametrize("fault", ["503", "429", "reset"])
+@pytest.mark.parametrize("fault", ["500", "503", "429", "reset", "truncate"])
 def test_the_first_request_is_retried_after_a_temporary_fault(
     hub: Server, download: Download, tmp_path: Path, fault: str
 ) -> None:

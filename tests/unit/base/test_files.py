@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,28 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
     with pytest.raises(UsageError, match="no regular file"):
         write_atomic(path, "x")
     assert path.stat().st_mode == before
+
+
+def test_what_a_kill_between_write_and_rename_leaves_is_removed_by_a_later_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    code = (
+        "import os, sys; from pathlib import Path; from tunematrix.base import files\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "files.write_atomic(Path(sys.argv[1]), 'new')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    (leftover,) = set(tmp_path.iterdir()) - {path}
+    assert path.read_text() == "old"
+
+    write_atomic(path, "newer")
+    assert leftover.exists(), "a young file may be that of a process that goes on"
+    os.utime(leftover, (0, 0))
+    own = tmp_path / ".a.json.bak"
+    own.write_text("own")
+    os.utime(own, (0, 0))
+    write_atomic(path, "newest")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a.json": "newest",
+        ".a.json.bak": "own",
+    }

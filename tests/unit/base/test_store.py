@@ -194,6 +194,20 @@ def test_a_run_that_was_killed_is_known_once_its_lock_is_free(store: Store) -> N
     assert entry(store) == Entry(record=record("2026-01-03T10:00:00Z"))
 
 
+@pytest.mark.parametrize("text", ['{"schema": 99, "cell": "a"}', '{"schema": 1, "cel', ""])
+def test_a_file_that_cannot_be_read_is_set_aside_by_the_next_run(store: Store, text: str) -> None:
+    """A newer release may have written it."""
+    store.save(record())
+    store.path("a").write_text(text)
+    store.save(cut_off())
+    assert store.path("a").read_text() == text
+    store.save(record("2026-01-03T10:00:00Z"))
+
+    assert entry(store) == Entry(record=record("2026-01-03T10:00:00Z"))
+    assert (store.cell_folder("a") / "unreadable.json").read_text() == text
+    assert store.cells() == ["a"]
+
+
 def test_a_record_from_elsewhere_does_not_replace_what_cannot_be_read(store: Store) -> None:
     """A newer release may have written it."""
     store.save(record())

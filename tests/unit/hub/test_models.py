@@ -52,6 +52,26 @@ def test_a_model_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert models.prepare(models.MODELS["tiny-gpt2"], cache) == first
 
 
+@pytest.mark.parametrize("damage", ["truncated", "removed", "unknown sizes"])
+def test_a_damaged_model_in_the_cache_is_made_anew(cache: Path, damage: str) -> None:
+    model = models.MODELS["tiny-gpt2"]
+    root = models.prepare(model, cache)
+    weights = root / model.repo / "model.safetensors"
+    whole = weights.read_bytes()
+    if damage == "unknown sizes":
+        (root / models.SIZES).write_text("{")
+    else:
+        weights.unlink()
+        if damage == "truncated":
+            weights.write_bytes(whole[:-1])
+    (root / ".part-1").mkdir()
+
+    assert models.prepare(model, cache) == root
+    assert weights.read_bytes() == whole
+    assert (root / ".part-1").exists() == (damage == "unknown sizes")
+    assert index_root(root)[model.repo].commit == REVISIONS["tiny-gpt2"]
+
+
 def test_a_model_that_cannot_be_made_leaves_no_files(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         (folder / "config.json").write_text("{}")

@@ -17,6 +17,7 @@ from tunematrix.base.record import Failure, Record, Result
 from tunematrix.base.store import Entry, Store
 from tunematrix.cli import plan
 from tunematrix.locks.table import Cell, Matrix
+from tunematrix.report.rows import age
 from tunematrix.run import artifacts, environment, keys, models
 from tunematrix.run import cell as cells
 from tunematrix.run import revision as revisions
@@ -244,6 +245,40 @@ def test_a_run_that_was_cut_off_does_not_replace_the_record(
     assert reused.interrupted is None
     assert reused.record is not None
     assert (reused.record.started, reused.record.reused_at > "2026") == (complete.started, True)
+
+
+def test_runs_stay_in_order_when_the_clock_is_set_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = Failure(type="TimeoutError", message="the cell did not end in time; killed")
+    cut_off = dataclasses.replace(
+        RECORD, outcome="timed_out", probes=(Result(name="process", outcome="timed_out", error=error),)
+    )
+    store = run_with(monkeypatch, project, RECORD)
+    store.save(dataclasses.replace(RECORD, started="2999-12-31T23:59:59Z"))
+    entry = run_with(monkeypatch, project, cut_off).entry("a")
+    assert entry.interrupted is not None, "it would be taken for history"
+    assert entry.interrupted.started == "3000-01-01T00:00:00Z"
+    assert entry.interrupted.seconds >= 0
+
+    run_with(monkeypatch, project, RECORD)
+    complete = store.load("a")
+    assert complete is not None
+    assert complete.started == "3000-01-01T00:00:01Z"
+    assert age(complete) == "0 min"
+
+
+@pytest.mark.parametrize("started", ["tomorrow", "9999-12-31T23:59:59Z"])
+def test_a_time_that_none_can_follow_is_no_obstacle(
+    project: Path, monkeypatch: pytest.MonkeyPatch, started: str
+) -> None:
+    store = run_with(monkeypatch, project, RECORD)
+    store.save(dataclasses.replace(RECORD, started=started))
+    run_with(monkeypatch, project, RECORD)
+    complete = store.load("a")
+
+    assert complete is not None
+    assert "2026" <= complete.started < "2999"
 
 
 def test_a_run_with_another_model_leaves_the_record_alone(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
+from tunematrix.base.errors import InfrastructureError
 from tunematrix.base.record import Record
 from tunematrix.shared.reading import UnreadableError
 from tunematrix.verdict import accepted, agreement, causes, releases
@@ -211,6 +212,14 @@ def test_what_is_no_rung_is_told_with_its_line(line: str, tmp_path: Path) -> Non
     (tmp_path / "2026.jsonl").write_text(f"\n{line}\n")
     with pytest.raises(UnreadableError, match="line 2"):
         releases.read(tmp_path)
+
+
+def test_damaged_data_of_the_package_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "2025.jsonl").write_text('{"day": "2025-01-01", "pack')
+    monkeypatch.setattr(releases, "DATA", tmp_path)
+
+    with pytest.raises(InfrastructureError, match=r"2025\.jsonl, line 1.*install tunematrix again"):
+        releases.load.__wrapped__()
 
 
 def test_accepting_what_only_the_ladder_names_accepts_nothing_else(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 def main(spec: str, results: str) -> None:
     """Import the stack once, and do the work in copies of this process."""
+    from tunematrix.harness.descendants import die_with_parent
     from tunematrix.harness.failure import describe_error
-    from tunematrix.harness.isolate import die_with_parent
     from tunematrix.harness.stages import import_stack
     from tunematrix.harness.workflow import freeze_imports
     from tunematrix.pipeline.trace import Trace

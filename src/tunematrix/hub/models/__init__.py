@@ -6,7 +6,9 @@ reads the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
 import os
 import shutil
 import tempfile
@@ -17,6 +19,9 @@ from typing import Final
 
 import filelock
 import platformdirs
+
+SIZES: Final = ".sizes.json"  # in a model's root
+PART: Final = ".part-"  # before the names of models that are being made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,23 +84,44 @@ def cache_root() -> Path:
 
 
 def prepare(model: Model, cache: Path | None = None) -> Path:
-    """Make ``model`` if it is not in the cache; returns its Hub root. Safe to call from several processes."""
+    """Make ``model`` if it is not whole in the cache; returns its Hub root. Several processes may call it."""
     root = (cache or cache_root()) / "models" / f"{model.name}-{model.version}"
     folder = root / model.repo
-    if folder.is_dir():
+    if _is_whole(folder, root / SIZES):
         return root
     root.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(root / ".lock"):
-        if not folder.is_dir():
-            temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=root))
+        if not _is_whole(folder, root / SIZES):
+            for leftover in root.glob(f"{PART}*"):  # of a process that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
+            temporary = Path(tempfile.mkdtemp(prefix=PART, dir=root))
             try:
                 model.make(temporary)
                 temporary.chmod(0o755)
                 folder.parent.mkdir(exist_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 temporary.replace(folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+            (root / SIZES).write_text(json.dumps(_sizes(folder)))
     return root
+
+
+def _is_whole(folder: Path, sizes: Path) -> bool:
+    """Whether a model's files have the sizes that they were made with, as far as these are known.
+
+    A power cut or a full disk can leave files short, and then the stack would be blamed.
+    """
+    if not folder.is_dir():
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return bool(json.loads(sizes.read_text()) == _sizes(folder))
+    return True
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def tiny_folders() -> list[Path]:
