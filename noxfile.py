@@ -26,9 +26,9 @@ sessions()
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the fast tests: about half a minute, without the Hugging Face stack."""
+    """Run the fast tests: about a minute, without the Hugging Face stack."""
     session.install("-e", ".", "--group", "test", *PINS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses", "auto", *session.posargs)
 
 
 @nox.session(allow_parallel=True)
@@ -45,7 +45,7 @@ def clients(session: nox.Session, client: str) -> None:
 def tool(session: nox.Session) -> None:
     """Test the installed program with real uv, real processes and real weights."""
     session.install("-e", ".", "--group", "test", *PINS)
-    # Two at a time, since most of their time they wait for uv; a file's tests share what they set up.
+    # Side by side, since most of their time they wait for uv; a file's tests share what they set up.
     many = ["--numprocesses", "auto", "--dist", "loadfile"]
     session.run("pytest", *many, "-m", "integration and not nightly", "tests/tool", *session.posargs)
 

@@ -97,7 +97,8 @@ def _of_rungs(packages: Mapping[str, str], rungs: Sequence[Rung]) -> Iterator[Pr
     for rung in rungs:
         if _has(packages, rung):
             for name, (_, new) in rung.stages.items():
-                if name in STAGES and new != "not_run":  # a stage that another one kept from running
+                # One that another kept from running says nothing of its own release.
+                if name in STAGES and new.partition(":")[0] != "not_run":
                     seen.setdefault(name, []).append((rung, new))
     standing: dict[str, list[tuple[str, Rung, str]]] = {}
     for name, outcomes in seen.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.report.test_summary import PINS, record, summary
+from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import write
@@ -35,6 +36,16 @@ def test_it_opens_with_the_answer_and_has_every_cell(matrix: Matrix) -> None:
         assert f'id="cell-{name}"' in page
     assert "KeyError: boom" in page
     assert "Nothing has run yet." in render(summary(matrix, {}), {}, ())
+
+
+def test_the_newest_that_passes_is_by_release_wherever_it_stands(matrix: Matrix) -> None:
+    records = {"old": record("old"), "mid": with_trl(record("mid"), "1.9.0"), "new": record("new")}
+    assert "The newest that passes is mid: " in render(summary(matrix, records), {}, ())
+
+
+def with_trl(old: Record, version: str) -> Record:
+    packages = {**old.packages, "trl": version}
+    return replace(old, environment={**old.environment, "packages": packages})
 
 
 def test_nothing_of_others_adds_to_the_page(matrix: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,10 +75,18 @@ def test_what_another_release_mended_is_not_told() -> None:
 def test_a_release_is_not_blamed_for_a_stage_that_failed_before() -> None:
     """As trl 1.15 and 1.16: one that kept a failing stage from running, and one that lets it fail again."""
     ladder = (
-        rung(1, "trl", "1.4", "1.5", align=("failed: Mismatch", "not_run")),
-        rung(2, "trl", "1.5", "1.6", align=("not_run", "failed: Mismatch")),
+        rung(1, "trl", "1.4", "1.5", align=("failed: Mismatch", "not_run: NotRun")),
+        rung(2, "trl", "1.5", "1.6", align=("not_run: NotRun", "failed: Mismatch")),
     )
     assert problems({"trl": "1.6"}, (), ladder) == []
+
+
+def test_a_stage_that_is_kept_from_running_stays_broken() -> None:
+    ladder = (
+        rung(1, "trl", "1.4", "1.5", align=("passed", "failed: Mismatch")),
+        rung(2, "trl", "1.5", "1.6", align=("failed: Mismatch", "not_run: NotRun")),
+    )
+    assert [problem.id for problem in problems({"trl": "1.6"}, (), ladder)] == ["trl-1.5"]
 
 
 def test_what_the_ledger_tells_is_not_told_twice() -> None:

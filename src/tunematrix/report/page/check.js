@@ -58,7 +58,7 @@ function problemsOf(pins) {
 function brokenByReleases(pins) {
   const seen = new Map();
   for (const rung of known.rungs.filter((each) => each.package in pins && meets(pins[each.package], `>=${each.after}`))) {
-    for (const [name, before, after] of rung.stages.filter(([, , after]) => after !== "not_run")) {
+    for (const [name, before, after] of rung.stages.filter(([, , after]) => after.split(":")[0] !== "not_run")) {
       seen.set(name, [...(seen.get(name) ?? []), { rung, name, before, after }]);
     }
   }

@@ -16,8 +16,10 @@ from itertools import groupby
 from typing import Any, Final
 
 import jinja2
+from packaging.version import Version
 
 from tunematrix.base.record import UNTESTABLE, stage_names
+from tunematrix.base.versions import parse_version
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
 from tunematrix.report.page import charts, pairs
@@ -148,13 +150,18 @@ def answer(summary: Summary) -> str:
         text += f", {known} {'fails' if known == 1 else 'fail'} for a known reason"
     if other:
         text += f", {other} {'needs' if other == 1 else 'need'} attention"
-    newest = next((row for row in reversed(summary.rows) if row.state == "passed"), None)
-    if newest:
+    if good:
+        newest = max(good, key=_releases)
         versions = ", ".join(f"{name} {newest.versions[name]}" for name in CORE if newest.versions[name])
         text += f". The newest that passes is {newest.cell}: {versions}"
     if missing:
         text += f". {missing} {'has' if missing == 1 else 'have'} no record with this model"
     return f"{text}."
+
+
+def _releases(row: Row) -> list[Version]:
+    """What rows are ordered by in time: trl's release first, which needs the others'."""
+    return [parse_version(row.versions.get(name)) or Version("0") for name in reversed(CORE)]
 
 
 def _attention(summary: Summary) -> Iterator[tuple[str, str]]:
