@@ -35,7 +35,8 @@ class Sandbox:
             "TUNEMATRIX_RESULTS": str(self.results),
             "TUNEMATRIX_CACHE": str(folder.parent / "cache"),
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TUNEMATRIX_")}
+        others = ("TUNEMATRIX_", "CI")  # where there is one, the program shows less
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         self.variables = {**inherited, **settings}
 
     def add_cell(self, name: str = "toy", extra: str = "") -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -101,7 +102,15 @@ def test_a_log_that_cannot_be_written_is_an_error_after_the_process_has_ended(tm
     assert (tmp_path / "done").exists()
 
 
-@pytest.mark.parametrize("number", process.SIGNALS)
+@pytest.fixture(name="number", params=process.SIGNALS)
+def _number(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A signal as a program in the foreground has it; one in the background ignores Ctrl-C."""
+    default = signal.default_int_handler if request.param == signal.SIGINT else signal.SIG_DFL
+    previous = signal.signal(request.param, default)
+    yield request.param
+    signal.signal(request.param, previous)
+
+
 def test_a_signal_ends_the_processes_of_all_threads(tmp_path: Path, number: int) -> None:
     """A pool waits for its threads, and they for their processes, for minutes."""
     script = "import time; print('begun', flush=True); time.sleep(50)"
