@@ -150,8 +150,8 @@ class Runner:
             if keys:
                 shutil.copytree(self.cache[keys[-1]], work / given["path"], dirs_exist_ok=True)
         if kind == "cache/save":
-            self.cache[given["key"]] = self.folder / "cache"
-            shutil.copytree(work / given["path"], self.folder / "cache")
+            self.cache[given["key"]] = self.folder / "caches" / given["path"]
+            shutil.copytree(work / given["path"], self.cache[given["key"]])
         if kind == "upload-pages-artifact":
             return (work / given["path"] / "index.html").is_file()
         return True

@@ -147,6 +147,7 @@ def test_a_quiet_day_and_a_lost_cell(team: Team) -> None:
     check(team, team.run({}, lost=("old",)), BAD | {"cell": "failure"})
     assert "1 unknown" in team.last.summary
     assert (team.issues, team.proposals) == ([], 0)
+    assert {name: cell["runs"] for name, cell in history(team).items()} == dict.fromkeys(CELLS, 1)
     installed = (team.folder / "installed").read_text().splitlines()
     assert set(installed) == {"install -e .", "install --only-binary :all: -e ."}
 
@@ -201,6 +202,20 @@ def test_two_weeks(team: Team) -> None:
     check(team, team.run({"latest": RAISES}, "1.18.0"), GOOD)
     assert (team.day, team.issues, team.proposals) == (14, ["closed", "closed"], 0)
     assert len(team.github.comments) == 3
+
+
+def history(team: Team) -> dict[str, dict[str, Any]]:
+    """What the history of the last run says of each cell."""
+    assert team.last
+    completed = subprocess.run(
+        [sys.executable, "-m", "tunematrix", "history", "--json"],
+        cwd=team.last.folder / "summary-0",
+        env=team.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {cell["cell"]: cell for cell in json.loads(completed.stdout)["cells"]}
 
 
 def reused(team: Team) -> set[str]:
