@@ -37,6 +37,13 @@ CHANGES = {**ANSWER, "answer": "BEHAVIOUR CHANGES", "findings": FINDINGS[1:]}
 Comment = Callable[..., int]
 
 
+@pytest.fixture(autouse=True)
+def _no_folders_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of all checks has a results folder of its own, which is not that of these tests."""
+    for name in ("TUNEMATRIX_RESULTS", "TUNEMATRIX_CONSTRAINTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "pulls" in item.path.parts:
