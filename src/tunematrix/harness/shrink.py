@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def shrink(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Vocabulary, positions, dtype, tied weights, rotary base, windows and biases stay as they are.
     """
-    layers = _kept_layers(config)
+    layers, count = _kept_layers(config), _size(config, LAYER_COUNTS, 0)
     head = _head_size(config)
     small: dict[str, Any] = {}
     for name, value in config.items():
@@ -54,7 +54,7 @@ def shrink(config: Mapping[str, Any]) -> dict[str, Any]:
         small[name] = value
         if isinstance(value, Mapping):
             small[name] = _rope(value, config, head) if name.startswith("rope_") else shrink(value)
-        elif name == "layer_types" or (isinstance(value, list) and len(value) == _count(config)):
+        elif isinstance(value, list) and (name == "layer_types" or len(value) == count):
             small[name] = [value[index] for index in layers]
         elif name in ("mlp_only_layers", "moe_layers", "layers_block_type") and isinstance(value, list):
             small[name] = [each for each in value if not isinstance(each, int) or each < len(layers)]
@@ -71,7 +71,7 @@ def _small(name: str, value: int, config: Mapping[str, Any], layers: int, head: 
     if name in HEAD_COUNTS:
         return HEADS
     if name in KEY_VALUE_HEADS:  # as many as heads, one, or some: three kinds of attention
-        heads = next((config[each] for each in HEAD_COUNTS if each in config), value)
+        heads = _size(config, HEAD_COUNTS, value)
         return HEADS if value == heads else min(value, HEADS // 2)
     if name in ("head_dim", "global_head_dim"):
         return head
@@ -80,23 +80,22 @@ def _small(name: str, value: int, config: Mapping[str, Any], layers: int, head: 
     return min(value, LIMITS.get(name, value))
 
 
-def _count(config: Mapping[str, Any]) -> int:
-    """The number of layers; 0 where the configuration names none."""
-    return next((config[name] for name in LAYER_COUNTS if isinstance(config.get(name), int)), 0)
+def _size(config: Mapping[str, Any], names: Iterable[str], default: int) -> int:
+    """The size that the configuration has under one of ``names``."""
+    return next((config[name] for name in names if isinstance(config.get(name), int)), default)
 
 
 def _kept_layers(config: Mapping[str, Any]) -> list[int]:
     """The first layer of each kind that ``layer_types`` names, and at least two layers."""
     kinds = config.get("layer_types") or []
     first = sorted({kinds.index(kind) for kind in kinds}) if isinstance(kinds, list) else []
-    others = [index for index in range(_count(config)) if index not in first]
+    others = [index for index in range(_size(config, LAYER_COUNTS, 0)) if index not in first]
     return sorted(first + others[: max(0, LAYERS - len(first))])
 
 
 def _head_size(config: Mapping[str, Any]) -> int:
     """What the heads divide the width into; twice as much where theirs are wider than that."""
-    width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), WIDTH)
-    heads = next((config[name] for name in HEAD_COUNTS if isinstance(config.get(name), int)), HEADS)
+    width, heads = _size(config, WIDTHS, WIDTH), _size(config, HEAD_COUNTS, HEADS)
     own = config.get("head_dim")
     if "qk_rope_head_dim" in config:  # there it is the part of a head that turns
         return LIMITS["qk_rope_head_dim"]
@@ -106,8 +105,7 @@ def _head_size(config: Mapping[str, Any]) -> int:
 
 def _rope(rope: Mapping[str, Any], config: Mapping[str, Any], head: int) -> dict[str, Any]:
     """Rotary settings, whose lists have a number for each pair of a head's, or share those out."""
-    width = next((config[name] for name in WIDTHS if isinstance(config.get(name), int)), WIDTH)
-    heads = next((config[name] for name in HEAD_COUNTS if isinstance(config.get(name), int)), HEADS)
+    width, heads = _size(config, WIDTHS, WIDTH), _size(config, HEAD_COUNTS, HEADS)
     own = config.get("head_dim") or width // heads
     small: dict[str, Any] = {}
     for name, value in rope.items():

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from tunematrix.base.errors import UnresolvableError, UntestableError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
+from tunematrix.base.versions import parse_version
 from tunematrix.locks import lock, releases
 from tunematrix.questions import candidate, search
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
@@ -221,12 +222,15 @@ def _culprits(
     return tuple(culprits)
 
 
+def _version(text: str, package: str) -> Version:
+    if (version := parse_version(text)) is None:
+        raise UsageError(f"Invalid version: {text[:80]!r}; name two releases of {package}")
+    return version
+
+
 def _versions(question: Question) -> list[str]:
     """The final releases from ``first`` to ``last``, both included; descending if ``first`` is newer."""
-    try:
-        ends = [Version(question.first), Version(question.last)]
-    except InvalidVersion as error:
-        raise UsageError(f"{error}; name two releases of {question.package}") from None
+    ends = [_version(text, question.package) for text in (question.first, question.last)]
     by_version = {release.version: release for release in releases.releases(question.package)}
     for end in ends:
         if end not in by_version:

@@ -171,7 +171,7 @@ def _start(store: Store, cell: str) -> str:
     last, now = store.entry(cell).last_used, _now()
     with contextlib.suppress(ValueError, OverflowError):
         if last >= now:
-            following = datetime.datetime.strptime(last, TIME) + datetime.timedelta(seconds=1)  # noqa: DTZ007
+            following = datetime.datetime.fromisoformat(last) + datetime.timedelta(seconds=1)
             return following.strftime(TIME)
     return now
 

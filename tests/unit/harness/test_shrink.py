@@ -62,6 +62,10 @@ def test_a_layer_of_each_kind_is_kept() -> None:
     assert small["num_hidden_layers"] == 2
 
 
+def test_kinds_of_layers_that_are_not_given_stay_so() -> None:
+    assert shrink({**QWEN, "layer_types": None})["layer_types"] is None
+
+
 @pytest.mark.parametrize(
     ("rope", "expected"),
     [

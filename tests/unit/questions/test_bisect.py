@@ -141,6 +141,7 @@ def test_an_interrupted_search_continues(base: Baseline) -> None:
         (("1.0", "9"), {}, "toy has no release 9; the newest are"),
         (("1.0", "1.0"), {}, "the same release"),
         (("x", "1.0"), {}, "name two releases of toy"),
+        (("1.0", "9" * 5000), {}, "name two releases of toy"),
         (("1.0", "1.4"), {"stage": "align", "metric": "align.loss"}, "not both"),
         (("1.7", "1.8"), {"find_fix": True}, "1.7 is good, expected bad"),
     ],
