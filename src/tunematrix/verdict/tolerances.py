@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -56,12 +57,14 @@ class Shift:
     bias: float
 
 
+@functools.cache
 def tolerance(name: str) -> float:
     """The relative tolerance of the field ``name``; 0.0 if its values must be equal."""
     last_part = name.rsplit(".", 1)[-1]
     return next((value for pattern, value in TOLERANCES.items() if fnmatchcase(last_part, pattern)), 0.0)
 
 
+@functools.cache
 def measures_behaviour(name: str) -> bool:
     """Whether a difference in the field ``name`` is a change of behaviour."""
     return not any(fnmatchcase(name, pattern) for pattern in INFORMATIVE)

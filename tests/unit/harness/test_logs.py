@@ -22,7 +22,8 @@ def test_a_flood_leaves_a_short_log_with_its_end(tmp_path: Path) -> None:
         stream.write(b"end\n")
 
     assert log.stat().st_size < 2 * logs.KEPT
-    assert re.match(rb"\[\d\d,\d{3},\d{3} bytes, of which the last 1,048,576 are kept\]\n", log.read_bytes())
+    # Not at its start: what prints may be faster than the note after the cut.
+    assert re.search(rb"\[\d\d,\d{3},\d{3} bytes, of which the last 1,048,576 are kept\]\n", log.read_bytes())
     assert log.read_bytes().endswith(b"\0end\n")
 
 

@@ -25,6 +25,7 @@ from tunematrix.locks.table import CORE
 from tunematrix.report.page import charts, pairs
 from tunematrix.report.rows import NO_RECORD, Row
 from tunematrix.report.summary import Summary
+from tunematrix.shared import secrets
 from tunematrix.shared.lines import one_line
 from tunematrix.verdict import past, standing
 from tunematrix.verdict.answer import SHORT
@@ -62,6 +63,7 @@ class Step:
         return counted(finding.severity for finding in self.findings)
 
 
+@secrets.unchanged()
 def render(
     summary: Summary,
     locks: Mapping[str, str],
