@@ -20,9 +20,10 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import exchange, freeze
 from tunematrix.report import exchange as view
 from tunematrix.run import frozen
-from tunematrix.run.exchange import TINY, Member
+from tunematrix.run.exchange import Member
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
+from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict import exchange as verdict
 from tunematrix.verdict import ledger, releases
@@ -31,7 +32,7 @@ from tunematrix.verdict.findings import Finding
 
 @click.command("exchange")
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
-@click.option("--model", "models", multiple=True, help=f"A short name. Default: {' and '.join(TINY)}.")
+@click.option("--model", "models", multiple=True, help=f"A short name. Default: {' and '.join(TINY_MODELS)}.")
 @click.option("--artifact", help="Show the heat map of this artifact alone, such as merged.")
 @click.option("--freeze", "frozen_set", is_flag=True, help="Keep what these cells write, for good.")
 @click.option("--jobs", type=click.IntRange(1, 64), help="Cells at a time. Default: one for each core.")
@@ -67,11 +68,11 @@ def exchange_command(
     kept = frozen.load(matrix, store.root)
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
-    taking_part = members(matrix, chosen, store, models or TINY)
+    taking_part = members(matrix, chosen, store, models or TINY_MODELS)
     with live.shown(quiet=quiet) as progress:
         outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
-    paths = _write(outcome, found, store.root, models or TINY)
+    paths = _write(outcome, found, store.root, models or TINY_MODELS)
     if as_json:
         click.echo(json.dumps(view.to_json(outcome, found), indent=1, ensure_ascii=False))
     else:

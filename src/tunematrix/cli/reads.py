@@ -13,9 +13,9 @@ from tunematrix.cli.results import open_store
 from tunematrix.locks import neighbours, table
 from tunematrix.questions import reads
 from tunematrix.report import reads as view
-from tunematrix.run.exchange import TINY
 from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
+from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.verdict.reads import judge
 
 
@@ -45,7 +45,7 @@ def reads_command(
         if neighbours.group(matrix, cell) in ("diagonal", "imported") or cell.rule == "latest"
     ]
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
-    taking_part = members(matrix, chosen, store, TINY)
+    taking_part = members(matrix, chosen, store, TINY_MODELS)
     with live.shown(quiet=quiet) as progress:
         readings = reads.read(found, taking_part, store, progress, jobs=count, seconds=Options().time_limit)
     verdict = judge(readings, list(found.parts), found.versions)

@@ -10,8 +10,9 @@ from tunematrix.base.record import Record
 from tunematrix.base.store import Store
 from tunematrix.questions import exchange
 from tunematrix.questions.candidate import Baseline, Candidate, Progress, candidate_store
-from tunematrix.run.exchange import TINY, Member
+from tunematrix.run.exchange import Member
 from tunematrix.run.options import Options
+from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.verdict import exchange as verdict
 from tunematrix.verdict.answer import Judgement, Knowledge, judge
 from tunematrix.verdict.findings import Finding
@@ -59,7 +60,9 @@ def swap(
             matrix=matrix,
             results=own.root,
             venv=own.environment(cell.name),
-            models=TINY[-1:],  # the Llama: its files have all that a GPT-2's have, and a rotary embedding
+            models=TINY_MODELS[
+                -1:
+            ],  # the Llama: its files have all that a GPT-2's have, and a rotary embedding
         )
         for cell, matrix, own in places
     ]

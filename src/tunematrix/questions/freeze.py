@@ -21,7 +21,8 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions.candidate import Progress
 from tunematrix.run import environment, frozen
 from tunematrix.run import exchange as cells
-from tunematrix.run.exchange import TINY, Member
+from tunematrix.run.exchange import Member
+from tunematrix.shared.repos import TINY_MODELS
 
 # What is not kept, and why: paths below the folder of a model.
 LEFT_OUT: Final[Mapping[str, str]] = {
@@ -135,7 +136,7 @@ def _write(cell: Cell, matrix: Matrix, store: Store, results: Path, seconds: flo
         str(results): "results",
         str(venv.absolute()): "venv",
         str(OWN): "tunematrix",
-        **{str(model_folder(member.model(name))): name for name in TINY},
+        **{str(model_folder(member.model(name))): name for name in TINY_MODELS},
         str(cache_root()): "cache",
     }
     return read_files(member.artifacts, places)
@@ -168,7 +169,7 @@ def compare(first: Files, second: Files) -> list[str]:
 
 def _save(cell: Cell, matrix: Matrix, written: Files, commit: str) -> Path:
     """Write the set; all of it or nothing."""
-    models = {name: SMALL[name] for name in TINY} | {"experts": SMALL_EXPERTS}
+    models = {name: SMALL[name] for name in TINY_MODELS} | {"experts": SMALL_EXPERTS}
     files = {f"{frozen.ARTIFACTS}/{name}": content for name, content in written.items()}
     for name, model in models.items():
         for path in sorted(model_folder(model).iterdir()):

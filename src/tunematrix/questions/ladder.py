@@ -35,7 +35,7 @@ def climb(store: Store, chain: Iterable[Rung], options: Options, jobs: int) -> I
 
     The first run while the locks of later ones are made. A rung whose lock, tests and measures are
     unchanged is not run again, so an interrupted climb goes on.
-    Each job has one environment at one path, so that byte code of what stays installed is compiled once.
+    Each job has one environment.
     """
     folder = store.root / FOLDER
     own = Store(folder, store.model)
@@ -49,7 +49,7 @@ def climb(store: Store, chain: Iterable[Rung], options: Options, jobs: int) -> I
         try:
             cell = Cell(name=rung.path.stem, why="a rung of the ladder", python=python)
             matrix = Matrix(folder=rung.path.parent, cells=(cell,))
-            own_options = dataclasses.replace(options, venv=slot, bytecode=folder / ".bytecode")
+            own_options = dataclasses.replace(options, venv=slot)
             return rung, cells.run(matrix, cell, own_options, own, annotate)
         finally:
             slots.put(slot)

@@ -20,6 +20,7 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import (
     activity,
     artifacts,
+    bytecode,
     environment,
     evidence,
     models,
@@ -262,6 +263,7 @@ def _run_tests(
     with temporary.folder_for(cell_folder) as folder:
         variables["TMPDIR"] = str(folder)
         exit_code = process.run(command, variables, run_folder, log, options.time_limit)
+    bytecode.keep(venv)
     secrets.mask_file(report_log)
     if exit_code == NO_TESTS and options.select:
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")
@@ -276,7 +278,6 @@ def _run_tests(
 
 def _option_variables(options: Options) -> dict[str, str]:
     folders = {"TUNEMATRIX_WORKLOAD": options.workload, "TUNEMATRIX_ARTIFACTS": options.exchange}
-    folders["PYTHONPYCACHEPREFIX"] = options.bytecode
     return {"TUNEMATRIX_DEPTH": options.depth} | {
         name: str(folder.resolve()) for name, folder in folders.items() if folder
     }

@@ -22,6 +22,7 @@ from tunematrix.base.errors import InfrastructureError, UninstallableError, Usag
 from tunematrix.hub.models import cache_root
 from tunematrix.locks import uv
 from tunematrix.locks.table import Cell
+from tunematrix.run import bytecode
 
 # Variables that a cell inherits from the caller: where programs and certificates are. Never HF_*,
 # TRANSFORMERS_*, PYTHONPATH or anything else that can change a result.
@@ -64,6 +65,7 @@ def sync(venv: Path, lock: Path, cell: Cell) -> None:
         if completed.returncode:
             completed = _build(new, python, lock)
         uv.checked(completed, UninstallableError)
+        bytecode.restore(new)
         (new / MARKER).write_text(_state(new, lock))
 
 

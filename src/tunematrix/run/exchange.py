@@ -17,13 +17,13 @@ from tunematrix.hub.models import EXPERTS, MODELS, SMALL, SMALL_EXPERTS, Model, 
 from tunematrix.locks import lock
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import activity, environment, keys, process, temporary
+from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.shared.secrets import mask_all
 
 FOLDER: Final = ".exchange"  # in the results folder
 ARTIFACTS: Final = "artifacts"
 KEY_FILE: Final = "key.txt"  # in the folder of a cell: what its artifacts were written with
 READS: Final = "reads.json"
-TINY: Final = ("tiny-gpt2", "tiny-llama")
 Result = Mapping[str, Any]
 
 
@@ -55,7 +55,7 @@ class Member:
     matrix: Matrix
     results: Path
     venv: Path
-    models: tuple[str, ...] = TINY
+    models: tuple[str, ...] = TINY_MODELS
     small: bool = False
 
     @property
@@ -65,7 +65,7 @@ class Member:
     @property
     def folder(self) -> Path:
         """Its part of the results; with other models, another one."""
-        models = "" if self.models == TINY else f"@{'+'.join(self.models)}"
+        models = "" if self.models == TINY_MODELS else f"@{'+'.join(self.models)}"
         return self.results / FOLDER / f"{self.name}{models}"
 
     @property

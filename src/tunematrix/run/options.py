@@ -31,7 +31,6 @@ class Options:
     command: str | None = None  # a workload of one line, as somebody types it in the current folder
     depth: str = FULL
     venv: Path | None = None
-    bytecode: Path | None = None  # a folder for byte code that outlives the environment
     keep_artifacts: bool = False  # keep the checkpoints for another cell to load
     exchange: Path | None = None  # kept checkpoints of another cell, to load and resume in this one
 

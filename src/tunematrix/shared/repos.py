@@ -12,6 +12,7 @@ RULE: Final = (
     "not at either end, without '--' and '..', and without '.git' at the end"
 )
 
+TINY_MODELS: Final = ("tiny-gpt2", "tiny-llama")  # which every cell measures beside its own
 TINY: Final = "tiny:"  # before a repository or a folder: a tiny model of that architecture
 
 

@@ -200,7 +200,7 @@ def _default_changes(before: Record, after: Record) -> Iterator[Change]:
             yield Change(kind="default", name=field_name, before=values[0], after=values[1], why=why)
 
 
-def _signature_changes(before: Record, after: Record) -> Iterator[Change]:
+def signature_changes(before: Record, after: Record) -> Iterator[Change]:
     """Removed arguments and public names: user code with them fails, even if the pipeline does not."""
     if not all(_has_signatures(record) for record in (before, after)):
         return
@@ -288,7 +288,7 @@ COMPARISONS: Final[tuple[Callable[[Record, Record], Iterator[Change]], ...]] = (
     _fingerprint_changes,
     _default_changes,
     _call_site_changes,
-    _signature_changes,
+    signature_changes,
     _new_warnings,
 )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tunematrix.base.versions import parse_version
-from tunematrix.verdict.diff import moved_packages
+from tunematrix.verdict.diff import ABSENT, moved_packages
 from tunematrix.verdict.findings import SEVERITIES
 from tunematrix.verdict.releases import Moved, Rung, between
+
+STATES: Final = ("broken", "wrong")
+ERRORS: Final = (".error", "_error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     all_moved = moved_packages(before, after)
     moved = {name: pair for name, pair in all_moved.items() if name in names}
     path = _path(between(moved, rungs))
-    lasting = _net(path).keys()
+    net = _net(path)
     found = [
         Expected(
             rung=rung,
@@ -63,7 +66,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
         )
         for rung, direction in path
         for finding in rung.findings
-        if (fields := _fields(finding, rung) & lasting) or not (rung.changes or rung.stages)
+        if (fields := _lasting(finding, rung, direction, net)) or not (rung.changes or rung.stages)
     ]
     ordered = sorted(found, key=lambda each: each.rung.day, reverse=True)
     return Prediction(
@@ -98,13 +101,34 @@ def _net(path: Iterable[tuple[Rung, int]]) -> dict[str, tuple[Any, Any]]:
     return {name: (old, new) for name, (old, new) in net.items() if old != new}
 
 
+def _lasting(
+    finding: Mapping[str, Any], rung: Rung, direction: int, net: Mapping[str, tuple[Any, Any]]
+) -> list[str]:
+    """The fields of a finding that the whole move, ``net``, changes too; empty if it is not expected.
+
+    A field that is not there before the move, or after it, cannot have changed in it, unless that it came or
+    went is the finding. What is broken or wrong is a state: it is over when a later rung changes it.
+    """
+    is_state = finding["severity"] in STATES and direction > 0
+    steps = {**rung.changes, **rung.stages}
+
+    def lasts(name: str) -> bool:
+        if name not in net or name not in steps:
+            return False
+        old, new = steps[name] if direction > 0 else steps[name][::-1]
+        came_or_went = (net[name][0] == ABSENT != old) or (net[name][1] == ABSENT != new)
+        return not came_or_went and (not is_state or net[name][1] == new)
+
+    return sorted(filter(lasts, _fields(finding, rung)))
+
+
 def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:
-    """What decides whether a finding lasts: its fields, and of one about stages their outcomes alone.
+    """What decides whether a finding lasts: its fields, and of a failure its outcomes or errors alone.
 
     A number that is missing while a stage fails comes back, perhaps another, when it passes again.
     """
     names = set(finding.get("fields", (*rung.changes, *rung.stages)))
-    return names & rung.stages.keys() or names
+    return names & rung.stages.keys() or {name for name in names if name.endswith(ERRORS)} or names
 
 
 def _beyond(moved: Moved, rungs: Sequence[Rung]) -> dict[str, str]:

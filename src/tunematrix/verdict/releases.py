@@ -22,9 +22,10 @@ from tunematrix.base.record import Record
 from tunematrix.base.versions import parse_version
 from tunematrix.locks.table import CORE
 from tunematrix.shared.reading import UnreadableError, parse_json, read_text
+from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.shared.stages import STAGES
-from tunematrix.verdict.diff import Diff
-from tunematrix.verdict.effects import is_number
+from tunematrix.verdict.diff import ABSENT, Diff, signature_changes
+from tunematrix.verdict.effects import is_number, is_option
 from tunematrix.verdict.findings import SEVERITIES, Cause, Finding
 from tunematrix.verdict.sentences import UNEXPLAINED
 
@@ -77,12 +78,19 @@ class Rung:
 
 
 def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Iterable[Finding]) -> Rung:
-    """``rung`` with what moved: the comparison of its record ``after`` with ``before``, of the rung below."""
-    changes = {
+    """``rung`` with what moved: the comparison of its record ``after`` with ``before``, of the rung below.
+
+    ``changes`` has more than a comparison tells: what a failure left unmeasured, and what is measured again
+    after it, so that a value which moved meanwhile is the change of the rung where it came back; and the
+    names that are new, so that what came and went between two stacks is nobody's loss.
+    """
+    new_names = {change.name: (ABSENT, change.before) for change in signature_changes(after, before)}
+    compared = {
         change.name: (short(change.before), short(change.after))
         for change in diff.changes
         if change.kind not in NO_CHANGES_OF
     }
+    changes = {**new_names, **_one_sided(before, after), **compared}
     stages = {name: pair for name, pair in _stages(before, after, diff).items() if pair[0] != pair[1]}
     return dataclasses.replace(
         rung,
@@ -95,6 +103,15 @@ def measured(rung: Rung, before: Record, after: Record, diff: Diff, found: Itera
             if finding.loud
         ),
     )
+
+
+def _one_sided(before: Record, after: Record) -> dict[str, tuple[Any, Any]]:
+    """The fields that only one of two records has, with both values; absent is one of them."""
+    prints = before.fingerprint, after.fingerprint
+    return {
+        name: (short(prints[0].get(name, ABSENT)), short(prints[1].get(name, ABSENT)))
+        for name in prints[0].keys() ^ prints[1].keys()
+    }
 
 
 def _stages_first(found: Iterable[Finding]) -> list[Finding]:
@@ -201,26 +218,46 @@ def responsible(name: str, pair: tuple[Any, Any], between: Sequence[tuple[Rung, 
     """The rung in ``between`` in which a field or a stage moved as it did between the two records, ``pair``.
 
     Of several the one that left the field as it is now, and else the last. One that a later rung undid is
-    none of them. None if the ladder has none.
+    none of them. Values of another model than the ladder's cannot be held against its values, nor can the
+    effects of options, which are relative to the rest of a run: then it is the one rung in which the field
+    moved at all, or the same field of a tiny model. None if the ladder has none.
     """
-    steps: list[tuple[Rung, tuple[Any, Any], bool]] = []
-    for rung, direction in between:
-        is_stage = name in rung.stages
-        if own := rung.stages.get(name) or rung.changes.get(name):
-            steps.append((rung, own if direction > 0 else own[::-1], is_stage))
-    lasting = [
-        (rung, own, is_stage)
-        for place, (rung, own, is_stage) in enumerate(steps)
-        if not any(_same(own[0], later[1]) for _, later, _ in steps[place + 1 :])
-    ]
+    lasting = _lasting(name, between)
     found = [
         (rung, own)
-        for rung, own, is_stage in lasting
-        if (_same(own[1], pair[1]) if is_stage else _same_direction(own, pair))
+        for rung, own in lasting
+        if (_same(own[1], pair[1]) if name in rung.stages else _same_direction(own, pair))
     ]
     exact = [rung for rung, own in found if _same(own[1], pair[1])]
-    candidates = exact or [rung for rung, _ in found]
-    return candidates[-1] if candidates else None
+    if candidates := exact or [rung for rung, _ in found]:
+        return candidates[-1]
+    is_own = name.startswith(TINY_MODELS) and not is_option(name)
+    if is_own or any(name in rung.stages for rung, _ in between):
+        return None
+    for each in (name, *(f"{model}.{name}" for model in TINY_MODELS)):
+        moved = lasting if each == name else _lasting(each, between)
+        if len(moved) == 1 and not _opposite(moved[0][1], pair):
+            return moved[0][0]
+    return None
+
+
+def _lasting(name: str, between: Iterable[tuple[Rung, int]]) -> list[tuple[Rung, tuple[Any, Any]]]:
+    """The rungs in which a field moved, with its value before and after, without those that were undone.
+
+    What moved while it could not be measured moved in the rung where it could be again.
+    """
+    steps: list[tuple[Rung, tuple[Any, Any]]] = []
+    for rung, direction in between:
+        if own := rung.stages.get(name) or rung.changes.get(name):
+            old, new = own if direction > 0 else own[::-1]
+            if old == ABSENT and steps and steps[-1][1][1] == ABSENT:
+                old = steps.pop()[1][0]
+            steps.append((rung, (old, new)))
+    return [
+        step
+        for place, step in enumerate(steps)
+        if not any(_same(step[1][0], later[1]) for _, later in steps[place:])
+    ]
 
 
 def of_field(name: str, moved: Moved, rungs: Iterable[Rung]) -> Rung | None:
@@ -234,6 +271,12 @@ def _same_direction(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
     if all(is_number(value) for value in (*rung, *change)):
         return bool((rung[1] > rung[0]) == (change[1] > change[0]))
     return _same(change[0], rung[0]) or _same(change[1], rung[1])
+
+
+def _opposite(rung: tuple[Any, Any], change: tuple[Any, Any]) -> bool:
+    """Whether both are moves of a number, and in other directions."""
+    numbers = all(is_number(value) for value in (*rung, *change))
+    return numbers and not _same_direction(rung, change)
 
 
 def _same(left: Any, right: Any) -> bool:

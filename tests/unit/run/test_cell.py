@@ -67,12 +67,6 @@ def test_a_record_says_its_depth_only_if_it_is_not_the_default() -> None:
     assert cells._option_variables(Options(depth="quick"))["TUNEMATRIX_DEPTH"] == "quick"
 
 
-def test_byte_code_can_outlive_the_environment(tmp_path: Path) -> None:
-    name = "PYTHONPYCACHEPREFIX"
-    assert cells._option_variables(Options(bytecode=tmp_path))[name] == str(tmp_path.resolve())
-    assert name not in cells._option_variables(Options())
-
-
 def test_key_includes_the_workload(project: Path) -> None:
     (project / "workload").mkdir()
     (project / "workload/finetune.yaml").write_text("training: {seed: 1}")

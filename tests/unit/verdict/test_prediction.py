@@ -71,6 +71,47 @@ def test_of_a_release_only_the_findings_that_are_undone_are_left_out() -> None:
     assert (first.title, first.fields) == ("fails", ("align",))
 
 
+def test_what_came_and_went_between_is_nobodys_loss() -> None:
+    ladder = (
+        rung(2, changes={"trl.helper": ("<absent>", "present")}, findings=()),
+        rung(3, "edit", changes={"trl.helper": ("present", "<absent>")}),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+    assert titles(predict({"trl": "1.2"}, {"trl": "1.3"}, ladder)) == ["title 3"]
+
+
+def test_what_the_older_stack_does_not_have_cannot_change_for_it() -> None:
+    default, error = {"severity": "default", "title": "other"}, {"severity": "broken", "title": "raises"}
+    ladder = (
+        rung(2, changes={"GRPOConfig.top_k": ("<absent>", 50)}, findings=()),
+        rung(3, changes={"GRPOConfig.top_k": (50, 0)}, findings=({"id": "a", **default},)),
+        rung(4, changes={"grpo.error": ("<absent>", "KeyError")}, findings=({"id": "b", **error},)),
+        rung(5, changes={"grpo.error": ("KeyError", "TypeError")}, findings=({"id": "c", **error},)),
+    )
+    assert titles(predict({"trl": "1.2"}, {"trl": "1.3"}, ladder)) == ["other"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.4"}, ladder)) == ["raises"]
+
+
+def test_a_wrong_state_is_over_when_a_later_release_changes_it() -> None:
+    ladder = (
+        rung(2, "wrong", changes={"ratio": (2.05, 4.0)}),
+        rung(3, changes={"ratio": (4.0, 1.0)}),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == ["title 3"]
+
+
+def test_a_number_missing_while_a_measure_fails_is_no_failure_that_lasts() -> None:
+    finding = {"id": "a", "severity": "broken", "title": "raises", "fields": ["dpo.error", "dpo.loss"]}
+    ladder = (
+        rung(2, changes={"dpo.error": ("<absent>", "E"), "dpo.loss": (1, "<absent>")}, findings=(finding,)),
+        rung(3, changes={"dpo.error": ("E", "<absent>"), "dpo.loss": ("<absent>", 3)}, findings=()),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["raises"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+
+
 def test_moves_in_opposite_directions_add_up() -> None:
     """What trl brings and what going back with peft brings are the same change, twice."""
     back = Rung(day="2026-01-09", package="peft", before="0.1", after="0.2", changes={"loss": (2, 1)})

@@ -14,10 +14,11 @@ from packaging.version import Version
 
 from tests.unit.verdict.test_answer import GOOD, NOTHING, failed
 from tunematrix.base.errors import InfrastructureError
-from tunematrix.base.record import Record
+from tunematrix.base.record import Record, Result
 from tunematrix.shared.reading import UnreadableError
 from tunematrix.verdict import accepted, agreement, causes, releases
 from tunematrix.verdict.answer import judge
+from tunematrix.verdict.diff import ABSENT
 from tunematrix.verdict.findings import Finding
 from tunematrix.verdict.releases import Rung, between, responsible, short
 
@@ -69,6 +70,58 @@ def test_what_is_no_number_is_compared_with_a_side_of_the_rung() -> None:
     assert responsible(LOSS, ([7], LONG), between(packages, [listed])) is listed
     assert responsible(LOSS, ([1, 2], [3]), between(packages, [listed])) is listed
     assert responsible(LOSS, ([7], [3]), between(packages, [listed])) is None
+
+
+def test_of_another_model_the_only_rung_that_moved_the_field_did_it() -> None:
+    packages = {"trl": ("1.1", "1.9")}
+
+    def named(name: str, pair: tuple[Any, Any], *rungs: Rung) -> str | None:
+        found = responsible(name, pair, between(packages, rungs))
+        return found.after if found else None
+
+    own = rung("1.5", changes={"align.text": ("a", "b"), "finetune.loss": (1.0, 2.0)})
+    tiny = rung("1.6", changes={"tiny-llama.sft.packed.labels": ([1], [2])})
+    assert named("align.text", ("x", "y"), own) == "1.5"
+    assert named("align.text", ("x", "y"), own, rung("1.7", changes={"align.text": ("b", "c")})) is None
+    assert named("finetune.loss", (7.0, 6.0), own) is None  # a number in the other direction
+    assert named("sft.packed.labels", ([7], [8]), tiny) == "1.6"
+    sweep = "tiny-llama.sweep.SFTConfig.packing"
+    assert named(sweep, ({"True": 1}, {"True": 2}), rung("1.5", changes={sweep: ("#a", "#b")})) == "1.5"
+
+
+def test_what_moved_while_it_could_not_be_measured_belongs_to_the_rung_where_it_came_back() -> None:
+    packages = {"trl": ("1.1", "1.9")}
+    gone, back = moved("1.4", 2.0, ABSENT), moved("1.6", ABSENT, 3.0)
+    assert responsible(LOSS, (2.5, 3.5), between(packages, [gone, back])) is back
+    assert responsible(LOSS, (3.5, 2.5), between(packages, [gone, back])) is None
+    same = moved("1.6", ABSENT, 2.0)
+    assert responsible(LOSS, (2.5, 3.5), between(packages, [gone, same])) is None
+    assert responsible(LOSS, (3.0, 2.0), between({"trl": ("1.9", "1.1")}, [back, gone])) is gone
+
+
+def test_a_rung_keeps_what_a_failure_left_unmeasured_and_the_names_that_are_new() -> None:
+    good = replace(GOOD, probes=(Result(name="fingerprint:surface", outcome="passed"),))
+    before = replace(
+        good,
+        fingerprint={"tiny-llama.dpo.ipo.grad_norm": 1.5, "tiny-llama.dpo.ipo.rows": LONG},
+        signatures={"trl.DPOTrainer": ["model"]},
+        symbols={"trl": ["DPOTrainer"]},
+    )
+    after = replace(
+        good,
+        fingerprint={"tiny-llama.dpo.ipo.error": "KeyError"},
+        signatures={"trl.DPOTrainer": ["model", "quantization_config"]},
+        symbols={"trl": ["DPOTrainer", "prepare_peft_model"]},
+    )
+    judged = judge(before, after, NOTHING)
+    found = releases.measured(rung("1.5"), before, after, judged.diff, judged.findings).changes
+    assert found == {
+        "tiny-llama.dpo.ipo.error": (ABSENT, "KeyError"),
+        "tiny-llama.dpo.ipo.grad_norm": (1.5, ABSENT),
+        "tiny-llama.dpo.ipo.rows": (short(LONG), ABSENT),
+        "trl.DPOTrainer(quantization_config)": (ABSENT, "quantization_config"),
+        "trl.prepare_peft_model": (ABSENT, "present"),
+    }
 
 
 def test_nan_is_itself_and_true_is_not_one() -> None:
