@@ -234,11 +234,26 @@ def responsible(name: str, pair: tuple[Any, Any], between: Sequence[tuple[Rung, 
     is_own = name.startswith(TINY_MODELS) and not is_option(name)
     if is_own or any(name in rung.stages for rung, _ in between):
         return None
-    for each in (name, *(f"{model}.{name}" for model in TINY_MODELS)):
+    for each in _same_field(name):
         moved = lasting if each == name else _lasting(each, between)
         if len(moved) == 1 and not _opposite(moved[0][1], pair):
             return moved[0][0]
     return None
+
+
+def _same_field(name: str) -> tuple[str, ...]:
+    """The field, and the same of the tiny models that every rung has beside its own."""
+    return name, *(f"{model}.{name}" for model in TINY_MODELS)
+
+
+@functools.lru_cache(maxsize=2)
+def _by_field(rungs: tuple[Rung, ...]) -> dict[str, list[int]]:
+    """The places of the rungs that moved a field or a stage: most rungs moved a few of thousands."""
+    places: dict[str, list[int]] = {}
+    for place, rung in enumerate(rungs):
+        for name in rung.changes.keys() | rung.stages.keys():
+            places.setdefault(name, []).append(place)
+    return places
 
 
 def _lasting(name: str, between: Iterable[tuple[Rung, int]]) -> list[tuple[Rung, tuple[Any, Any]]]:
@@ -293,14 +308,18 @@ def attribute(
     """
     pairs = {change.name: (change.before, change.after) for change in diff.changes}
     pairs |= _stages(before, after, diff)
-    crossed = between(diff.packages, rungs)
+    touching = _by_field(tuple(rungs))
+
+    def release_of(name: str) -> Rung | None:
+        places = sorted({place for each in _same_field(name) for place in touching.get(each, ())})
+        crossed = between(diff.packages, (rungs[place] for place in places))
+        return responsible(name, pairs[name], crossed)
 
     def with_release(finding: Finding) -> Finding:
         if finding.cause or not finding.loud:
             return finding
         names = [name for name in finding.fields if name in pairs]
-        causes = (responsible(name, pairs[name], crossed) for name in names)
-        votes = Counter(rung for rung in causes if rung)
+        votes = Counter(rung for rung in map(release_of, names) if rung)
         if not votes:
             return finding
         rung, count = votes.most_common(1)[0]
