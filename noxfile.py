@@ -73,6 +73,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def benchmarks(session: nox.Session) -> None:
+    """Compare with tox and tox-uv on ten cells, and write docs/benchmarks.md; takes half an hour."""
+    session.run(sys.executable, "tests/bench/others.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def scale(session: nox.Session) -> None:
     """Tell what listing, planning, merging and reporting cost with 10, 100 and 1,000 cells."""
     session.run(sys.executable, "tests/bench/scale.py", *session.posargs)

@@ -27,7 +27,7 @@ from tunematrix.run import environment, models
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent.parent
-PAGE: Final = Path("/tmp/lab/bench.md")
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
 MODEL: Final = "tiny-gpt2"
 TAGS: Final = ("diagonal", "baseline")
 TOX: Final = {"tox": ["tox"], "tox-uv": ["tox", "tox-uv"]}
