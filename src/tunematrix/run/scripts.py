@@ -7,6 +7,7 @@ so that no file of the team's is ever written.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -27,6 +28,7 @@ MODEL: Final = "tiny-llama"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 RESERVED: Final = ("import", "process")
 RESUME: Final = "-resume"
+DIGITS: Final = 16  # of a digest
 PLACEHOLDERS: Final = ("model", "out")
 VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
 PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
@@ -76,6 +78,18 @@ class Scripts:
     def names(self) -> tuple[str, ...]:
         """All stages of a record, in their order."""
         return ("import", *(name for stage in self.stages for name in stage.names))
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By stage of a record, a digest of what it runs, and of what the stages run from which it starts."""
+        found: dict[str, str] = {}
+        for stage in self.stages:
+            inputs = [stage.run, sorted(stage.env.items()), stage.keep, [found[name] for name in stage.after]]
+            found[stage.name] = hashlib.sha256(repr(inputs).encode()).hexdigest()[:DIGITS]
+            if stage.resume:
+                text = f"{found[stage.name]} {stage.resume}"
+                found[f"{stage.name}{RESUME}"] = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return found
 
     def write(self, path: Path) -> None:
         """Write them for the cell, whose Python may have no parser of TOML."""
