@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tunematrix.base.versions import exact_version, parse_requirement, parse_ver
 from tunematrix.cli.questions import JSON
 from tunematrix.locks import lock, package_files, rungs, table
 from tunematrix.locks.package_files import PackageFile
+from tunematrix.report import expected
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
@@ -39,14 +41,15 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     has. What the resolver would move with them does not count.
     """
     old, known = _packages(before), releases.load()
-    new = (
-        {**old, **_requested(after, before, old, known)} if _is_request(after[0], old) else _packages(*after)
-    )
+    asks = _is_request(after[0], old)
+    new = {**old, **_requested(after, before, old, known)} if asks else _packages(*after)
     result = prediction.predict(old, new, known)
     if as_json:
         click.echo(json.dumps(screens.explain_json(result), indent=1, ensure_ascii=False))
     else:
-        print_lines(screens.explain_lines((before, ", ".join(after)), result, everything=show_all))
+        words = shlex.join([*([] if asks else ["--against"]), *after, "--baseline", before])
+        names = before, ", ".join(after)
+        print_lines(expected.explain_lines(names, result, upgrade=words, everything=show_all))
     return 0
 
 
@@ -62,9 +65,10 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
         content = screens.explain_json(result) | {"not_compared": left_out}
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    lines = list(screens.moves_lines((before, after), result, left_out, everything=everything))
+    words = shlex.join(["--baseline", before, "--against", after])
+    lines = expected.diff_lines((before, after), result, left_out, upgrade=words, everything=everything)
     if style == "markdown":
-        click.echo(screens.moves_markdown(lines), nl=False)
+        click.echo(expected.diff_markdown(lines), nl=False)
     else:
         print_lines(lines)
 

@@ -58,7 +58,7 @@ def _short(text: str) -> str:
 
 
 def of_matrix(rows: Sequence[Row], label: str) -> Badge:
-    """How many of all cells pass; one without a record, or with that of another lock or workload, does not."""
+    """How many of all cells pass; one without a record, or with one of another lock or work, does not."""
     states = ["unknown" if _is_old(row) else row.state for row in rows]
     passed = states.count("passed")
     colour = NONE

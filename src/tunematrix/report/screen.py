@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tunematrix.base.record import Record
@@ -115,12 +115,17 @@ def why(judgement: Judgement) -> str:
     counts = Counter(
         finding.severity for finding in judgement.findings if finding.loud and not finding.accepted
     )
-    parts = [_counted(severity, counts[severity]) for severity in SEVERITIES if counts[severity]]
+    parts = [counted(counts)] if counts else []
     accepted = sum(bool(finding.accepted) for finding in judgement.findings)
     parts += [f"{accepted} accepted"] if accepted else []
     if judgement.untested:
         parts.insert(0, "not everything was tested")
     return ", ".join(parts) or "nothing that was measured differs"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """How many findings there are of each severity, worst first; empty if there is none."""
+    return ", ".join(_counted(severity, counts[severity]) for severity in SEVERITIES if counts.get(severity))
 
 
 def _counted(severity: str, number: int) -> str:

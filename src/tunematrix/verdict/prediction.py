@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.diff import moved_packages
 from tunematrix.verdict.findings import SEVERITIES
 from tunematrix.verdict.releases import Moved, Rung, between
+
+PASSED: Final = "passed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,16 @@ class Expected:
     action: str = ""
     undone: bool = False
     fields: tuple[str, ...] = ()
+
+    @property
+    def effect(self) -> str:
+        """Its severity in this move: going back, what a release broke works, and what it mended breaks."""
+        if not self.undone:
+            return self.severity
+        stages = (self.rung.stages[name] for name in self.fields if name in self.rung.stages)
+        if any(new == PASSED and old != PASSED for old, new in stages):
+            return "broken"
+        return "training" if self.severity in ("broken", "wrong") else self.severity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,8 +33,9 @@ def diff(*arguments: str) -> int:
 def test_what_moves_and_what_is_known_to_change_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert diff("old.txt", "new.txt") == 0
     out = capsys.readouterr().out
-    assert out.startswith("old.txt -> new.txt: 2 releases of the ladder between them\n")
-    assert "broken       trl 1.3 (2026-01-03): title 3" in out
+    assert out.startswith("expected BREAKS: old.txt -> new.txt\n")
+    assert "broken       trl 1.3: title 3" in out
+    assert "tunematrix upgrade --baseline old.txt --against new.txt\n" in out
     assert "changed      1: trl 1.1 -> 1.3\n" in out
     assert "new          1: mypy 1.0\n" in out
     assert "gone         1: ruff 0.1\n" in out, "click, which has a version on one side only, is not new"
@@ -49,7 +50,7 @@ def test_as_json_and_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert content["not_compared"] == {"old.txt": ["click>=8", "ours"], "new.txt": []}
     assert diff("old.txt", "new.txt", "--markdown") == 0
     out = capsys.readouterr().out
-    assert out.startswith("# old.txt -&gt; new.txt: 2 releases of the ladder between them\n\n```\n")
+    assert out.startswith("# expected BREAKS: old.txt -&gt; new.txt\n\n```\n")
     assert out.endswith("\n```\n")
 
 
