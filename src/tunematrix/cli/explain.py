@@ -17,7 +17,7 @@ from packaging.version import Version
 from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement, parse_version
 from tunematrix.cli.questions import JSON
-from tunematrix.locks import lock, package_files, rungs, table
+from tunematrix.locks import lock, moves, package_files, rungs, table
 from tunematrix.locks.package_files import PackageFile
 from tunematrix.report import expected
 from tunematrix.report import prediction as screens
@@ -59,8 +59,15 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
     ``style`` is ``text``, ``json`` or ``markdown``. Raises ``UsageError``.
     """
     old, new = _listed(before), _listed(after)
-    result = prediction.predict(old.pins_beside(new), new.pins_beside(old), releases.load())
-    left_out = {before: old.unpinned, after: new.unpinned}
+    moved = moves.unreleased(old, new)
+    result = prediction.predict(
+        old.pins_beside(new) | _sources(moved, 0), new.pins_beside(old) | _sources(moved, 1), releases.load()
+    )
+    told = {*moved}
+    left_out = {
+        name: [each for each in listed.unpinned if moves.name_of(each) not in told]
+        for name, listed in ((before, old), (after, new))
+    }
     if style == "json":
         content = screens.explain_json(result) | {"not_compared": left_out}
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
@@ -71,6 +78,11 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
         click.echo(expected.diff_markdown(lines), nl=False)
     else:
         print_lines(lines)
+
+
+def _sources(moved: moves.Moves, side: int) -> dict[str, str]:
+    """Where what is no release comes from on one side, in place of a version."""
+    return {name: pair[side] for name, pair in moved.items() if pair[side] != moves.NONE}
 
 
 @click.command("check")

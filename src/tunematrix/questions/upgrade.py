@@ -24,7 +24,7 @@ from tunematrix.code.uses import Code
 from tunematrix.locks import table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
-from tunematrix.questions import files
+from tunematrix.questions import files, unreleased
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.files import Files
 from tunematrix.run import artifacts, keys
@@ -117,6 +117,10 @@ class Upgrader:
         except UnresolvableError as error:
             unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=("the candidate",))
             return self._without_run(requested, unknown, str(error))
+        not_installed = unreleased.not_installed(candidate, own_scripts=bool(self.options.scripts))
+        if not_installed and unreleased.prevents_run(self.base, candidate):
+            unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=not_installed)
+            return self._without_run(requested, unknown, "\n".join(not_installed), candidate)
         if reason := nothing_moves(candidate, self.base):
             same = Judgement(answer=NOTHING_TO_TEST, diff=Diff(verdict="same"))
             return self._without_run(requested, same, reason, candidate)
@@ -126,7 +130,7 @@ class Upgrader:
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
         exchanged = self._exchange_files(candidate, before, after) if with_fix else None
-        judgement = files.judge_with(before, after, self.knowledge, exchanged)
+        judgement = files.judge_with(before, after, self.knowledge, exchanged, not_installed)
         broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
@@ -209,7 +213,8 @@ class Upgrader:
         after = candidates.run(answer.candidate, self.options, self.store)
         self.progress(_how(after))
         knowledge = dataclasses.replace(self.knowledge, code=read_code(path, self.options))
-        judgement = files.judge_with(answer.before, after, knowledge, answer.files)
+        not_installed = unreleased.not_installed(answer.candidate, own_scripts=bool(self.options.scripts))
+        judgement = files.judge_with(answer.before, after, knowledge, answer.files, not_installed)
         return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:

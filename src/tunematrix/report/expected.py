@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from tunematrix.base.versions import parse_version
 from tunematrix.locks.table import CORE
 from tunematrix.report import screen
 from tunematrix.report.escape import code_block, plain_text
@@ -177,7 +178,8 @@ def _unknown(prediction: Prediction) -> Iterator[str]:
 
 def _commands(prediction: Prediction, findings: Sequence[Finding], upgrade: str) -> Iterator[str]:
     """What to type: to find the lines of one's own code, and to run it."""
-    new = [f"{name}=={prediction.moved[name][1]}" for name in CORE if prediction.moved.get(name, (0, 0))[1]]
+    pairs = {name: pair for name, pair in prediction.moved.items() if name in CORE}
+    new = [f"{name}=={version}" for name, (_, version) in pairs.items() if version and parse_version(version)]
     if new and any(each.severity in ("edit", "default") for each in findings):
         options = " ".join(f"--to {shlex.quote(request)}" for request in new)
         yield screen.command("your code", f"which lines to edit: tunematrix scan {options}")

@@ -180,6 +180,22 @@ def test_a_stack_that_takes_no_part_in_the_exchange_says_why(runs: Callable[...,
     assert "rollback     not tried: its process ended early" in "\n".join(report.upgrade_lines(answer))
 
 
+def test_with_a_package_that_moves_and_is_no_release_the_rest_runs_and_is_never_safe(
+    runs: Callable[..., Upgrader], base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = {"flash-attn": ("git+https://host/f@abc", "git+https://host/f@def")}
+    upgrader = runs(WHOLE, {"as in new.txt": WHOLE})
+    found = replace(trl_candidate(base), cell=Cell(name="as in new.txt"), unreleased=commits)
+    monkeypatch.setattr(candidate, "from_file", lambda *_: found)
+
+    answer = upgrader.evaluate(["the packages of new.txt"], against=Path("new.txt"))
+
+    assert (answer.answer, answer.judgement.exit_code) == (words.CANNOT_TELL, 3)
+    assert answer.after == WHOLE
+    text = " ".join("\n".join(report.upgrade_lines(answer)).split())
+    assert "not tested flash-attn git+https://host/f@abc -> git+https://host/f@def: not a release" in text
+
+
 @pytest.mark.parametrize(
     ("text", "requested", "expected"),
     [
