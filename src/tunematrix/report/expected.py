@@ -178,7 +178,7 @@ def _unknown(prediction: Prediction) -> Iterator[str]:
 
 def _commands(prediction: Prediction, findings: Sequence[Finding], upgrade: str) -> Iterator[str]:
     """What to type: to find the lines of one's own code, and to run it."""
-    pairs = {name: pair for name, pair in prediction.moved.items() if name in CORE}
+    pairs = {name: prediction.moved[name] for name in CORE if name in prediction.moved}
     new = [f"{name}=={version}" for name, (_, version) in pairs.items() if version and parse_version(version)]
     if new and any(each.severity in ("edit", "default") for each in findings):
         options = " ".join(f"--to {shlex.quote(request)}" for request in new)
