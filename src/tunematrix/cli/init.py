@@ -108,7 +108,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         for stage in stages
         if stage.open and folder / scripts.FILE in files
     ]
-    return Plan(files=files, notes=sorted(notes))
+    return Plan(files=files, notes=[notes[0], *sorted(notes[1:])])
 
 
 def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:

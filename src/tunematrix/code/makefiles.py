@@ -38,7 +38,7 @@ class Command:
 
     @property
     def place(self) -> str:
-        return f"{self.file}:{self.line}: {self.target}"
+        return f"{self.file}:{self.line} ({self.target})"
 
 
 def read(folder: Path) -> list[Command]:

@@ -73,11 +73,13 @@ def _started(folder: Path, programs: Mapping[str, Program]) -> tuple[list[Progra
             )
             words = tuple(stages.replaced_words(program))
             if reason := _refused(start, program):
-                notes.append(f"{line.place}: {reason}; {scripts.FILE} has no options from there")
+                notes.append(f"{line.place}: not used, since {reason}; see the stage in {scripts.FILE}")
             else:
                 found.setdefault(words, program)
                 if start.launcher:
-                    notes.append(f"{line.place}: runs on one CPU, as python without {start.launcher}")
+                    notes.append(
+                        f"{line.place}: started without {start.launcher}: a stage is one process on a CPU"
+                    )
     return list(found.values()), notes
 
 
@@ -86,7 +88,7 @@ def _refused(start: commands.Start, program: Program) -> str:
     if start.elsewhere:
         return "it runs in another folder"
     unknown = [word for word in stages.replaced_words(program) if commands.is_open(word)]
-    return f"no value found for {', '.join(unknown)}" if unknown else ""
+    return f"the file gives no value to {', '.join(unknown)}" if unknown else ""
 
 
 def _of_trl(name: str) -> Program:

@@ -47,6 +47,11 @@ class Baseline:
     notes: tuple[str, ...] = ()  # where it is not what its file says
     listed: PackageFile = field(default_factory=PackageFile)  # what its file lists
 
+    @property
+    def source(self) -> str:
+        """The name of the file that it was read from; empty for a cell."""
+        return self.listed.files[0].name if self.listed.files else ""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:

@@ -40,8 +40,8 @@ from tunematrix.verdict.answer import (
 )
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.edits import describe_edit
-from tunematrix.verdict.findings import SEVERITIES
 from tunematrix.verdict.prediction import Prediction, predict
+from tunematrix.verdict.sentences import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +74,7 @@ class Answer:
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
     given: tuple[str, ...] = ()  # options of the command that further commands need too
     notes: tuple[str, ...] = ()  # where the two environments are not what their files say
+    source: str = ""  # the file that the baseline was read from; its cell has a name that nobody knows
 
     @property
     def answer(self) -> str:
@@ -134,6 +135,7 @@ class Upgrader:
         broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
+            source=self.base.source,
             requests=requested,
             judgement=judgement,
             candidate=candidate,
@@ -155,6 +157,7 @@ class Upgrader:
     ) -> Answer:
         return Answer(
             baseline=self.base.cell.name,
+            source=self.base.source,
             requests=requests,
             judgement=judgement,
             candidate=candidate,
@@ -254,8 +257,7 @@ def describe_prediction(prediction: Prediction) -> str:
     counts = Counter(each.severity for each in prediction.found)
     if not prediction.rungs:
         return "expected: nothing is known of these releases"
-    told = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES if counts[severity])
-    if not told:
+    if not (told := counted(counts)):
         return "expected: nothing; the ladder saw these releases change nothing above info"
     first = prediction.found[0]
     return f"expected: {told}, such as {first.rung.package} {first.rung.after}: {first.title}"

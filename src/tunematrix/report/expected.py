@@ -17,6 +17,7 @@ from tunematrix.verdict.expectation import answer
 from tunematrix.verdict.findings import SEVERITIES, Cause, Finding
 from tunematrix.verdict.prediction import Expected, Prediction
 from tunematrix.verdict.releases import Moved
+from tunematrix.verdict.sentences import counted
 
 LOUD: Final = SEVERITIES[:-1]
 # Lines of a screen for each severity; what one does not need goes to the others, the worst first.
@@ -103,7 +104,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     for each in findings:
         found = EDITS.fullmatch(each.title) if each.severity == "edit" else None
         counts[each.severity] += int(found[1]) if found else 1
-    return screen.counted(counts) or "nothing is known to change"
+    return counted(counts) or "nothing is known to change"
 
 
 def _source(prediction: Prediction) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from tunematrix.base.record import Record
 from tunematrix.shared.lines import one_line
 from tunematrix.verdict.answer import Judgement
 from tunematrix.verdict.findings import SEVERITIES, Finding
+from tunematrix.verdict.sentences import counted
 
 WIDTH: Final = 100
 HEIGHT: Final = 40
@@ -121,22 +122,6 @@ def why(judgement: Judgement) -> str:
     if judgement.untested:
         parts.insert(0, "not everything was tested")
     return ", ".join(parts) or "nothing that was measured differs"
-
-
-def counted(counts: Mapping[str, int]) -> str:
-    """How many findings there are of each severity, worst first; empty if there is none."""
-    return ", ".join(_counted(severity, counts[severity]) for severity in SEVERITIES if counts.get(severity))
-
-
-def _counted(severity: str, number: int) -> str:
-    words = {
-        "broken": "broken",
-        "wrong": "silently wrong",
-        "training": "train otherwise",
-        "default": "changed default" if number == 1 else "changed defaults",
-        "edit": "edit" if number == 1 else "edits",
-    }
-    return f"{number} {words[severity]}"
 
 
 def passed_line(before: Record, judgement: Judgement) -> str:

@@ -197,7 +197,7 @@ def test_the_plan_names_the_recipes_that_are_left_out(init: Init, capsys: pytest
         "sft:\n\tpython train_sft.py --model $(M) --seed 3\ndpo:\n\tpython train_dpo.py $(X)\n"
     )
     assert init("--yes") == 0
-    assert "Makefile:4: dpo: no value found for $(X); " in capsys.readouterr().out
+    assert "Makefile:4 (dpo): not used, since the file gives no value to $(X); " in capsys.readouterr().out
     sft, dpo = scripts.load(Path()).stages
     assert "--seed 3" in sft.run
     assert "$" not in dpo.run

@@ -101,7 +101,7 @@ def test_a_package_from_git_that_moves_is_named_and_never_safe(
     monkeypatch.setattr(imported, "import_lock", lambda path, *_: locks[path.name])
     assert upgrade("--answer", "answer.json") == 3
     out = " ".join(capsys.readouterr().out.split())
-    assert out.startswith("CANNOT TELL: ")
+    assert out.startswith("CANNOT TELL: listed.txt with "), "the file, not the name of a cell made of it"
     assert told in out
     assert "pin a release" in out
     content = json.loads(Path("answer.json").read_text())

@@ -134,7 +134,7 @@ def test_what_a_makefile_starts_keeps_its_options_and_is_cut_to_two_steps(tmp_pa
     assert sft.model == "org/big"
     assert (dpo.name, dpo.after) == ("dpo", "sft")
     assert "--adapter {out}/sft/checkpoint-2 --output {out}/dpo --beta 0.1" in dpo.run
-    assert found.notes == ("Makefile:4: sft: runs on one CPU, as python without accelerate",)
+    assert found.notes == ("Makefile:4 (sft): started without accelerate: a stage is one process on a CPU",)
 
 
 def test_a_command_with_an_unknown_variable_is_told_and_the_script_starts_by_its_own_options(
@@ -144,7 +144,8 @@ def test_a_command_with_an_unknown_variable_is_told_and_the_script_starts_by_its
     (tmp_path / "Makefile").write_text(MAKEFILE)
     found = training.find(tmp_path)
     assert (
-        "Makefile:9: dpo: no value found for $(BETA); workload.toml has no options from there" in found.notes
+        "Makefile:9 (dpo): not used, since the file gives no value to $(BETA); see the stage in workload.toml"
+        in found.notes
     )
     assert found.stages[1].run.endswith("--adapter {out}/sft --output {out}/dpo --max_steps 2 --save_steps 1")
     (tmp_path / "Makefile").write_text(

@@ -491,7 +491,7 @@ def test_the_ladder_says_what_to_expect_and_the_run_what_of_it_came(runs: Callab
     before, after = (replace(GOOD, fingerprint={loss: value, other: value}) for value in (2.0, 3.0))
     upgrader = runs(before, {"trl==2.0": after}, replace(NOTHING, rungs=ladder))
     answer = replace(upgrader, progress=said.append).evaluate(["trl==2.0"])
-    assert said[0] == "expected: 1 broken, 1 training, such as trl 2.0: gone moves"
+    assert said[0] == "expected: 1 broken, 1 train otherwise, such as trl 2.0: gone moves"
     row = " ".join("\n".join(report.upgrade_lines(answer)).split("foreseen")[1].split())
     assert row.startswith("1 of 2 findings; not: DPO")
     assert "expected in vain: gone moves (trl 2.0)" in row
