@@ -42,7 +42,12 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     """
     old, known = _packages(before), releases.load()
     asks = _is_request(after[0], old)
-    new = {**old, **_requested(after, before, old, known)} if asks else _packages(*after)
+    if asks:
+        new = {**old, **_requested(after, before, old, known)}
+    elif len(after) == 1 and reading.is_file(before) and reading.is_file(after[0]):
+        old, new = _beside(_listed(before), _listed(after[0]))
+    else:
+        new = _packages(*after)
     result = prediction.predict(old, new, known)
     if as_json:
         click.echo(json.dumps(screens.explain_json(result), indent=1, ensure_ascii=False))
@@ -59,13 +64,10 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
     ``style`` is ``text``, ``json`` or ``markdown``. Raises ``UsageError``.
     """
     old, new = _listed(before), _listed(after)
+    result = prediction.predict(*_beside(old, new), releases.load())
     moved = moves.unreleased(old, new)
-    result = prediction.predict(
-        old.pins_beside(new) | _sources(moved, 0), new.pins_beside(old) | _sources(moved, 1), releases.load()
-    )
-    told = {*moved}
     left_out = {
-        name: [each for each in listed.unpinned if moves.name_of(each) not in told]
+        name: [each for each in listed.unpinned if moves.name_of(each) not in moved]
         for name, listed in ((before, old), (after, new))
     }
     if style == "json":
@@ -80,9 +82,13 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
         print_lines(lines)
 
 
-def _sources(moved: moves.Moves, side: int) -> dict[str, str]:
-    """Where what is no release comes from on one side, in place of a version."""
-    return {name: pair[side] for name, pair in moved.items() if pair[side] != moves.NONE}
+def _beside(old: PackageFile, new: PackageFile) -> tuple[dict[str, str], dict[str, str]]:
+    """What two files pin; of what moves and is no release, where it comes from in place of a version."""
+    moved = moves.unreleased(old, new)
+    before, after = (
+        {name: pair[side] for name, pair in moved.items() if pair[side] != moves.NONE} for side in (0, 1)
+    )
+    return old.pins_beside(new) | before, new.pins_beside(old) | after
 
 
 @click.command("check")

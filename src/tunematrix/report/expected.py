@@ -170,7 +170,8 @@ def _moves(moved: Moved) -> list[str]:
 def _unknown(prediction: Prediction) -> Iterator[str]:
     """What moves and nobody knows the effect of."""
     for name, versions in sorted(prediction.beyond.items()):
-        yield from screen.wrapped("not known", f"releases of {name} {versions}: not measured", lines=2)
+        what = f"{name}," if versions.startswith("without") else f"releases of {name}"
+        yield from screen.wrapped("not known", f"{what} {versions}: not measured", lines=2)
     if prediction.others:
         moved = _moves(dict(sorted(prediction.others.items(), key=lambda item: item[0] != "torch")))
         more = f" and {len(moved) - OTHERS} more" if len(moved) > OTHERS else ""

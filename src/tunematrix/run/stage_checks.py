@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tunematrix.base.errors import UsageError
+from tunematrix.shared.repositories import LEFT_OUT
 from tunematrix.shared.suggest import did_you_mean
 
 PLACEHOLDERS: Final = ("model", "out")
@@ -101,5 +103,16 @@ def check_program(command: str, folder: Path, where: str) -> None:
             return
     elif not words[0].endswith(SCRIPT):
         return
-    if "{" not in words[0] and "\0" not in words[0] and not (folder / words[0]).is_file():
-        raise UsageError(f"{where}: {words[0][:200]}: no such file in {folder.resolve()}")
+    script = words[0]
+    if "{" in script or "\0" in script:
+        return
+    if not (folder / script).is_file():
+        raise UsageError(f"{where}: {script[:200]}: no such file in {folder.resolve()}")
+    parts = PurePosixPath(os.path.normpath(script)).parts
+    if parts[0] == "..":
+        raise UsageError(f"{where}: {script[:200]} is outside of the folder, of which a cell gets a copy")
+    hidden = [part for part in parts[:-1] if part in LEFT_OUT]
+    if hidden and not os.path.isabs(script):  # noqa: PTH117  # of a text
+        raise UsageError(
+            f"{where}: {script[:200]}: a cell gets no folder called {hidden[0]}; move the script"
+        )

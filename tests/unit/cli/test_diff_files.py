@@ -86,3 +86,6 @@ def test_a_package_from_git_that_moves_is_named_and_nothing_is_expected_of_it(
     assert out.startswith("expected CANNOT TELL: old.txt -> new.txt\n")
     assert "trl git+https://host/trl.git@abc -> git+https://host/trl.git@def" in out
     assert "scan" not in out
+    with pytest.raises(SystemExit):
+        main(["explain", "old.txt", "new.txt"])
+    assert "expected CANNOT TELL: old.txt -> new.txt\n" in capsys.readouterr().out

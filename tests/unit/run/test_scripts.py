@@ -296,3 +296,17 @@ def test_a_script_that_is_not_there_is_told_before_anything_is_installed(command
     stage = f"[[stage]]\nname = 'x'\nafter = ['sft']\nrun = '{command}'\n"
     (team / "workload.toml").write_text(f"{STAGES}{stage}")
     Options.of().check()  # a stage before may write it
+
+
+def test_a_script_that_no_cell_gets_is_told(team: Path) -> None:
+    (team / "results").mkdir()
+    (team / "results/train.py").touch()
+    with pytest.raises(
+        UsageError, match=r"run: results/train.py: a cell gets no folder called results; move"
+    ):
+        Options(command="python results/train.py").check()
+    (team / "inner").mkdir()
+    (team / "inner/workload.toml").write_text('[[stage]]\nname = "x"\nrun = "python ../train_sft.py"\n')
+    with pytest.raises(UsageError, match=r"stage x: run: ../train_sft.py is outside of the folder, of which"):
+        Options(workload=team / "inner").check()
+    Options(command=f"python {team / 'train_sft.py'}").check()
