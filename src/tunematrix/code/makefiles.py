@@ -12,19 +12,21 @@ from tunematrix.shared import reading
 
 MAKEFILES: Final = ("GNUmakefile", "makefile", "Makefile")  # make reads the first of them
 JUSTFILES: Final = ("justfile", "Justfile", ".justfile")
-CONTINUED: Final = re.compile(r"[ \t]*\\\n[ \t]*")
+CONTINUED: Final = re.compile(r"(?<![ \t])[ \t]*+\\\n[ \t]*")
 PREFIX: Final = "@-+ \t"  # of a recipe's line: how make runs it
 ASSIGNMENT: Final = re.compile(r"(?:(?:export|override)\s+)*([\w.-]+)\s*(:{0,3}=|\?=|\+=|!=)\s*(.*)")
-RULE: Final = re.compile(r"([^\s:=#][^:=#]*?)\s*::?(?!=)([^;]*)(?:;(.*))?")
+RULE: Final = re.compile(r"([^\s:=#][^:=#]*+)::?(?!=)([^;]*+)(?:;(.*))?")
 CONDITION: Final = re.compile(r"\s*(ifn?eq|ifn?def|endif)\b")
 VARIABLE: Final = re.compile(r"\$(\$)|\$\(([\w.-]+)\)|\$\{([\w.-]+)\}")
 # make runs there, and so do the stages of a workload.
 BUILT_IN: Final = {"CURDIR": ".", "PWD": "."}
 JUST_ASSIGNMENT: Final = re.compile(r"(?:export\s+)?([\w-]+)\s*(:=)\s*(.*)")
-JUST_RULE: Final = re.compile(r"@?([\w-]+)()[^:=]*(?:=[^:]*)?:(?!=).*()")
+JUST_RULE: Final = re.compile(r"@?([\w-]++)()[^:=]*+(?:=[^:]*+)?:(?!=).*()")
 JUST_VARIABLE: Final = re.compile(r"(?!)()|\{\{\s*([\w-]+)\s*\}\}()")
 QUOTED: Final = re.compile(r"\"([^\"\\]*)\"|'([^']*)'")
 MAX_LENGTH: Final = 10_000  # characters that a variable may stand for: each can hold others twice
+MAX_VARIABLES: Final = 1_000  # in one line
+MAX_DEPTH: Final = 50  # of variables in variables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +79,7 @@ class _Reader:
             elif found := (JUST_ASSIGNMENT if self.just else ASSIGNMENT).fullmatch(_uncommented(line)):
                 self.assign(found[1], found[2], found[3].strip(), conditional=conditions > 0)
             elif found := (JUST_RULE if self.just else RULE).fullmatch(_uncommented(line)):
-                target = found[1]
+                target = found[1].strip()
                 if own := ASSIGNMENT.fullmatch(found[2].strip()):  # for this target alone
                     self.assign(own[1], own[2], own[3], conditional=True)
                 elif found[3]:
@@ -103,10 +105,11 @@ class _Reader:
             name = found[2] or found[3]
             if found[1]:
                 return "$"
-            value = None if name in above else self.value(name, above)
+            value = None if name in above or len(above) > MAX_DEPTH else self.value(name, above)
             return found[0] if value is None else value
 
-        return (JUST_VARIABLE if self.just else VARIABLE).sub(value_of, text)
+        pattern = JUST_VARIABLE if self.just else VARIABLE
+        return pattern.sub(value_of, text) if text.count("$") + text.count("{{") <= MAX_VARIABLES else text
 
     def value(self, name: str, above: tuple[str, ...]) -> str | None:
         """What a variable stands for; None if that is not known, or too long."""

@@ -60,8 +60,10 @@ def test_a_variable_of_one_target_has_no_value_for_all(tmp_path: Path) -> None:
         "t:\n\tpython a.py $(A)\n",
         "".join(f"V{n} = $(V{n + 1})$(V{n + 1})\n" for n in range(40))
         + "V40 = x\nA = $(V0)\nt: ; python a.py $(A)",
+        "".join(f"V{n} = $(V{n + 1})\n" for n in range(5000)) + "V5000 = x\nt: ; python a.py $(V0)",
+        f"V = {'x' * 9000}\nt: ; python a.py {'$(V)' * 5000}",
     ],
-    ids=["cycle", "command", "nowhere", "doubled 40 times"],
+    ids=["cycle", "command", "nowhere", "doubled 40 times", "5000 deep", "5000 in a line"],
 )
 def test_what_is_not_known_is_not_guessed(text: str, tmp_path: Path) -> None:
     [(_, _, command)] = write(tmp_path, text)
@@ -81,3 +83,12 @@ def test_make_reads_one_file_and_none_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "GNUmakefile").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UnreadableError, match="GNUmakefile: UTF-16"):
         makefiles.read(tmp_path)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", ["Makefile", "justfile"])
+@pytest.mark.parametrize(
+    "text", ["a" + " " * 500_000 + "b", "a" * 500_000, "a=" * 200_000, " \\\n" * 200_000]
+)
+def test_a_long_line_takes_no_time(text: str, name: str, tmp_path: Path) -> None:
+    assert write(tmp_path, text, name) == []
