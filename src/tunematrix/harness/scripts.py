@@ -53,7 +53,17 @@ class ScriptError(Exception):
 def ended_with(code: int, log: Path, folder: Path) -> ScriptError:
     output = tail(log)
     raised = error_in(output, folder)
-    return ScriptError(f"exit code {code}\n{output}" if raised is None else raised.message, raised)
+    return ScriptError(_ended(code, output) if raised is None else raised.message, raised)
+
+
+def _ended(code: object, output: str) -> str:
+    """The exit code and the last line of the output, which mostly says why, then the output.
+
+    ``code`` may be a text, which ``sys.exit`` prints.
+    """
+    lines = [str(code)] if isinstance(code, str) else [line for line in output.splitlines() if line.strip()]
+    number = 1 if isinstance(code, str) else code
+    return f"exit code {number}{f': {lines[-1].strip()}' if lines else ''}\n{output}"
 
 
 class Runner:
@@ -289,7 +299,8 @@ class Runner:
                         raise ended_with(code, log, copy)
         except SystemExit as ended:
             if ended.code not in (None, 0):
-                raise ScriptError(f"exit code {ended.code}\n{tail(log)}") from None
+                error = ScriptError(_ended(ended.code, tail(log)))
+                raise error.with_traceback(ended.__traceback__) from None
         # Of a run that failed, how far it got is no difference of its own.
         parts = [json.loads(path.read_text()) for path in sorted(seen.glob("*.json"))]
         for name, value in observe.merged([numbers, *parts]).items():
