@@ -13,7 +13,8 @@ import pytest
 
 from tunematrix.harness import failure, observe, resumes, scripts
 from tunematrix.harness.isolate import WorkResult, run_isolated
-from tunematrix.harness.scripts import Runner, ScriptError
+from tunematrix.harness.programs import ScriptError
+from tunematrix.harness.scripts import Runner
 from tunematrix.pipeline.trace import Trace
 
 
