@@ -125,6 +125,8 @@ def _shared(findings: Sequence[Finding], room: int) -> Iterator[str]:
     given = {severity: min(number, SHARES[severity]) for severity, number in needed.items()}
     for severity, number in needed.items():
         given[severity] += max(0, min(number - given[severity], room - sum(given.values())))
+    while sum(given.values()) > room and max(given.values()) > 1:  # where much else has to be said
+        given[max(given, key=lambda severity: given[severity])] -= 1
     for severity, group in groups.items():
         yield from _group(group, given[severity])
 

@@ -139,6 +139,9 @@ def test_however_much_changes_it_is_one_screen_with_some_of_each_severity() -> N
         assert any(f"{severity} 0 " in line for line in lines)
         assert any(f"{severity} 1 " in line for line in lines)
     assert sum("more; --all shows them" in line for line in lines) == 5
+    crowded = explain_lines(("a", "b"), found, upgrade="b", listed=[f"line {number}" for number in range(20)])
+    assert len(crowded) <= 40
+    assert sum("more; --all shows them" in line for line in crowded) == 5
     everything = explain_lines(("a", "b"), found, everything=True)
     assert all(any(f"edit {number} " in line for line in everything) for number in range(50))
 
