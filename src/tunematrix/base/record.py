@@ -72,7 +72,8 @@ class Result:
 class Record:
     """One run of one cell; ``results/<model>/<cell>.json`` has the same keys.
 
-    ``reused_at`` is the time at which an unchanged cell last reused the record.
+    ``reused_at`` is the time at which an unchanged cell last reused the record. ``workload`` has, of a team's
+    own scripts, the ``file`` that lists them, and for each of its ``stages`` a digest of what it runs.
     """
 
     cell: str
@@ -99,6 +100,7 @@ class Record:
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tried: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    workload: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def packages(self) -> Mapping[str, str]:

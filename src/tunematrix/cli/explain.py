@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from packaging.version import Version
 from tunematrix.base.errors import UsageError
 from tunematrix.base.versions import exact_version, parse_requirement, parse_version
 from tunematrix.cli.questions import JSON
-from tunematrix.locks import lock, package_files, rungs, table
+from tunematrix.locks import lock, moves, package_files, rungs, table
 from tunematrix.locks.package_files import PackageFile
+from tunematrix.report import expected
 from tunematrix.report import prediction as screens
 from tunematrix.shared import reading
 from tunematrix.shared.output import print_lines
@@ -39,14 +41,20 @@ def explain_command(before: str, after: tuple[str, ...], *, show_all: bool, as_j
     has. What the resolver would move with them does not count.
     """
     old, known = _packages(before), releases.load()
-    new = (
-        {**old, **_requested(after, before, old, known)} if _is_request(after[0], old) else _packages(*after)
-    )
+    asks = _is_request(after[0], old)
+    if asks:
+        new = {**old, **_requested(after, before, old, known)}
+    elif len(after) == 1 and reading.is_file(before) and reading.is_file(after[0]):
+        old, new = _beside(_listed(before), _listed(after[0]))
+    else:
+        new = _packages(*after)
     result = prediction.predict(old, new, known)
     if as_json:
         click.echo(json.dumps(screens.explain_json(result), indent=1, ensure_ascii=False))
     else:
-        print_lines(screens.explain_lines((before, ", ".join(after)), result, everything=show_all))
+        words = shlex.join([*([] if asks else ["--against"]), *after, "--baseline", before])
+        names = before, ", ".join(after)
+        print_lines(expected.explain_lines(names, result, upgrade=words, everything=show_all))
     return 0
 
 
@@ -56,17 +64,31 @@ def diff_files(before: str, after: str, *, style: str, everything: bool) -> None
     ``style`` is ``text``, ``json`` or ``markdown``. Raises ``UsageError``.
     """
     old, new = _listed(before), _listed(after)
-    result = prediction.predict(old.pins_beside(new), new.pins_beside(old), releases.load())
-    left_out = {before: old.unpinned, after: new.unpinned}
+    result = prediction.predict(*_beside(old, new), releases.load())
+    moved = moves.unreleased(old, new)
+    left_out = {
+        name: [each for each in listed.unpinned if moves.name_of(each) not in moved]
+        for name, listed in ((before, old), (after, new))
+    }
     if style == "json":
         content = screens.explain_json(result) | {"not_compared": left_out}
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
-    lines = list(screens.moves_lines((before, after), result, left_out, everything=everything))
+    words = shlex.join(["--baseline", before, "--against", after])
+    lines = expected.diff_lines((before, after), result, left_out, upgrade=words, everything=everything)
     if style == "markdown":
-        click.echo(screens.moves_markdown(lines), nl=False)
+        click.echo(expected.diff_markdown(lines), nl=False)
     else:
         print_lines(lines)
+
+
+def _beside(old: PackageFile, new: PackageFile) -> tuple[dict[str, str], dict[str, str]]:
+    """What two files pin; of what moves and is no release, where it comes from in place of a version."""
+    moved = moves.unreleased(old, new)
+    before, after = (
+        {name: pair[side] for name, pair in moved.items() if pair[side] != moves.NONE} for side in (0, 1)
+    )
+    return old.pins_beside(new) | before, new.pins_beside(old) | after
 
 
 @click.command("check")

@@ -75,7 +75,8 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
     """What to write into ``folder``; files that are there stay, and a note says what would be in them."""
     imported_lock = imported.import_lock(source, python)
     versions = imported_lock.packages
-    stages = training.find(folder)
+    found = training.find(folder)
+    stages = found.stages
     constraints = folder / "constraints"
     wanted: dict[Path, str] = {}
     notes = [
@@ -90,6 +91,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         wanted[constraints / f"{BASELINE}.txt"] = imported.lock_text(source, imported_lock)
     if stages:
         wanted[folder / scripts.FILE] = training.to_toml(stages, folder)
+        notes += found.notes
     else:
         notes.append(
             f"{scripts.FILE}: found no script that makes a Trainer; write one, or use --run 'python ...'"
@@ -106,7 +108,7 @@ def make_plan(folder: Path, source: Path, what: str, python: str) -> Plan:
         for stage in stages
         if stage.open and folder / scripts.FILE in files
     ]
-    return Plan(files=files, notes=sorted(notes))
+    return Plan(files=files, notes=[notes[0], *sorted(notes[1:])])
 
 
 def _matrix(source: Path, versions: Mapping[str, str], python: str) -> str:

@@ -17,7 +17,7 @@ from tunematrix.cli import live
 from tunematrix.cli.questions import BASELINE, COMMAND, JSON, MODEL, QUIET, WORKLOAD
 from tunematrix.cli.results import open_store
 from tunematrix.locks import table
-from tunematrix.questions import attribute, candidate, files, upgrade
+from tunematrix.questions import attribute, candidate, files, unreleased, upgrade
 from tunematrix.questions import plan as plans
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
@@ -158,7 +158,9 @@ def _accept(
         entry = accepted.add(folder, name, reason, answer.judgement.findings, pins or list(answer.requests))
         upgrader.progress(f"accepted until {entry.expires}: {name}; {folder / accepted.FILE}")
     knowledge = dataclasses.replace(Knowledge.load(folder), code=upgrader.knowledge.code)
-    judgement = files.judge_with(answer.before, answer.after, knowledge, answer.files)
+    own = upgrader.options.scripts is not None
+    not_installed = unreleased.not_installed(answer.candidate, own_scripts=own)
+    judgement = files.judge_with(answer.before, answer.after, knowledge, answer.files, not_installed)
     return dataclasses.replace(answer, judgement=judgement)
 
 

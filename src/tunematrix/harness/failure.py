@@ -32,7 +32,7 @@ def describe_error(error: BaseException) -> dict[str, str]:
     return {
         "type": raised.type if raised else type(cause).__name__,
         "message": mask(message + (ONE_MODEL if own_folders and NO_REPOSITORY.search(message) else "")),
-        "where": (raised.where if raised else "") or location(cause) or location(error),
+        "where": raised.where if raised and raised.where else _where(cause) or _where(error),
         "traceback": mask(_relative("".join(traceback.format_exception(error)))),
     }
 
@@ -49,6 +49,12 @@ def describe_with_context(failure: Exception) -> dict[str, str]:
     if hidden is not failure and isinstance(failure, ImportError):
         error["cause"] = f"{type(hidden).__name__}: {hidden}"
     return error
+
+
+def _where(error: BaseException) -> str:
+    """The place of an error; none in our own code for a script that only says that it failed."""
+    where = location(error)
+    return "" if hasattr(error, "raised") and where.startswith(f"{PACKAGE.name}/") else where
 
 
 def deepest_cause(error: BaseException) -> BaseException:

@@ -164,3 +164,30 @@ def error_in(text: str, folder: Path) -> Raised | None:
         if errors:
             return next((each for each in reversed(errors) if each.where), errors[-1])
     return None
+
+
+class ScriptError(Exception):
+    """A script ended with an exit code other than 0, or without what its stage names.
+
+    ``raised`` is the error that its process printed.
+    """
+
+    def __init__(self, message: str, raised: Raised | None = None) -> None:
+        super().__init__(message)
+        self.raised = raised
+
+
+def ended_with(code: int, log: Path, folder: Path) -> ScriptError:
+    output = tail(log)
+    raised = error_in(output, folder)
+    return ScriptError(exit_message(code, output) if raised is None else raised.message, raised)
+
+
+def exit_message(code: object, output: str) -> str:
+    """The exit code and the last line of the output, which mostly says why, then the output.
+
+    ``code`` may be a text, which ``sys.exit`` prints.
+    """
+    lines = [str(code)] if isinstance(code, str) else [line for line in output.splitlines() if line.strip()]
+    number = 1 if isinstance(code, str) else code
+    return f"exit code {number}{f': {lines[-1].strip()}' if lines else ''}\n{output}"

@@ -19,8 +19,9 @@ from tunematrix.harness.isolate import CAN_FORK, Skipped, Unavailable, run_isola
 from tunematrix.harness.kept import set_base_model
 from tunematrix.harness.programs import (
     ROOTS,
-    Raised,
-    error_in,
+    ScriptError,
+    ended_with,
+    exit_message,
     own_command,
     python_program,
     run_here,
@@ -37,23 +38,6 @@ RESUME: Final = "-resume"
 NOISE: Final = ":again"
 KEPT: Final = "kept"  # what another stack loads
 BEFORE: Final = "before"  # the repository and the output as the stage found them
-
-
-class ScriptError(Exception):
-    """A script ended with an exit code other than 0, or without what its stage names.
-
-    ``raised`` is the error that its process printed.
-    """
-
-    def __init__(self, message: str, raised: Raised | None = None) -> None:
-        super().__init__(message)
-        self.raised = raised
-
-
-def ended_with(code: int, log: Path, folder: Path) -> ScriptError:
-    output = tail(log)
-    raised = error_in(output, folder)
-    return ScriptError(f"exit code {code}\n{output}" if raised is None else raised.message, raised)
 
 
 class Runner:
@@ -289,7 +273,8 @@ class Runner:
                         raise ended_with(code, log, copy)
         except SystemExit as ended:
             if ended.code not in (None, 0):
-                raise ScriptError(f"exit code {ended.code}\n{tail(log)}") from None
+                error = ScriptError(exit_message(ended.code, tail(log)))
+                raise error.with_traceback(ended.__traceback__) from None
         # Of a run that failed, how far it got is no difference of its own.
         parts = [json.loads(path.read_text()) for path in sorted(seen.glob("*.json"))]
         for name, value in observe.merged([numbers, *parts]).items():

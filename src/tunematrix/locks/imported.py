@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from tunematrix.base.errors import UnresolvableError, UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.versions import exact_version
 from tunematrix.locks import editing, lock, package_files, uv
+from tunematrix.locks.package_files import PackageFile
 from tunematrix.locks.table import CORE, FILE, Cell, Matrix, check_name
 
 MOVED_PREFIX: Final = "# Moved for the test tools: "
@@ -34,7 +35,8 @@ class ImportedLock:
     """A lock made from another file: ``moved`` maps a package to its versions in the file and in the lock.
 
     ``left_out`` names CUDA packages and entries that are not releases on an index, such as VCS installs.
-    ``replaced`` names those entries that another package requires: the lock has a release of them.
+    ``replaced`` names those entries that another package requires: the lock has a release of them. ``listed``
+    is what the file lists.
     """
 
     packages: Mapping[str, str]
@@ -42,6 +44,7 @@ class ImportedLock:
     moved: Mapping[str, tuple[str, str]]
     left_out: tuple[str, ...]
     replaced: tuple[str, ...] = ()
+    listed: PackageFile = field(default_factory=PackageFile)
 
     @property
     def cuda(self) -> list[str]:
@@ -88,6 +91,7 @@ def import_lock(path: Path, python: str, torch: str | None = None) -> ImportedLo
         moved=dict(sorted(_moved(pins, packages).items())),
         left_out=tuple(name for name in (*listed.others, *cuda) if name not in packages),
         replaced=tuple(name for name in listed.others if name in packages),
+        listed=listed,
     )
 
 

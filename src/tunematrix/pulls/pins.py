@@ -12,11 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from packaging.utils import canonicalize_name
-
 from tunematrix.base.errors import TunematrixError, UsageError
-from tunematrix.base.versions import exact_version
-from tunematrix.locks import discover, lock, package_files, uv
+from tunematrix.locks import discover, lock, moves, package_files, uv
 from tunematrix.locks.package_files import PROJECT, PackageFile
 from tunematrix.locks.table import CORE
 from tunematrix.shared.lines import one_line
@@ -33,18 +30,6 @@ PINS: Final = tuple(
         r"constraints[^/]*\.txt",
         r"pyproject\.toml",
     )
-)
-STACK: Final = (*lock.WORKFLOW_PACKAGES, "torch")
-# What the stack uses where it is installed, and does not require.
-COMPANIONS: Final = re.compile(
-    r"bitsandbytes|deepspeed|einops|flash-attn|hf-transfer|hf-xet|kernels|liger-kernel|mlflow|optimum|pillow"
-    r"|protobuf|rich|scikit-learn|scipy|sentencepiece|swanlab|tensorboardx?|tiktoken|torch(audio|data|vision)"
-    r"|trackio|triton|unsloth|vllm|wandb|xformers"
-)
-# Tools that no training script imports.
-DEVELOPMENT: Final = re.compile(
-    r"(ruff|black|isort|mypy(-extensions)?|pyright|pre-commit|nox|tox|coverage|codespell|bandit|pip|uv|build|twine"
-    r"|mkdocs|sphinx|flake8|pylint|pytest|types|jupyter|ipython|tunematrix)(-.*)?"
 )
 NAMED: Final = 5  # packages in one sentence
 
@@ -136,10 +121,10 @@ def choose(
         if before := _before(base, name, python):
             others = tuple(other for other in touched if other != name)
             old, new = _read(before, python), _read(Path(name), python)
-            moved = _moved(old, new)
+            moved = moves.moved(old, new)
             nothing = _nothing(name, moved, python, own_scripts=own_scripts)
             choice = Choice(before=before, after=Path(name), others=others, nothing=nothing)
-            untestable = _untestable({*old.others, *new.others}, moved)
+            untestable = _untestable(old, new)
             choices.append(replace(choice, untestable=untestable))
     none = Choice(others=tuple(touched), nothing=f"what changed pins nothing of the stack: {_some(touched)}")
     return next((choice for choice in choices if not choice.nothing), [*choices, none][0])
@@ -172,7 +157,7 @@ def _changed(name: str, changed: set[str], python: str) -> bool:
     except UsageError:
         return name in changed and Path(name).name != PROJECT  # it is the answer that it cannot be read
     files = {os.path.normpath(path) for path in listed.files}
-    return bool(files & changed) and bool(_entries(listed).keys() & {*CORE})
+    return bool(files & changed) and bool(moves.entries(listed).keys() & {*CORE})
 
 
 def _read(path: Path, python: str) -> PackageFile:
@@ -189,62 +174,42 @@ def _before(base: Path, name: str, python: str) -> Path | None:
         return None
 
 
-def _entries(listed: PackageFile) -> dict[str, str]:
-    """What a file says of each package."""
-    requirements = [*listed.requirements, *listed.constraints]
-    entries: dict[str, list[str]] = {}
-    for item in requirements:
-        said = exact_version(item) or str(item.specifier) or "any"
-        entries.setdefault(str(canonicalize_name(item.name)), []).append(said)
-    return {name: ", ".join(sorted(said)) for name, said in entries.items()} | {
-        name: listed.sources.get(name, name) for name in listed.others
-    }
-
-
-def _moved(before: PackageFile, after: PackageFile) -> dict[str, tuple[str, str]]:
-    old, new = _entries(before), _entries(after)
-    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return {name: (old.get(name, "(none)"), new.get(name, "(none)")) for name in names}
-
-
 def _nothing(name: str, moved: Mapping[str, tuple[str, str]], python: str, *, own_scripts: bool) -> str:
     """Why nothing has to run, in a sentence; empty if something has to."""
     if not moved:
         return f"nothing moves: {name} lists what it listed"
-    if moved.keys() & {*STACK}:
+    if moved.keys() & {*moves.STACK}:
         return ""
     if own_scripts:
-        relevant = {each for each in moved if not DEVELOPMENT.fullmatch(each)}
+        relevant = {each for each in moved if not moves.DEVELOPMENT.fullmatch(each)}
     else:
         required = _required(Path(name), python)
         relevant = (
             {*moved}
             if required is None
-            else {each for each in moved if each in required or COMPANIONS.fullmatch(each)}
+            else {each for each in moved if each in required or moves.COMPANIONS.fullmatch(each)}
         )
     if relevant:
         return ""
-    moves = _some([f"{each} {old} -> {new}" for each, (old, new) in moved.items()])
+    told = _some([*moves.lines(moved)])
     what = "tools that no script imports" if own_scripts else "neither of the stack nor required by it"
-    return f"{moves}: {what}"
+    return f"{told}: {what}"
 
 
-def _untestable(others: set[str], moved: Mapping[str, tuple[str, str]]) -> str:
-    """Which packages of the stack move from or to what is no release; upgrade would leave them out."""
-    found = [
-        f"{name} {old} -> {new}"
-        for name, (old, new) in moved.items()
-        if name in others and (name in STACK or COMPANIONS.fullmatch(name))
-    ]
+def _untestable(old: PackageFile, new: PackageFile) -> str:
+    """Which packages of the stack move from or to what is no release; a run could only leave them out."""
+    moved = moves.unreleased(old, new)
+    found = {name: pair for name, pair in moved.items() if moves.matters(name, own_scripts=False)}
     if not found:
         return ""
-    return f"not releases on an index, so they cannot be installed here: {_some(found)}; pin releases"
+    told = _some([*moves.lines(found)])
+    return f"not releases on an index, so they cannot be installed here: {told}; pin releases"
 
 
 def _required(path: Path, python: str) -> set[str] | None:
     """All packages that the stack in a file requires; None if that cannot be resolved."""
     pins = _read(path, python).pins
-    roots = [f"{name}=={pins[name]}" for name in STACK if name in pins and name != "torch"]
+    roots = [f"{name}=={pins[name]}" for name in moves.STACK if name in pins and name != "torch"]
     torch = f"=={lock.public_version(pins['torch'])}" if "torch" in pins else ""
     style = ["--no-annotate", "--python-version", python]
     try:

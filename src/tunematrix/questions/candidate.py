@@ -18,7 +18,8 @@ from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record
 from tunematrix.base.store import CANDIDATES, Store
 from tunematrix.base.versions import exact_version, parse_requirement, parse_version
-from tunematrix.locks import discover, imported, lock, table
+from tunematrix.locks import discover, imported, lock, moves, table
+from tunematrix.locks.package_files import PackageFile
 from tunematrix.locks.releases import day_of, releases
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.run import cell as cells
@@ -44,13 +45,20 @@ class Baseline:
     packages: Mapping[str, str] = field(default_factory=dict)
     direct: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # where it is not what its file says
+    listed: PackageFile = field(default_factory=PackageFile)  # what its file lists
+
+    @property
+    def source(self) -> str:
+        """The name of the file that it was read from; empty for a cell."""
+        return self.listed.files[0].name if self.listed.files else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """The baseline as the resolver changes it for ``requests``; ``moved`` maps a package to (before, after).
 
-    ``required_by`` maps each other package that moves to the packages that require it.
+    ``required_by`` maps each other package that moves to the packages that require it, and ``unreleased`` a
+    package that moves from or to what is no release, such as a commit, to both: it is in no lock.
     """
 
     cell: Cell
@@ -60,6 +68,7 @@ class Candidate:
     moved: Mapping[str, tuple[str | None, str | None]]
     required_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # where it is not what its file says
+    unreleased: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def load_baseline(name: str | None, store: Store, progress: Progress = lambda _: None) -> Baseline:
@@ -102,7 +111,8 @@ def _baseline_from_file(path: Path, store: Store) -> Baseline:
     cell = Cell(name=f"{name}-{digest}", why=f"imported from {path.name}", imported_from=path.name)
     write_atomic(matrix.lock_path(cell), imported_lock.text)
     base = _read_baseline(cell, matrix, candidate_store(store), [])
-    return dataclasses.replace(base, notes=tuple(imported_lock.differences("baseline")))
+    notes = tuple(imported_lock.differences("baseline"))
+    return dataclasses.replace(base, notes=notes, listed=imported_lock.listed)
 
 
 def _read_baseline(cell: Cell, matrix: Matrix, store: Store, direct: Sequence[str]) -> Baseline:
@@ -166,7 +176,14 @@ def from_file(base: Baseline, path: Path, store: Store) -> Candidate:
     imported_lock = imported.import_lock(path, base.cell.python)
     candidate = exactly(base, f"as in {path}", imported_lock.packages, store)
     notes = tuple(imported_lock.differences("candidate"))
-    return dataclasses.replace(_with_moved(candidate, base), notes=notes)
+    # The lock of a cell does not show what its file had from git.
+    before = base.listed if base.listed.files else PackageFile(requirements=_pins(base))
+    unreleased = moves.unreleased(before, imported_lock.listed)
+    return dataclasses.replace(_with_moved(candidate, base), notes=notes, unreleased=unreleased)
+
+
+def _pins(base: Baseline) -> list[Requirement]:
+    return [Requirement(f"{name}=={version}") for name, version in base.packages.items()]
 
 
 def requested(base: Baseline, requests: Sequence[str], store: Store) -> Candidate:

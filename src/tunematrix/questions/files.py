@@ -35,11 +35,18 @@ class Files:
 
 
 def judge_with(
-    before: Record | None, after: Record | None, knowledge: Knowledge, exchanged: Files | None
+    before: Record | None,
+    after: Record | None,
+    knowledge: Knowledge,
+    exchanged: Files | None,
+    not_installed: Sequence[str] = (),
 ) -> Judgement:
-    """Compare two records, with what their exchange of files found, if there was one."""
+    """Compare two records, with what their exchange of files found, if there was one.
+
+    ``not_installed`` are packages that move and that neither of the two had, a line each.
+    """
     found = exchanged or Files()
-    return judge(before, after, knowledge, found.findings, found.untested)
+    return judge(before, after, knowledge, found.findings, (*not_installed, *found.untested))
 
 
 def swap(

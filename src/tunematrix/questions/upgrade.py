@@ -24,7 +24,7 @@ from tunematrix.code.uses import Code
 from tunematrix.locks import table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
-from tunematrix.questions import files
+from tunematrix.questions import files, unreleased
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.files import Files
 from tunematrix.run import artifacts, keys
@@ -40,8 +40,8 @@ from tunematrix.verdict.answer import (
 )
 from tunematrix.verdict.diff import Diff
 from tunematrix.verdict.edits import describe_edit
-from tunematrix.verdict.findings import SEVERITIES
 from tunematrix.verdict.prediction import Prediction, predict
+from tunematrix.verdict.sentences import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +74,7 @@ class Answer:
     fixed: Mapping[str, str] = field(default_factory=dict)  # by changed file of the team's, its diff
     given: tuple[str, ...] = ()  # options of the command that further commands need too
     notes: tuple[str, ...] = ()  # where the two environments are not what their files say
+    source: str = ""  # the file that the baseline was read from; its cell has a name that nobody knows
 
     @property
     def answer(self) -> str:
@@ -117,6 +118,10 @@ class Upgrader:
         except UnresolvableError as error:
             unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=("the candidate",))
             return self._without_run(requested, unknown, str(error))
+        not_installed = unreleased.not_installed(candidate, own_scripts=bool(self.options.scripts))
+        if not_installed and unreleased.prevents_run(self.base, candidate):
+            unknown = Judgement(answer=CANNOT_TELL, diff=Diff(verdict="unknown"), untested=not_installed)
+            return self._without_run(requested, unknown, "\n".join(not_installed), candidate)
         if reason := nothing_moves(candidate, self.base):
             same = Judgement(answer=NOTHING_TO_TEST, diff=Diff(verdict="same"))
             return self._without_run(requested, same, reason, candidate)
@@ -126,10 +131,11 @@ class Upgrader:
         before = self._run_baseline()
         after = self._run_candidate(candidate, before)
         exchanged = self._exchange_files(candidate, before, after) if with_fix else None
-        judgement = files.judge_with(before, after, self.knowledge, exchanged)
+        judgement = files.judge_with(before, after, self.knowledge, exchanged, not_installed)
         broken = judgement.answer == BREAKS and with_fix and not against
         return Answer(
             baseline=self.base.cell.name,
+            source=self.base.source,
             requests=requested,
             judgement=judgement,
             candidate=candidate,
@@ -151,6 +157,7 @@ class Upgrader:
     ) -> Answer:
         return Answer(
             baseline=self.base.cell.name,
+            source=self.base.source,
             requests=requests,
             judgement=judgement,
             candidate=candidate,
@@ -209,7 +216,8 @@ class Upgrader:
         after = candidates.run(answer.candidate, self.options, self.store)
         self.progress(_how(after))
         knowledge = dataclasses.replace(self.knowledge, code=read_code(path, self.options))
-        judgement = files.judge_with(answer.before, after, knowledge, answer.files)
+        not_installed = unreleased.not_installed(answer.candidate, own_scripts=bool(self.options.scripts))
+        judgement = files.judge_with(answer.before, after, knowledge, answer.files, not_installed)
         return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:
@@ -249,8 +257,7 @@ def describe_prediction(prediction: Prediction) -> str:
     counts = Counter(each.severity for each in prediction.found)
     if not prediction.rungs:
         return "expected: nothing is known of these releases"
-    told = ", ".join(f"{counts[severity]} {severity}" for severity in SEVERITIES if counts[severity])
-    if not told:
+    if not (told := counted(counts)):
         return "expected: nothing; the ladder saw these releases change nothing above info"
     first = prediction.found[0]
     return f"expected: {told}, such as {first.rung.package} {first.rung.after}: {first.title}"

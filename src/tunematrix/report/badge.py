@@ -58,7 +58,7 @@ def _short(text: str) -> str:
 
 
 def of_matrix(rows: Sequence[Row], label: str) -> Badge:
-    """How many of all cells pass; a cell without a record, or with that of another lock, does not."""
+    """How many of all cells pass; one without a record, or with one of another lock or work, does not."""
     states = ["unknown" if _is_old(row) else row.state for row in rows]
     passed = states.count("passed")
     colour = NONE
@@ -74,7 +74,8 @@ def of_matrix(rows: Sequence[Row], label: str) -> Badge:
 def of_cell(row: Row, label: str) -> Badge:
     """The state of one cell."""
     if _is_old(row):
-        return Badge.of(label, "lock changed since the run", NONE)
+        what = "lock" if _has_other_lock(row) else "workload"
+        return Badge.of(label, f"{what} changed since the run", NONE)
     return of_state(row.state, row.record, label)
 
 
@@ -99,6 +100,10 @@ def of_state(state: str, record: Record | None, label: str) -> Badge:
 
 
 def _is_old(row: Row) -> bool:
+    return _has_other_lock(row) or bool(row.current and (row.current.open or row.current.files))
+
+
+def _has_other_lock(row: Row) -> bool:
     return any(note.type == OTHER_LOCK for note in row.notes)
 
 

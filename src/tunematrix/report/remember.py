@@ -30,10 +30,12 @@ def remember(history: History, rows: list[Row], entries: Mapping[str, Entry]) ->
     runs, steps = [], []
     for entry in entries.values():
         runs += [Run.of(each) for each in (entry.record, entry.interrupted, entry.previous) if each]
+    cut = {row.cell for row in rows if row.current and row.current.is_cut}
     for row in rows:
         before = entries.get(row.compared_with or "", Entry()).record
         record = entries.get(row.cell, Entry()).record
-        if before and record and comparable(before, record):
+        # What is judged of a part of a record is no judgement of the run.
+        if before and record and comparable(before, record) and not cut & {row.cell, row.compared_with}:
             steps.append(_step(Run.of(before), Run.of(record), row.judgement))
     return keep(history, runs, steps)
 

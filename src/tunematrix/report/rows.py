@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,8 @@ from tunematrix.base.record import BROKEN, FAILED_OUTCOMES, UNTESTABLE, Failure,
 from tunematrix.base.store import Entry
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE, Cell, Matrix
+from tunematrix.run import outdated
+from tunematrix.run.outdated import Current, Reader
 from tunematrix.verdict import diff
 from tunematrix.verdict.answer import SAFE, Judgement, Knowledge, judge
 from tunematrix.verdict.failures import kind_of
@@ -25,7 +27,8 @@ INTERRUPTED: Final = "interrupted"  # the state of a cell whose last run the mac
 NO_RECORD: Final = "no record"
 UNREADABLE: Final = "unreadable"
 OTHER_LOCK: Final = "other lock"
-NOTES: Final = (NO_RECORD, UNREADABLE, OTHER_LOCK, INTERRUPTED)
+OUTDATED: Final = "outdated"  # also the word for a stage whose command has changed since it ran
+NOTES: Final = (NO_RECORD, UNREADABLE, OTHER_LOCK, OUTDATED, INTERRUPTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +62,12 @@ class Row:
     """One cell of the summary; ``record`` is None if the cell has none for this model that can be read.
 
     ``judgement`` is of the step from the cell ``compared_with``, ``news`` of that from its own last run;
+    ``current`` is the record as far as its work is still what its workload lists, and ``record`` that of it;
     ``group`` is the part of the table it belongs to; ``known_issues`` maps failed stages, failed probes and
     moved numbers to the issues that explain them. ``state`` is the outcome of the last run, ``known`` if the
-    ledger explains all its failures, or ``interrupted`` if the machine ended it. ``notes`` say why the record
-    is missing, old, or that of another lock.
+    ledger explains all its failures, ``interrupted`` if the machine ended it, or ``outdated`` if a stage has
+    not run as its workload lists it. ``notes`` say why the record is missing, old, or of another lock or
+    workload.
     """
 
     cell: str
@@ -76,6 +81,7 @@ class Row:
     state: str = "unknown"
     notes: tuple[Failure, ...] = ()
     interrupted: Record | None = None
+    current: Current | None = None
 
     @classmethod
     def from_record(cls, record: Record, ledger: Ledger) -> Row:
@@ -87,7 +93,7 @@ class Row:
             judgement=Judgement(answer=SAFE, diff=diff.compare(record, record)),
             compared_with=None,
             known_issues=ledger.known_issues(record),
-            state=_state(record, ledger),
+            state=_state(Entry(record=record), None, ledger),
             interrupted=record if record.interruption else None,
         )
 
@@ -114,7 +120,12 @@ class Row:
         """A word for each stage of ``names``: its outcome, ``known``, or the state of the cell."""
         if self.outcome in UNTESTABLE:
             return [self.state] * len(names)
-        return ["known" if name in self.known_issues else self._outcome_of(name) for name in names]
+        return ["known" if name in self.known_issues else self._displayed(name) for name in names]
+
+    def _displayed(self, name: str) -> str:
+        if self.current and name in self.current.changed:
+            return OUTDATED
+        return "unknown" if self.current and name in self.current.new else self._outcome_of(name)
 
     def _outcome_of(self, name: str) -> str:
         return self.record.stage(name).outcome if self.record else "unknown"
@@ -131,12 +142,27 @@ class Row:
 
 
 def rows(matrix: Matrix, entries: Mapping[str, Entry], knowledge: Knowledge) -> list[Row]:
-    """A row for every cell, by group, each compared with the cell that it differs from by design."""
-    result = [_row(matrix, cell, entries, knowledge) for cell in matrix.cells]
+    """A row for every cell, by group, each compared with the cell that it differs from by design.
+
+    Of a record of scripts only what the file that lists them still has counts.
+    """
+    reader = Reader()
+    current = {name: reader.current(entry.record) for name, entry in entries.items() if entry.record}
+    entries = {
+        name: replace(entry, record=current[name].record) if name in current else entry
+        for name, entry in entries.items()
+    }
+    result = [_row(matrix, cell, entries, current.get(cell.name), knowledge) for cell in matrix.cells]
     return sorted(result, key=lambda row: neighbours.GROUPS.index(row.group))
 
 
-def _row(matrix: Matrix, cell: Cell, entries: Mapping[str, Entry], knowledge: Knowledge) -> Row:
+def _row(
+    matrix: Matrix,
+    cell: Cell,
+    entries: Mapping[str, Entry],
+    current: Current | None,
+    knowledge: Knowledge,
+) -> Row:
     entry = entries.get(cell.name, Entry())
     record = entry.shown
     reference = neighbours.reference(matrix, cell)
@@ -152,25 +178,31 @@ def _row(matrix: Matrix, cell: Cell, entries: Mapping[str, Entry], knowledge: Kn
         judgement=judgement,
         compared_with=reference,
         group=neighbours.group(matrix, cell),
-        news=_judge(entry.previous, record, knowledge) if entry.previous else None,
+        news=_judge(entry.previous, record, knowledge)
+        if entry.previous and not (current and current.is_cut)
+        else None,
         known_issues={**issues, **_moved_numbers(record, judgement.diff, knowledge.ledger)} if record else {},
-        state=UNREADABLE if entry.problem else _state(entry.interrupted or entry.record, knowledge.ledger),
-        notes=tuple(_notes(entry, matrix, cell)),
+        state=UNREADABLE if entry.problem else _state(entry, current, knowledge.ledger),
+        notes=tuple(_notes(entry, matrix, cell, current)),
         interrupted=entry.interrupted,
+        current=current,
     )
 
 
-def _state(latest: Record | None, ledger: Ledger) -> str:
-    """The state of a cell whose last run is ``latest``."""
+def _state(entry: Entry, current: Current | None, ledger: Ledger) -> str:
+    """The state of a cell by its last run."""
+    latest = entry.interrupted or entry.record
     if latest is None:
         return "unknown"
+    if current and current.open and latest is entry.record and latest.outcome == "not_run":
+        return OUTDATED
     failed, known_issues = [name for name, _ in errors(latest)], ledger.known_issues(latest)
     if failed and latest.outcome in FAILED_OUTCOMES and all(name in known_issues for name in failed):
         return "known"
     return INTERRUPTED if latest.interruption and latest.outcome in BROKEN else latest.outcome
 
 
-def _notes(entry: Entry, matrix: Matrix, cell: Cell) -> Iterator[Failure]:
+def _notes(entry: Entry, matrix: Matrix, cell: Cell, current: Current | None) -> Iterator[Failure]:
     """What a reader must know to not take the record for more than it is."""
     if entry.problem:
         yield Failure(type=UNREADABLE, message=entry.problem)
@@ -182,6 +214,9 @@ def _notes(entry: Entry, matrix: Matrix, cell: Cell) -> Iterator[Failure]:
     if entry.record and _lock_changed(entry.record, matrix.lock_path(cell)):
         message = f"the record of {day(entry.record)} is of a lock that has changed since; run the cell again"
         yield Failure(type=OTHER_LOCK, message=message)
+    if entry.record and current:
+        for message in outdated.describe(current, day(entry.record), cell.name):
+            yield Failure(type=OUTDATED, message=message)
 
 
 def _lock_changed(record: Record, path: Path) -> bool:

@@ -11,6 +11,7 @@ from tunematrix.base.record import Record
 from tunematrix.shared.lines import one_line
 from tunematrix.verdict.answer import Judgement
 from tunematrix.verdict.findings import SEVERITIES, Finding
+from tunematrix.verdict.sentences import counted
 
 WIDTH: Final = 100
 HEIGHT: Final = 40
@@ -115,23 +116,12 @@ def why(judgement: Judgement) -> str:
     counts = Counter(
         finding.severity for finding in judgement.findings if finding.loud and not finding.accepted
     )
-    parts = [_counted(severity, counts[severity]) for severity in SEVERITIES if counts[severity]]
+    parts = [counted(counts)] if counts else []
     accepted = sum(bool(finding.accepted) for finding in judgement.findings)
     parts += [f"{accepted} accepted"] if accepted else []
     if judgement.untested:
         parts.insert(0, "not everything was tested")
     return ", ".join(parts) or "nothing that was measured differs"
-
-
-def _counted(severity: str, number: int) -> str:
-    words = {
-        "broken": "broken",
-        "wrong": "silently wrong",
-        "training": "train otherwise",
-        "default": "changed default" if number == 1 else "changed defaults",
-        "edit": "edit" if number == 1 else "edits",
-    }
-    return f"{number} {words[severity]}"
 
 
 def passed_line(before: Record, judgement: Judgement) -> str:

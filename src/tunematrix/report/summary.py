@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.base.record import BROKEN, UNTESTABLE, Record
-from tunematrix.report.rows import INTERRUPTED, UNREADABLE, Row
+from tunematrix.report.rows import INTERRUPTED, OUTDATED, UNREADABLE, Row
 from tunematrix.verdict import diff
 from tunematrix.verdict.edits import describe_edit
 from tunematrix.verdict.findings import Finding
@@ -142,4 +142,8 @@ def exit_code(states: Sequence[str], problems: Sequence[str] = ()) -> int:
         return 1
     if UNREADABLE in states:
         return 2
-    return 3 if any(state in (*UNTESTABLE, INTERRUPTED, "skipped", "not_run") for state in states) else 0
+    return (
+        3
+        if any(state in (*UNTESTABLE, INTERRUPTED, OUTDATED, "skipped", "not_run") for state in states)
+        else 0
+    )

@@ -33,6 +33,7 @@ LABELS: Final = {
     "unknown": ("?", "bold yellow"),
     "interrupted": ("cut off", "bold yellow"),
     "known": ("known", "yellow"),
+    "outdated": ("old", "yellow"),
     "unresolvable": ("no lock", "bold red"),
     "uninstallable": ("no env", "bold red"),
 }

@@ -31,7 +31,7 @@ ROLLBACK: Final = 4  # kinds of files named in one line
 
 def upgrade_lines(answer: Answer, *, everything: bool = False) -> list[str]:
     """The whole answer, at most 40 lines of 100 characters unless ``everything`` is asked for."""
-    head = [f"{answer.answer}: {answer.baseline} with {_request(answer)}"]
+    head = [f"{answer.answer}: {answer.source or answer.baseline} with {_request(answer)}"]
     if answer.answer == NOTHING_TO_TEST:
         return [f"{answer.answer}: {answer.reason}", *_notes(answer)]
     if answer.reason or not (answer.before and answer.after):
@@ -253,7 +253,8 @@ def _some(names: Sequence[str], most: int | None) -> str:
 
 def upgrade_markdown(answer: Answer) -> str:
     """The answer as on the terminal, then every difference."""
-    lines = [f"# {answer.answer}: {plain_text(answer.baseline)} with {plain_text(_request(answer))}", ""]
+    title = f"{answer.source or answer.baseline} with {_request(answer)}"
+    lines = [f"# {answer.answer}: {plain_text(title)}", ""]
     lines += [f"- {plain_text(line)}" for line in answer.reason.splitlines()]
     lines += [*(f"- {plain_text(line)}" for line in (*answer.advice, *answer.notes))]
     lines += [f"- also moves: {plain_text(moved)}"] if (moved := _moved(answer, None)) else []

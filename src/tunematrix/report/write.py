@@ -39,7 +39,7 @@ def refresh(matrix: Matrix, store: Store, *, page: bool = False) -> view.Summary
             write_atomic(check_inside(folder / "summary.json", store.root), content)
             text = markdown.render(summary, prefix)
             write_atomic(check_inside(folder / "summary.md", store.root), text)
-        _write_changes(summary, entries, store)
+        _write_changes(summary, store)
         history = History(store.root)
         summary = replace(summary, history_problem=remember(history, summary.rows, entries))
         if page:
@@ -77,10 +77,11 @@ def _write_page(matrix: Matrix, summary: view.Summary, store: Store) -> None:
     write_atomic(check_inside(store.folder / "summary.html", store.root), text)
 
 
-def _write_changes(summary: view.Summary, entries: Mapping[str, Entry], store: Store) -> None:
+def _write_changes(summary: view.Summary, store: Store) -> None:
     """Every difference between a cell and the one it is compared with, in the cell's folder."""
+    current = {row.cell: row.current.record for row in summary.rows if row.current}
     for row in summary.rows:
-        before = entries[row.compared_with].record if row.compared_with else None
+        before = current.get(row.compared_with or "")
         if before and row.record:
             path = store.cell_folder(row.cell) / markdown.CHANGES
             write_atomic(check_inside(path, store.root), diff_markdown(before, row.record, row.judgement))

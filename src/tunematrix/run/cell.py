@@ -24,6 +24,7 @@ from tunematrix.run import (
     environment,
     evidence,
     models,
+    outdated,
     process,
     revision,
     temporary,
@@ -191,6 +192,7 @@ def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, s
         },
         model=dict(model),
         options=_recorded_options(options),
+        workload=outdated.described(options),
     )
     return dataclasses.replace(record, key=key(record, options))
 

@@ -74,7 +74,8 @@ class Options:
             raise UsageError("pass --workload or --run, not both")
         if self.workload and not self.workload.exists():
             raise UsageError(f"--workload {self.workload}: no such file or folder")
-        _ = self.scripts
+        if own := self.scripts:
+            own.check()
         if self.select is not None and not is_expression(self.select):
             raise UsageError(
                 f"-k {self.select[:200]!r}: not an expression such as 'finetune and not resume'; "

@@ -7,29 +7,28 @@ so that no file of the team's is ever written.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.toml import check_keys, read
-from tunematrix.run import project
+from tunematrix.run import project, stage_checks
 from tunematrix.shared.repos import TINY
-from tunematrix.shared.suggest import did_you_mean
 
 FILE: Final = "workload.toml"
 MODEL: Final = "tiny-llama"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 RESERVED: Final = ("import", "process")
 RESUME: Final = "-resume"
-PLACEHOLDERS: Final = ("model", "out")
+DIGITS: Final = 16  # of a digest
 VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
-PLACEHOLDER: Final = re.compile(r"\{(\w*)\}")
 KEYS: Final[Mapping[str, type]] = {"schema": int, "model": str, "env": dict, "stage": list}
 STAGE_KEYS: Final[Mapping[str, type]] = {
     "name": str,
@@ -76,6 +75,24 @@ class Scripts:
     def names(self) -> tuple[str, ...]:
         """All stages of a record, in their order."""
         return ("import", *(name for stage in self.stages for name in stage.names))
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for a script that is not there, unless a stage before it may write it."""
+        for stage in self.stages:
+            if not stage.after:
+                stage_checks.check_program(stage.run, self.folder, f"stage {stage.name}: run")
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By stage of a record, a digest of what it runs, and of what the stages run from which it starts."""
+        found: dict[str, str] = {}
+        for stage in self.stages:
+            inputs = [stage.run, sorted(stage.env.items()), stage.keep, [found[name] for name in stage.after]]
+            found[stage.name] = hashlib.sha256(repr(inputs).encode()).hexdigest()[:DIGITS]
+            if stage.resume:
+                text = f"{found[stage.name]} {stage.resume}"
+                found[f"{stage.name}{RESUME}"] = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return found
 
     def write(self, path: Path) -> None:
         """Write them for the cell, whose Python may have no parser of TOML."""
@@ -133,8 +150,11 @@ def load(path: Path) -> Scripts:
         raise UsageError(
             f"{file}: no [[stage]]; give one a name and a command to run, such as python train.py"
         )
-    _check_names(stages, str(file))
-    return Scripts(folder=file.parent, stages=stages, model=_model(content.get("model", MODEL), file.parent))
+    _check_together(stages, str(file))
+    model = content.get("model", MODEL)
+    if not model.strip():
+        raise UsageError(f"{file}: model: is empty; leave it out for {MODEL}")
+    return Scripts(folder=file.parent, stages=stages, model=_model(model, file.parent))
 
 
 def _model(name: str, folder: Path) -> str:
@@ -157,11 +177,13 @@ def _stage(entry: Any, where: str, env: Mapping[str, str] | None = None) -> Scri
         if not entry.get(key, "").strip():
             raise UsageError(f"{where}: needs {key}")
     where = f"{where} {entry['name']}"
+    if "resume" in entry and not entry["resume"].strip():
+        raise UsageError(f"{where}: resume: is empty; leave it out, or write an option such as --resume PATH")
     if not NAME.fullmatch(entry["name"]) or entry["name"] in RESERVED or entry["name"].endswith(RESUME):
         rule = f"letters, digits, - and _, at most 40; not {', '.join(RESERVED)}, and not ...{RESUME}"
         raise UsageError(f"{where}: name: {rule}")
     for key in ("run", "resume"):
-        _check_command(entry.get(key, ""), f"{where}: {key}")
+        stage_checks.check_command(entry.get(key, ""), f"{where}: {key}")
     for key in ("keep", "after"):
         if not all(isinstance(item, str) for item in entry.get(key, [])):
             raise UsageError(f"{where}: {key}: must be a list of texts")
@@ -176,32 +198,16 @@ def _env(variables: Mapping[str, Any], where: str) -> Mapping[str, str]:
     for name, value in variables.items():
         if not VARIABLE.fullmatch(name) or not isinstance(value, str) or "\0" in value:
             raise UsageError(f"{where}: env: {name!r}: must be a name and a text, such as WANDB_MODE")
-        _check_placeholders(value, f"{where}: env: {name}")
+        stage_checks.check_placeholders(value, f"{where}: env: {name}")
     return variables
 
 
-def _check_command(text: str, where: str) -> None:
-    try:
-        shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"{where}: {error} in {text[:80]!r}") from None
-    _check_placeholders(text, where)
-
-
-def _check_placeholders(text: str, where: str) -> None:
-    for name in PLACEHOLDER.findall(text):
-        if name not in PLACEHOLDERS:
-            raise UsageError(f"{where}: {{{name}}}{did_you_mean(name, PLACEHOLDERS)}")
-
-
-def _check_names(stages: Iterable[Script], where: str) -> None:
-    earlier: list[str] = []
-    for stage in stages:
-        if stage.name in earlier:
+def _check_together(stages: Sequence[Script], where: str) -> None:
+    """Raise ``UsageError`` for stages that do not go together: names, order, and what they keep."""
+    names = [stage.name for stage in stages]
+    kept: dict[str, str] = {}
+    for number, stage in enumerate(stages):
+        if stage.name in names[:number]:
             raise UsageError(f"{where}: two stages are called {stage.name}")
-        for name in stage.after:
-            if name not in earlier:
-                raise UsageError(
-                    f"{where}: {stage.name}: after: no earlier stage '{name}'{did_you_mean(name, earlier)}"
-                )
-        earlier.append(stage.name)
+        stage_checks.check_after(stage.after, number, names, where)
+        stage_checks.check_kept(stage.keep, stage.name, f"{where}: [[stage]] {stage.name}: keep", kept)

@@ -13,6 +13,7 @@ from tunematrix.verdict.releases import Moved, Rung, between
 
 STATES: Final = ("broken", "wrong")
 ERRORS: Final = (".error", "_error")
+PASSED: Final = "passed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,16 @@ class Expected:
     action: str = ""
     undone: bool = False
     fields: tuple[str, ...] = ()
+
+    @property
+    def effect(self) -> str:
+        """Its severity in this move: going back, what a release broke works, and what it mended breaks."""
+        if not self.undone:
+            return self.severity
+        stages = (self.rung.stages[name] for name in self.fields if name in self.rung.stages)
+        if any(new == PASSED and old != PASSED for old, new in stages):
+            return "broken"
+        return "training" if self.severity in ("broken", "wrong") else self.severity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

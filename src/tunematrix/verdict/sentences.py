@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tunematrix.verdict.atoms import Atom
@@ -77,6 +78,15 @@ EDITS: Final = {
     "options": ("option", "now refused"),
     "raises": ("call", "now raising"),
     "returns": ("call", "with another result"),
+}
+
+# What is counted of each severity, worst first.
+COUNTED: Final[Mapping[str, tuple[str, str]]] = {
+    "broken": ("broken", "broken"),
+    "wrong": ("silently wrong", "silently wrong"),
+    "training": ("train otherwise", "train otherwise"),
+    "default": ("changed default", "changed defaults"),
+    "edit": ("edit", "edits"),
 }
 
 
@@ -250,3 +260,12 @@ def value(item: Any) -> str:
 
 def _release(version: str | None) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", str(version)))
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """How many findings there are of each severity above ``info``, worst first; empty if there is none."""
+    return ", ".join(
+        f"{number} {many if number > 1 else one}"
+        for severity, (one, many) in COUNTED.items()
+        if (number := counts.get(severity, 0))
+    )

@@ -33,23 +33,30 @@ def diff(*arguments: str) -> int:
 def test_what_moves_and_what_is_known_to_change_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert diff("old.txt", "new.txt") == 0
     out = capsys.readouterr().out
-    assert out.startswith("old.txt -> new.txt: 2 releases of the ladder between them\n")
-    assert "broken       trl 1.3 (2026-01-03): title 3" in out
+    assert out.startswith("expected BREAKS: old.txt -> new.txt\n")
+    assert "broken       trl 1.3: title 3" in out
+    assert "tunematrix upgrade --baseline old.txt --against new.txt\n" in out
     assert "changed      1: trl 1.1 -> 1.3\n" in out
     assert "new          1: mypy 1.0\n" in out
-    assert "gone         1: ruff 0.1\n" in out, "click, which has a version on one side only, is not new"
-    assert "not compared in old.txt, without one version: 2: click>=8, ours" in out
+    assert "gone         2: ours git+https://host/ours.git, ruff 0.1\n" in out, (
+        "click, which has a version on one side only, is not new"
+    )
+    assert "not compared in old.txt, without one version: 1: click>=8\n" in out
 
 
 def test_as_json_and_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert diff("old.txt", "new.txt", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["moved"] == {"trl": ["1.1", "1.3"]}
-    assert content["others"] == {"mypy": [None, "1.0"], "ruff": ["0.1", None]}
-    assert content["not_compared"] == {"old.txt": ["click>=8", "ours"], "new.txt": []}
+    assert content["others"] == {
+        "mypy": [None, "1.0"],
+        "ours": ["git+https://host/ours.git", None],
+        "ruff": ["0.1", None],
+    }
+    assert content["not_compared"] == {"old.txt": ["click>=8"], "new.txt": []}
     assert diff("old.txt", "new.txt", "--markdown") == 0
     out = capsys.readouterr().out
-    assert out.startswith("# old.txt -&gt; new.txt: 2 releases of the ladder between them\n\n```\n")
+    assert out.startswith("# expected BREAKS: old.txt -&gt; new.txt\n\n```\n")
     assert out.endswith("\n```\n")
 
 
@@ -67,3 +74,18 @@ def test_a_file_and_a_record_are_not_compared(capsys: pytest.CaptureFixture[str]
     Path("record").write_text(' {"schema": 1}')
     assert diff("record", "record") == 2, "a record is one also without .json"
     assert "record" in capsys.readouterr().err
+
+
+def test_a_package_from_git_that_moves_is_named_and_nothing_is_expected_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, commit in (("old", "abc"), ("new", "def")):
+        Path(f"{name}.txt").write_text(f"numpy==2.0\ntrl @ git+https://host/trl.git@{commit}\n")
+    assert diff("old.txt", "new.txt") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("expected CANNOT TELL: old.txt -> new.txt\n")
+    assert "trl git+https://host/trl.git@abc -> git+https://host/trl.git@def" in out
+    assert "scan" not in out
+    with pytest.raises(SystemExit):
+        main(["explain", "old.txt", "new.txt"])
+    assert "expected CANNOT TELL: old.txt -> new.txt\n" in capsys.readouterr().out

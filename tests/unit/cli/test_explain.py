@@ -58,7 +58,7 @@ def test_of_a_range_it_is_the_newest_release_of_the_ladder(
 
 def test_the_answer_is_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("ours.txt", "old") == 0
-    assert "broken       undone, trl 1.3 (2026-01-03): title 3" in capsys.readouterr().out
+    assert "training     trl 1.3: undone: title 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

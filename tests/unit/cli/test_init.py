@@ -190,3 +190,14 @@ def test_scripts_of_one_kind_have_names_of_their_own(init: Init) -> None:
     assert init("--yes") == 0
     names = [stage.name for stage in scripts.load(Path()).stages]
     assert len(set(names)) == len(names) == 5
+
+
+def test_the_plan_names_the_recipes_that_are_left_out(init: Init, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("Makefile").write_text(
+        "sft:\n\tpython train_sft.py --model $(M) --seed 3\ndpo:\n\tpython train_dpo.py $(X)\n"
+    )
+    assert init("--yes") == 0
+    assert "Makefile:4 (dpo): not used, since the file gives no value to $(X); " in capsys.readouterr().out
+    sft, dpo = scripts.load(Path()).stages
+    assert "--seed 3" in sft.run
+    assert "$" not in dpo.run

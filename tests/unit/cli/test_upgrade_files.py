@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunematrix.cli.main import main
-from tunematrix.locks import imported
+from tunematrix.locks import imported, package_files
 from tunematrix.locks.imported import ImportedLock
 
 LOCK = ImportedLock(
@@ -57,3 +57,64 @@ def test_an_answer_that_cannot_be_written_is_told_before_anything_runs(
 ) -> None:
     assert upgrade("--answer", "none/answer.json") == 2
     assert "--answer none/answer.json: the folder none is not there" in capsys.readouterr().err
+
+
+def listed(text: str, **packages: str) -> ImportedLock:
+    """The lock of a file with ``text``, which has what can be installed of it."""
+    Path("listed.txt").write_text(text)
+    return ImportedLock(
+        packages=packages,
+        added=(),
+        moved={},
+        left_out=(),
+        listed=package_files.read(Path("listed.txt"), "3.11"),
+    )
+
+
+GIT = "{name} @ git+https://host/{name}.git@{commit}\nnumpy==2\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ((GIT.format(name="trl", commit="abc"), {}), (GIT.format(name="trl", commit="def"), {}),
+         "trl git+https://host/trl.git@abc -> git+https://host/trl.git@def: not a release on an index"),
+        # A release that another package requires stands in both locks for it.
+        ((GIT.format(name="trl", commit="abc"), {"trl": "1.1"}),
+         (GIT.format(name="trl", commit="def"), {"trl": "1.1"}),
+         "trl git+https://host/trl.git@abc -> git+https://host/trl.git@def: not a release on an index"),
+        # Without trl in one of the locks, all that imports it would fail there alone.
+        (("trl==1.1\n", {"trl": "1.1"}), (GIT.format(name="trl", commit="def"), {}),
+         "trl 1.1 -> git+https://host/trl.git@def: not a release on an index"),
+        ((GIT.format(name="flash-attn", commit="abc"), {}), (GIT.format(name="flash-attn", commit="def"), {}),
+         "flash-attn git+https://host/flash-attn.git@abc -> "),
+    ],
+)  # fmt: skip
+def test_a_package_from_git_that_moves_is_named_and_never_safe(
+    old: tuple[str, dict[str, str]],
+    new: tuple[str, dict[str, str]],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    locks = {"old.txt": listed(old[0], **old[1], numpy="2"), "new.txt": listed(new[0], **new[1], numpy="2")}
+    monkeypatch.setattr(imported, "import_lock", lambda path, *_: locks[path.name])
+    assert upgrade("--answer", "answer.json") == 3
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.startswith("CANNOT TELL: listed.txt with "), "the file, not the name of a cell made of it"
+    assert told in out
+    assert "pin a release" in out
+    content = json.loads(Path("answer.json").read_text())
+    assert content["answer"] == "CANNOT TELL"
+    assert content["untested"]
+
+
+def test_a_package_from_git_that_the_work_does_not_import_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {f"{side}.txt": GIT.format(name="ours", commit=side) for side in ("old", "new")}
+    monkeypatch.setattr(imported, "import_lock", lambda path, *_: listed(texts[path.name], numpy="2"))
+    assert upgrade() == 0
+    assert "NOTHING TO TEST" in capsys.readouterr().out
+    Path("workload.toml").write_text('[[stage]]\nname = "work"\nrun = "python work.py"\n')
+    assert upgrade() == 3, "a script may import it"

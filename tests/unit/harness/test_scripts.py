@@ -13,7 +13,8 @@ import pytest
 
 from tunematrix.harness import failure, observe, resumes, scripts
 from tunematrix.harness.isolate import WorkResult, run_isolated
-from tunematrix.harness.scripts import Runner, ScriptError
+from tunematrix.harness.programs import ScriptError
+from tunematrix.harness.scripts import Runner
 from tunematrix.pipeline.trace import Trace
 
 
@@ -131,15 +132,25 @@ def test_an_exit_code_decides(text: str, outcome: str, runner: Runner) -> None:
     found, error, _ = execute(runner, ["python", "train.py"], train=text)
     assert found == outcome
     if "3" in text:
-        assert error["message"] == "exit code 3\nwhy"
+        assert error["message"] == "exit code 3: why\nwhy"
     if "no data" in text:
-        assert "no data" in error["message"]
+        assert error["message"].splitlines()[0] == "exit code 1: no data"
+    if outcome == "failed":
+        assert error["where"] == "train.py:1"
+
+
+def test_an_option_that_a_script_does_not_know_is_named_in_the_first_line(runner: Runner) -> None:
+    text = "import argparse\nargparse.ArgumentParser().parse_args()\n"
+    _, error, _ = execute(runner, ["python", "train.py", "--lr", "1"], train=text)
+    assert error["message"].splitlines()[0] == "exit code 2: train.py: error: unrecognized arguments: --lr 1"
+    assert error["where"] == "train.py:2"
 
 
 def test_a_process_that_fails_says_its_last_lines(runner: Runner) -> None:
     _, error, _ = execute(runner, ["sh", "-c", "seq 100; exit 9"])
     assert error["type"] == ScriptError.__name__
-    assert error["message"].splitlines()[0] == "exit code 9"
+    assert error["message"].splitlines()[0] == "exit code 9: 100"
+    assert not error["where"], "a line of ours helps nobody"
     assert error["message"].splitlines()[-1] == "100"
     assert len(error["message"].splitlines()) == 31
 

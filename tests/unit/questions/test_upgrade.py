@@ -180,6 +180,22 @@ def test_a_stack_that_takes_no_part_in_the_exchange_says_why(runs: Callable[...,
     assert "rollback     not tried: its process ended early" in "\n".join(report.upgrade_lines(answer))
 
 
+def test_with_a_package_that_moves_and_is_no_release_the_rest_runs_and_is_never_safe(
+    runs: Callable[..., Upgrader], base: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = {"flash-attn": ("git+https://host/f@abc", "git+https://host/f@def")}
+    upgrader = runs(WHOLE, {"as in new.txt": WHOLE})
+    found = replace(trl_candidate(base), cell=Cell(name="as in new.txt"), unreleased=commits)
+    monkeypatch.setattr(candidate, "from_file", lambda *_: found)
+
+    answer = upgrader.evaluate(["the packages of new.txt"], against=Path("new.txt"))
+
+    assert (answer.answer, answer.judgement.exit_code) == (words.CANNOT_TELL, 3)
+    assert answer.after == WHOLE
+    text = " ".join("\n".join(report.upgrade_lines(answer)).split())
+    assert "not tested flash-attn git+https://host/f@abc -> git+https://host/f@def: not a release" in text
+
+
 @pytest.mark.parametrize(
     ("text", "requested", "expected"),
     [
@@ -475,7 +491,7 @@ def test_the_ladder_says_what_to_expect_and_the_run_what_of_it_came(runs: Callab
     before, after = (replace(GOOD, fingerprint={loss: value, other: value}) for value in (2.0, 3.0))
     upgrader = runs(before, {"trl==2.0": after}, replace(NOTHING, rungs=ladder))
     answer = replace(upgrader, progress=said.append).evaluate(["trl==2.0"])
-    assert said[0] == "expected: 1 broken, 1 training, such as trl 2.0: gone moves"
+    assert said[0] == "expected: 1 broken, 1 train otherwise, such as trl 2.0: gone moves"
     row = " ".join("\n".join(report.upgrade_lines(answer)).split("foreseen")[1].split())
     assert row.startswith("1 of 2 findings; not: DPO")
     assert "expected in vain: gone moves (trl 2.0)" in row

@@ -55,6 +55,16 @@ def test_a_record_of_another_lock_is_no_pass(matrix: Matrix) -> None:
     assert badges.of_cell(rows[0], "old").message == "lock changed since the run"
 
 
+def test_a_record_of_scripts_that_have_changed_is_no_pass(matrix: Matrix, tmp_path: Path) -> None:
+    file = tmp_path / "workload.toml"
+    file.write_text('[[stage]]\nname = "work"\nrun = "python work.py"\n')
+    workload = {"file": str(file), "stages": {"work": "another digest"}}
+    rows = summary(matrix, {"old": replace(record("old"), workload=workload)}).rows
+
+    assert badges.of_matrix(rows, "x").message == "0 of 3 pass"
+    assert badges.of_cell(rows[0], "old").message == "workload changed since the run"
+
+
 def test_a_failure_that_the_ledger_explains_is_neither_good_nor_bad(matrix: Matrix) -> None:
     [row] = [replace(row, state="known") for row in summary(matrix, {"old": record("old")}).rows[:1]]
 

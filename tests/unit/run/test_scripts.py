@@ -217,7 +217,38 @@ def test_the_key_leaves_out_what_the_copy_leaves_out(tmp_path: Path) -> None:
         ('name = "dpo"', 'name = "x-resume"', "name: letters"),
         ('name = "dpo"', 'name = " "', "needs name"),
         ('after = ["sft"]', 'after = ["sfx"]', "no earlier stage 'sfx'; did you mean 'sft'?"),
+        ('after = ["sft"]', 'after = ["dpo"]', "dpo: after: a stage cannot come after itself"),
+        (
+            'resume = "',
+            'after = ["dpo"]\nresume = "',
+            "sft: after: stage dpo stands below it; stages run from top",
+        ),
         ('after = ["sft"]', "after = [1]", "must be a list of texts"),
+        (
+            'keep = ["{out}/sft"]',
+            'keep = ["/etc"]',
+            "keep: '/etc' is no folder in {out}, such as '{out}/sft'",
+        ),
+        ('keep = ["{out}/sft"]', 'keep = ["{out}/../x"]', "keep: '{out}/../x' is no folder in {out}"),
+        ('keep = ["{out}/sft"]', 'keep = ["{out}"]', "keep: '{out}' is no folder in {out}"),
+        ('keep = ["{out}/sft"]', 'keep = ["{model}"]', "keep: '{model}' is no folder in {out}"),
+        ('keep = ["{out}/sft"]', 'keep = [""]', "keep: '' is no folder in {out}"),
+        ('keep = ["{out}/sft"]', 'keep = ["{otu}/sft"]', "keep: {otu}; did you mean 'out'?"),
+        (
+            'after = ["sft"]',
+            'keep = ["{out}/sft/x"]',
+            "dpo: keep: '{out}/sft/x': stage sft keeps '{out}/sft' already",
+        ),
+        ('resume = "--resume {out}/sft/checkpoint-1"', 'resume = " "', "sft: resume: is empty"),
+        ("[[stage]]", 'model = ""\n[[stage]]', "model: is empty; leave it out for tiny-llama"),
+        (
+            "python -m team.dpo",
+            "A=1 && python -m team.dpo",
+            "dpo: run: '&&' is for a shell, and none runs this",
+        ),
+        ("--config=dpo.yaml", "--config=dpo.yaml > log", "dpo: run: '>' is for a shell"),
+        ("--config=dpo.yaml", "--config=$HOME/dpo.yaml", "dpo: run: '$HOME/dpo.yaml' is for a shell"),
+        ("python -m team.dpo --config=dpo.yaml", "A=1", "dpo: run: 'A=1' has no program"),
         ("{model}", "{modle}", "{modle}; did you mean 'model'?"),
         ("--config=dpo.yaml", "--config='dpo.yaml", "No closing quotation"),
         ("seconds = 300", "seconds = -1", "seconds: a number"),
@@ -236,3 +267,46 @@ def test_bad_input_is_told_in_a_line(old: str, new: str, message: str, team: Pat
 def test_a_workload_that_is_not_there_is_told(team: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         Options(workload=team / "none").check()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bash -c 'python train_sft.py && echo $HOME > x'",
+        'bash -c "a; b $HOME"',
+        "python train_sft.py --separator '|' --pattern x$ --template '{\"a\": 1}'",
+        "python train_sft.py --files data/*.json it\\'s",
+        "A=1 python train_sft.py",
+        "python {out}/made.py",
+        "python -c pass",
+        "./train_sft.py",
+        "trl sft --config sft.yaml",
+    ],
+)
+def test_commands_that_a_program_understands_are_fine(command: str, team: Path) -> None:
+    Options(command=command).check()
+
+
+@pytest.mark.parametrize(
+    "command", ["python none.py --x", "A=1 python3.11 none.py", "bash none.sh", "./none.py"]
+)
+def test_a_script_that_is_not_there_is_told_before_anything_is_installed(command: str, team: Path) -> None:
+    with pytest.raises(UsageError, match=r"stage run: run: (\./)?none\.(py|sh): no such file in "):
+        Options(command=command).check()
+    stage = f"[[stage]]\nname = 'x'\nafter = ['sft']\nrun = '{command}'\n"
+    (team / "workload.toml").write_text(f"{STAGES}{stage}")
+    Options.of().check()  # a stage before may write it
+
+
+def test_a_script_that_no_cell_gets_is_told(team: Path) -> None:
+    (team / "results").mkdir()
+    (team / "results/train.py").touch()
+    with pytest.raises(
+        UsageError, match=r"run: results/train.py: a cell gets no folder called results; move"
+    ):
+        Options(command="python results/train.py").check()
+    (team / "inner").mkdir()
+    (team / "inner/workload.toml").write_text('[[stage]]\nname = "x"\nrun = "python ../train_sft.py"\n')
+    with pytest.raises(UsageError, match=r"stage x: run: ../train_sft.py is outside of the folder, of which"):
+        Options(workload=team / "inner").check()
+    Options(command=f"python {team / 'train_sft.py'}").check()

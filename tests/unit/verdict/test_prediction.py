@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunematrix.report.prediction import explain_lines
+from tunematrix.report.expected import explain_lines
 from tunematrix.verdict.prediction import Prediction, predict
 from tunematrix.verdict.releases import Rung
 
@@ -40,7 +40,16 @@ def test_the_findings_of_the_rungs_between_come_worst_first_and_newest_first() -
 def test_going_back_undoes() -> None:
     found = predict({"trl": "1.3"}, {"trl": "1.2"}, LADDER)
     assert [(each.title, each.undone) for each in found.found] == [("title 3", True)]
-    assert any("undone, trl 1.3" in line for line in explain_lines(("a", "b"), found))
+    lines = explain_lines(("a", "b"), found)
+    assert lines[0] == "expected BEHAVIOUR CHANGES: a -> b", "what broke works again"
+    assert "training     trl 1.3: undone: title 3" in lines
+
+
+def test_going_back_over_a_release_that_mended_a_stage_breaks_it() -> None:
+    ladder = (rung(2, stages={"align": ("failed: E", "passed")}, changes={}),)
+    found = predict({"trl": "1.2"}, {"trl": "1.1"}, ladder)
+    assert explain_lines(("a", "b"), found)[0] == "expected BREAKS: a -> b"
+    assert "broken       trl 1.2: undone: title 2" in explain_lines(("a", "b"), found)
 
 
 def test_what_a_later_release_undoes_is_left_out() -> None:
@@ -131,29 +140,97 @@ def test_moves_beyond_the_ladder_are_told() -> None:
     assert predict({"trl": "1.2"}, {"trl": "1.9"}, LADDER).beyond == {"trl": "after 1.5"}
     found = predict({"trl": "1.9"}, {"trl": "0.9"}, LADDER)
     assert found.beyond == {"trl": "before 1.1 and after 1.5"}
-    assert "not known    releases of trl before 1.1 and after 1.5: not on the ladder" in list(
-        explain_lines(("a", "b"), found)
+    assert "not known    releases of trl before 1.1 and after 1.5: not measured" in explain_lines(
+        ("a", "b"), found
     )
 
 
-def test_one_screen_counts_edits_and_all_shows_them() -> None:
+def test_the_answer_comes_first_and_then_what_it_rests_on() -> None:
     found = predict({"trl": "1.1"}, {"trl": "1.5"}, LADDER)
-    short = list(explain_lines(("a", "b"), found))
-    assert short[0] == "a -> b: 4 releases of the ladder between them"
-    assert "broken       trl 1.3 (2026-01-03): title 3" in short
-    assert "edits        names and options gone or refused in trl 1.4" in short
-    everything = list(explain_lines(("a", "b"), found, everything=True))
-    assert "edits        trl 1.4 (2026-01-04): title 4" in everything
+    assert explain_lines(("a", "b"), found, upgrade="b --baseline a") == [
+        "expected BREAKS: a -> b",
+        "             1 broken, 2 train otherwise, 1 edit; from what 4 releases did; nothing was run",
+        "broken       trl 1.3: title 3",
+        "training     trl 1.5: title 5",
+        "             trl 1.2: title 2",
+        "edits        trl 1.4: title 4",
+        "moves        trl 1.1 -> 1.5",
+        "your code    which lines to edit: tunematrix scan --to trl==1.5",
+        "next         run it: tunematrix upgrade b --baseline a",
+        "details      --all shows every finding and what to do about it",
+    ]
 
 
-def test_of_one_release_the_first_two_findings_are_shown() -> None:
-    findings = tuple({"id": f"f{n}", "severity": "broken", "title": f"title {n}"} for n in range(5))
+def finding(number: int, severity: str, **more: Any) -> dict[str, Any]:
+    return {"id": f"f{number}", "severity": severity, "title": f"title {number}", **more}
+
+
+def test_however_much_changes_it_is_one_screen_with_some_of_each_severity() -> None:
+    severities = ("broken", "wrong", "training", "default", "edit")
+    findings = tuple(
+        finding(number, severity, title=f"{severity} {number} {'long ' * 40}")
+        for severity in severities
+        for number in range(50)
+    )
     found = predict({"trl": "1.1"}, {"trl": "1.2"}, (rung(2, findings=findings),))
-    lines = list(explain_lines(("a", "b"), found))
-    assert "             trl 1.2 (2026-01-02): title 1" in lines
-    assert not any("title 2" in line for line in lines)
-    assert "             and 3 more of these releases, which mostly follow" in lines
-    assert any("title 4" in line for line in explain_lines(("a", "b"), found, everything=True))
+    lines = explain_lines(("a", "b"), found, upgrade="b")
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    for severity in severities:
+        assert any(f"{severity} 0 " in line for line in lines)
+        assert any(f"{severity} 1 " in line for line in lines)
+    assert sum("more; --all shows them" in line for line in lines) == 5
+    crowded = explain_lines(("a", "b"), found, upgrade="b", listed=[f"line {number}" for number in range(20)])
+    assert len(crowded) <= 40
+    assert sum("more; --all shows them" in line for line in crowded) == 5
+    everything = explain_lines(("a", "b"), found, everything=True)
+    assert all(any(f"edit {number} " in line for line in everything) for number in range(50))
+
+
+def test_what_has_an_advice_or_a_wide_effect_comes_first_of_its_severity() -> None:
+    changes = dict.fromkeys(("one", "two", "three"), (1, 2))
+    findings = (
+        finding(1, "wrong", fields=["one"]),
+        finding(2, "wrong", fields=list(changes)),
+        finding(3, "wrong", fields=["one"], action="do this"),
+    )
+    found = predict({"trl": "1.1"}, {"trl": "1.2"}, (rung(2, findings=findings, changes=changes),))
+    lines = explain_lines(("a", "b"), found)
+    assert [line[-7:] for line in lines if "title" in line] == ["title 3", "title 2", "title 1"]
+    assert "             do this" in lines
+
+
+def test_edits_of_several_releases_are_added_up_by_kind() -> None:
+    first = (
+        finding(1, "edit", title="1 name gone: trl.A -> trl.x.A"),
+        finding(2, "edit", title="1 call to edit: f(x)"),
+    )
+    second = (
+        finding(3, "edit", title="4 names gone: trl.B, trl.C and 2 more"),
+        finding(4, "edit", title="other"),
+    )
+    ladder = (rung(2, findings=first), rung(3, findings=second))
+    lines = explain_lines(("a", "b"), predict({"trl": "1.1"}, {"trl": "1.3"}, ladder))
+    assert lines[0] == "expected SAFE WITH EDITS: a -> b"
+    assert "             7 edits; from what 2 releases did; nothing was run" in lines
+    assert "edits        1 call to edit: f(x)" in lines
+    assert "             5 names gone: trl.B, trl.C, trl.A -> trl.x.A" in lines
+    assert "             trl 1.3: other" in lines
+
+
+def test_nobody_calls_safe_what_is_not_known() -> None:
+    quiet = (rung(2, findings=(), changes={}),)
+    there = {"trl": "1.1", "torch": "1"}
+
+    def answer(**new: str) -> str:
+        return explain_lines(("a", "b"), predict(there, {**there, **new}, quiet))[0]
+
+    assert answer(trl="1.2") == "expected SAFE: a -> b"
+    assert answer(trl="1.2", numpy="2") == "expected SAFE: a -> b"
+    assert answer(trl="1.2", torch="2") == "expected CANNOT TELL: a -> b"
+    assert answer(trl="1.3") == "expected CANNOT TELL: a -> b"
+    assert answer(numpy="2") == "expected CANNOT TELL: a -> b"
+    assert answer() == "NOTHING TO TEST: no package moves from a to b"
 
 
 def test_what_was_not_there_is_told() -> None:
@@ -165,9 +242,8 @@ def test_packages_that_are_not_on_the_ladder_are_told() -> None:
     more = {"torch": "2", "a": "2", "b": "2", "c": "2", "trl": "1.2"}
     found = predict({**dict.fromkeys(more, "1"), "trl": "1.2"}, more, LADDER)
     lines = list(explain_lines(("a", "b"), found))
-    told = "torch 1 -> 2, a 1 -> 2, b 1 -> 2 and 1 more: not on the ladder"
+    told = "torch 1 -> 2, a 1 -> 2, b 1 -> 2 and 1 more: not measured"
     assert f"not known    {told}" in lines
-    assert not any("nothing above info" in line for line in lines)
     assert "numpy 1 -> 2" not in explain_lines(("a", "b"), predict({"trl": "1.1"}, {"trl": "1.2"}, LADDER))
 
 

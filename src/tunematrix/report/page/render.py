@@ -45,6 +45,7 @@ SYMBOLS: Final[Mapping[str, tuple[str, str, str]]] = {
     "skipped": ("·", "skipped", "none"),
     "unavailable": ("-", "not in these releases", "none"),
     "unknown": ("?", "no record", "none"),
+    "outdated": ("·", "out of date", "none"),
 }
 NUMBERS: Final = re.compile(r"[-+\[\]., \de]*")  # texts that need no cleaning, most of the data
 OTHER: Final = ("✗", "could not be tested", "bad")
