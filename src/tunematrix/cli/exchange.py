@@ -25,7 +25,7 @@ from tunematrix.run.options import Options
 from tunematrix.shared.output import print_lines
 from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict import exchange as verdict
-from tunematrix.verdict import ledger, releases
+from tunematrix.verdict import ledger, pairs, releases
 from tunematrix.verdict.findings import Finding
 
 
@@ -58,8 +58,8 @@ def exchange_command(
         if models or artifact or as_json:
             raise UsageError("--freeze: takes the names of cells and no other option")
         return _freeze(cells, quiet=quiet)
-    if artifact and artifact not in verdict.ARTIFACTS:
-        raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")
+    if artifact and artifact not in pairs.ARTIFACTS:
+        raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, pairs.ARTIFACTS)}")
     for model in models:
         if model not in MODELS:
             raise UsageError(f"--model: no {model!r} here{did_you_mean(model, MODELS)}")

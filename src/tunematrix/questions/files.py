@@ -13,6 +13,7 @@ from tunematrix.questions.candidate import Baseline, Candidate, Progress, candid
 from tunematrix.run.exchange import TINY, Member
 from tunematrix.run.options import Options
 from tunematrix.verdict import exchange as verdict
+from tunematrix.verdict import pairs
 from tunematrix.verdict.answer import Judgement, Knowledge, judge
 from tunematrix.verdict.findings import Finding
 
@@ -74,6 +75,6 @@ def swap(
     }
     return Files(
         findings=verdict.of_upgrade(found),
-        rollback=verdict.rollback(outcome.pairs, old, new),
+        rollback=pairs.rollback(outcome.pairs, old, new),
         absent={**outcome.absent, **stopped},
     )

@@ -12,7 +12,8 @@ from tunematrix.report import screen
 from tunematrix.report.escape import plain_text, table_row
 from tunematrix.report.summary import finding_json
 from tunematrix.shared.lines import one_line
-from tunematrix.verdict.exchange import (
+from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.pairs import (
     ARTIFACTS,
     DOWNGRADE,
     GOES_ON,
@@ -22,7 +23,6 @@ from tunematrix.verdict.exchange import (
     WORST_FIRST,
     Pair,
 )
-from tunematrix.verdict.findings import Finding
 
 SCHEMA: Final = 1
 MARKS: Final[Mapping[str, str]] = {"same": "ok", "differs": "DIFF", "fails": "FAIL", "unavailable": "-"}

@@ -19,7 +19,7 @@ from tests.unit.verdict.test_exchange import (
 from tunematrix.questions.exchange import ALL, Exchange
 from tunematrix.report import exchange as view
 from tunematrix.verdict import exchange, ledger
-from tunematrix.verdict.exchange import ARTIFACTS, FAILS, UNAVAILABLE, Pair, Side
+from tunematrix.verdict.pairs import ARTIFACTS, FAILS, UNAVAILABLE, Pair, Side
 
 HEIGHT = 50
 

@@ -10,7 +10,7 @@ import pytest
 from tunematrix.base.errors import UsageError
 from tunematrix.report import summary as view
 from tunematrix.verdict import exchange, ledger
-from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, Pair, Side
+from tunematrix.verdict.pairs import DIFFERS, FAILS, SAME, Pair, Side
 from tunematrix.verdict.releases import Rung
 
 OLD = Side(name="old", packages={"transformers": "4.46.3", "peft": "0.13.2", "trl": "0.12.2"})

@@ -10,7 +10,7 @@ from tunematrix.questions.exchange import ALL
 from tunematrix.report.exchange import rank
 from tunematrix.shared.lines import one_line
 from tunematrix.shared.reading import UnreadableError, parse_json, read_text
-from tunematrix.verdict.exchange import ARTIFACTS, UNAVAILABLE
+from tunematrix.verdict.pairs import ARTIFACTS, UNAVAILABLE
 
 FILE: Final = "exchange.json"
 LONGEST: Final = 240  # characters of a reason; the file has the whole
