@@ -84,7 +84,8 @@ def _known(findings: Sequence[Finding]) -> Iterator[str]:
         names = [name for name in ARTIFACTS if name in fields and name.removesuffix(GOES_ON) == name]
         more = f" +{len(names) - 2}" if names[2:] else ""
         cause = members[0].title.partition(": ")[2]
-        yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}: {cause}")
+        when = next((f" ({step.when})" for step in members[0].steps if step.release), "")
+        yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}{when}: {cause}")
 
 
 def _directions(exchange: Exchange) -> Iterator[str]:

@@ -12,8 +12,10 @@ from packaging.version import Version
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.findings import SEVERITIES, Cause, Evidence, Finding
 from tunematrix.verdict.ledger import Issue, Ledger
+from tunematrix.verdict.narrowing import Narrower
 from tunematrix.verdict.pairs import ARTIFACTS, DIFFERS, FAILS, SAME, UPGRADE, Pair, Side
 from tunematrix.verdict.releases import Rung
+from tunematrix.verdict.steps import Step, sentence
 
 STACK: Final = ("transformers", "peft", "trl", "tokenizers", "accelerate", "datasets")
 LISTED: Final = 3
@@ -33,7 +35,8 @@ def find(
         if pair.outcome in (FAILS, DIFFERS) and not (pair.goes_on and pair.outcome == FAILS):
             key = (pair.direction(by_name), pair.goes_on, pair.cause)
             groups.setdefault(key, []).append(pair)
-    context = _Context(sides=by_name, all_pairs=pairs, ledger=ledger, rungs=rungs)
+    narrower = Narrower.of(pairs, by_name, rungs)
+    context = _Context(sides=by_name, all_pairs=pairs, ledger=ledger, narrower=narrower)
     found = [
         _Group(context=context, direction=direction, members=members, package=_package(members[0])).finding()
         for (direction, *_), members in groups.items()
@@ -80,7 +83,7 @@ class _Context:
     sides: Mapping[str, Side]
     all_pairs: Sequence[Pair]
     ledger: Ledger
-    rungs: Sequence[Rung]
+    narrower: Narrower
 
     def issue(self, members: Sequence[Pair]) -> Issue | None:
         """The ledger's entry that explains all of ``members``; None if one of them is new."""
@@ -115,33 +118,35 @@ class _Group:
 
     def finding(self) -> Finding:
         first, issue = self.members[0], self.context.issue(self.members)
+        steps = self.context.narrower.steps(self.members, self.direction, self.package, issue)
         examples = dict.fromkeys((pair.writer, pair.reader, pair.reason) for pair in self.members)
         severity = "info" if first.goes_on else "broken" if first.outcome == FAILS else "wrong"
         return Finding(
             id=f"exchange-{first.artifact}-{first.outcome}-{self.direction}",
             severity=severity,
-            title=self.title(issue.cause if issue else first.reason[:MAX_REASON]),
+            title=self.title(issue.cause if issue else first.reason[:MAX_REASON], sentence(steps)),
             fields=tuple(sorted({f"exchange.{pair.artifact}" for pair in self.members})),
-            cause=self.cause(),
+            cause=self.cause(steps),
             evidence=tuple(
                 Evidence(name=f"{writer} read by {reader}", before=SAME, after=reason)
                 for writer, reader, reason in list(examples)[:LISTED]
             ),
             action=issue.fix if issue else self.action(),
             accepted=f"known: {issue.id}" if issue else "",
+            steps=steps,
         )
 
-    def title(self, why: str) -> str:
+    def title(self, why: str, when: str) -> str:
         first = self.members[0]
         artifacts = list(dict.fromkeys(pair.artifact for pair in self.members))
         more = f" and {len(artifacts) - LISTED} more" if len(artifacts) > LISTED else ""
         names = f"{', '.join(artifacts[:LISTED])}{more}"
-        told = f"{names} of {self.package} {self.range('writer')}"
         readers = "itself" if self.direction == SAME else self.range("reader")
+        seen = f"{self.package} {self.range('writer')} by {readers}"
+        verb = "not read" if first.outcome == FAILS else "read otherwise, without an error"
         if first.goes_on:
-            return f"{told}: restored, then trained otherwise by {readers}"
-        verb = "not read" if first.outcome == FAILS else "read otherwise, without an error,"
-        return f"{told} {verb} by {readers}: {why}"
+            return f"{names} restored, then trained otherwise ({'; '.join(filter(None, (when, seen)))})"
+        return f"{names} {verb} ({'; '.join(filter(None, (when, seen)))}): {why}"
 
     def range(self, side: str) -> str:
         """``4.57.6 to 5.23.0``: the releases on one side."""
@@ -160,21 +165,12 @@ class _Group:
             if pair.outcome == SAME and pair.artifact in artifacts and getattr(pair, other) in others:
                 yield self.context.version(self.package, getattr(pair, side))
 
-    def cause(self) -> Cause | None:
-        """The release of the newer side that did it, where the ladder knows only one between two cells."""
-        newer = self.sides[1]
-        bad = min(self.versions(newer))
-        good = max((version for version in self.good(newer) if version < bad), default=None)
-        if good is None or self.direction == SAME:
+    def cause(self, steps: Sequence[Step]) -> Cause | None:
+        """The release of the newer side with which it began, where only one can be it."""
+        began = [step for step in steps if step.side == self.sides[1] and step.begins]
+        if len(began) != 1 or not began[0].release:
             return None
-        between = [
-            rung
-            for rung in self.context.rungs
-            if rung.package == self.package and good < (parse_version(rung.after) or good) <= bad
-        ]
-        if len(between) != 1:
-            return None
-        return Cause(package=self.package, release=between[0].after, date=between[0].day, measured=True)
+        return Cause(package=began[0].package, release=began[0].release, date=began[0].date, measured=True)
 
     def action(self) -> str:
         """What to do: a stack of these cells that reads it, or one that writes it so that it is read."""
