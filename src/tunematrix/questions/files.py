@@ -42,19 +42,13 @@ def judge_with(
     return judge(before, after, knowledge, found.findings, found.untested)
 
 
-def swap(
-    base: Baseline, candidate: Candidate, store: Store, knowledge: Knowledge, progress: Progress
-) -> Files:
-    """Exchange between baseline and candidate, both ways, with a tiny model; nothing known is run again."""
+def both(base: Baseline, candidate: Candidate, store: Store) -> list[Member]:
+    """The two stacks of an upgrade as members of an exchange."""
     places = (
         (base.cell, base.matrix, base.store),
-        (
-            candidate.cell,
-            candidate.matrix,
-            candidate_store(store),
-        ),
+        (candidate.cell, candidate.matrix, candidate_store(store)),
     )
-    members = [
+    return [
         Member(
             cell=cell,
             matrix=matrix,
@@ -64,6 +58,13 @@ def swap(
         )
         for cell, matrix, own in places
     ]
+
+
+def swap(
+    base: Baseline, candidate: Candidate, store: Store, knowledge: Knowledge, progress: Progress
+) -> Files:
+    """Exchange between baseline and candidate, both ways, with a tiny model; nothing known is run again."""
+    members = both(base, candidate, store)
     old, new = base.cell.name, candidate.cell.name
     ways = [(old, new), (new, old)]
     outcome = exchange.run(members, store, len(members), Options().time_limit, progress, between=ways)

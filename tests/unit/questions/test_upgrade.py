@@ -20,7 +20,7 @@ from tunematrix.locks import imported, releases
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import bounds, candidate, files, upgrade
+from tunematrix.questions import bounds, candidate, files, kept, upgrade
 from tunematrix.questions import plan as plans
 from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
@@ -103,6 +103,21 @@ def _runs(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upgr
         )
 
     return make
+
+
+def test_of_a_teams_scripts_each_stack_reads_what_they_keep(
+    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Finding(id="kept-sft-adapter-fails", severity="broken", title="lost", fields=("kept.sft/adapter",))
+    rollback = {"same": ["sft/adapter"], "differs": [], "fails": [], "unavailable": []}
+    found: list[Files | None] = [Files(rollback=rollback), Files(findings=(lost,), rollback=rollback), None]
+    monkeypatch.setattr(kept, "swap", lambda *_: found.pop(0))
+    (tmp_path / "workload.toml").write_text('[[stage]]\nname = "sft"\nrun = "python train.py"\n')
+    upgrader = runs(GOOD, {"trl==2.0": GOOD})  # a stack without peft, say: nothing of ours is needed
+    upgrader = replace(upgrader, options=Options(workload=tmp_path / "workload.toml"))
+    answers = [upgrader.evaluate(["trl==2.0"]) for _ in range(3)]
+    assert [each.answer for each in answers] == [words.SAFE, words.BREAKS, words.SAFE]
+    assert "rollback     the old stack reads 1 of 1 kinds" in "\n".join(report.upgrade_lines(answers[0]))
 
 
 def test_a_known_fix_is_tried_before_it_is_advised(runs: Callable[..., Upgrader], tmp_path: Path) -> None:
