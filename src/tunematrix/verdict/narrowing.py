@@ -204,7 +204,7 @@ class Narrower:
             upto=upto,
             releases=releases,
             beside=() if is_known else tuple(moved[1:]),
-            date=days.get((moved[0], release), "") if release else "",
+            date=days.get((moved[0], releases[0]), "") if len(releases) == 1 else "",
         )
 
     def _rung(self, edge: Edge, members: Sequence[Pair], direction: str) -> Rung | None:

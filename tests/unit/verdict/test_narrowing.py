@@ -42,7 +42,7 @@ def test_the_release_is_named_if_only_one_lies_between() -> None:
     [found] = find(*UNREAD, rungs=(rung("0.13.2", "0.18.1"), rung("0.18.1", "0.21.2")))
     assert when(found) == ["writer since peft 0.18.1", "reader before peft 0.18.1"]
     assert found.cause is not None
-    assert (found.cause.package, found.cause.release) == ("peft", "0.18.1")
+    assert (found.cause.package, found.cause.release, found.cause.date) == ("peft", "0.18.1", "2025-01-01")
     steps = "writers since peft 0.18.1; readers before peft 0.18.1"
     assert f"({steps}; peft 0.18.1 by 0.13.2): TypeError" in found.title
 
