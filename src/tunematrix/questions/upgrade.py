@@ -214,11 +214,15 @@ class Upgrader:
         if not changed:
             return dataclasses.replace(answer, fixed=made or answer.fixed)
         self.progress(f"fixed {', '.join(changed)}; running the candidate with them")
-        after = candidates.run(answer.candidate, self.options, self.store)
+        options = dataclasses.replace(self.options, keep_artifacts=bool(self.options.scripts))
+        after = candidates.run(answer.candidate, options, self.store)
         self.progress(_how(after))
         knowledge = dataclasses.replace(self.knowledge, code=read_code(path, self.options))
-        judgement = files.judge_with(answer.before, after, knowledge, answer.files)
-        return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
+        exchanged = answer.files
+        if self.options.scripts:  # what the changed scripts save is another thing
+            exchanged = self._exchange_files(answer.candidate, answer.before, after)
+        judgement = files.judge_with(answer.before, after, knowledge, exchanged)
+        return dataclasses.replace(answer, after=after, judgement=judgement, files=exchanged, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:
         """Try the first fix of a known issue that the resolver can combine with the request."""

@@ -552,6 +552,23 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
     assert len(ran) == 1
 
 
+def test_what_the_changed_scripts_keep_is_read_again(
+    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("from trl import DPOConfig\nDPOConfig(max_prompt_length=8)\n")
+    (tmp_path / "workload.toml").write_text('[[stage]]\nname = "dpo"\nrun = "python train.py"\n')
+    before = replace(GOOD, signatures={"trl.DPOConfig": ["max_prompt_length", "other"]})
+    options = Options(workload=tmp_path / "workload.toml")
+    knowledge = replace(NOTHING, code=upgrade.read_code(tmp_path, options))
+    upgrader = runs(before, {"trl==2.0": replace(before, signatures={"trl.DPOConfig": []})}, knowledge)
+    upgrader = replace(upgrader, options=options)
+    found = [replace(ALL_READ, findings=(LOST,)), ALL_READ]
+    monkeypatch.setattr(kept, "swap", lambda *_: found.pop(0))
+    answer = upgrader.evaluate(["trl==2.0"])
+    assert LOST in answer.judgement.findings
+    assert LOST not in upgrader.fix(answer, tmp_path).judgement.findings
+
+
 def test_a_file_of_pins_is_the_candidate(
     runs: Callable[..., Upgrader], base: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
