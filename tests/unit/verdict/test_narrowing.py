@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,14 @@ def test_every_finding_of_the_real_stacks_names_its_releases() -> None:
         assert each.steps, each.title
         for step in each.steps:
             assert step.when in each.title or " more" in each.title
+
+
+def test_the_pairs_in_the_documentation_are_those_of_the_real_stacks() -> None:
+    pairs, _ = diagonal()
+    outcomes = {(pair.writer, pair.reader, pair.artifact): pair.outcome for pair in pairs}
+    text = (ROOT / "docs/exchange.md").read_text().partition("## What a team must know")[2]
+    rows = re.findall(r"(?m)^\| .*\. \| (.*) \|$", text.partition("\n## ")[0])
+    assert len(rows) == 10, "ten sentences"
+    for told in "; ".join(rows).split("; "):
+        writer, reader, artifact, outcome = told.split(", ")
+        assert outcomes[writer, reader, artifact] == outcome, told
