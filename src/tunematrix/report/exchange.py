@@ -84,7 +84,7 @@ def _known(findings: Sequence[Finding]) -> Iterator[str]:
         names = [name for name in ARTIFACTS if name in fields and name.removesuffix(GOES_ON) == name]
         more = f" +{len(names) - 2}" if names[2:] else ""
         cause = members[0].title.partition(": ")[2]
-        when = next((f" ({step.when})" for step in members[0].steps if step.release), "")
+        when = next((f" ({step.side}s {step.when})" for step in members[0].steps if step.release), "")
         yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}{when}: {cause}")
 
 
