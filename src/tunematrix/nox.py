@@ -56,6 +56,17 @@ def sessions() -> None:
         session.run(*TUNEMATRIX, "lock", *session.posargs)
 
     @nox.session(venv_backend="none")
+    def report(session: nox.Session) -> None:
+        """Write the summary from the existing records, and print it."""
+        session.run(*TUNEMATRIX, "report", *session.posargs)
+
+    _questions()
+
+
+def _questions() -> None:
+    """Add the sessions that answer a question."""
+
+    @nox.session(venv_backend="none")
     def upgrade(session: nox.Session) -> None:
         """Check an upgrade: nox -s upgrade -- "trl==1.16.0" | --all | --against CELL|FILE."""
         session.run(*TUNEMATRIX, "upgrade", *session.posargs)
@@ -76,9 +87,9 @@ def sessions() -> None:
         session.run(*TUNEMATRIX, "exchange", *session.posargs)
 
     @nox.session(venv_backend="none")
-    def report(session: nox.Session) -> None:
-        """Write the summary from the existing records, and print it."""
-        session.run(*TUNEMATRIX, "report", *session.posargs)
+    def reads(session: nox.Session) -> None:
+        """Tell which cells load and resume what you saved: nox -s reads -- [FOLDER ...]."""
+        session.run(*TUNEMATRIX, "reads", *session.posargs)
 
 
 def _begin() -> None:

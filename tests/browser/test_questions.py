@@ -182,6 +182,8 @@ def test_the_exchange_is_a_grid_for_the_keyboard(page: Page) -> None:
     page.keyboard.press("ArrowDown")
     detail = page.locator("#exchange-detail")
     assert detail.inner_text().startswith("trl-0.13 reads trl-0.17: not read: TypeError")
+    findings = page.locator("#exchange-findings li")
+    assert findings.first.inner_text().startswith("broken (known): sft, ")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowLeft")
     assert detail.inner_text().startswith("trl-0.13 reads trl-0.13: the same"), "it stops at the edge"

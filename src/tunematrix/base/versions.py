@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 
+@functools.lru_cache(maxsize=2**13)  # the same few releases are compared with each other again and again
 def parse_version(text: str | None) -> Version | None:
     """The version; None without one, and for a text such as ``weird``, which no release can be compared with.
 

@@ -17,8 +17,9 @@ from tunematrix.cli.results import open_store
 from tunematrix.hub.models import MODELS
 from tunematrix.locks import lock, table
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import exchange, freeze
+from tunematrix.questions import exchange, freeze, kept, reads
 from tunematrix.report import exchange as view
+from tunematrix.report import reads as reads_view
 from tunematrix.run import frozen
 from tunematrix.run.exchange import Member
 from tunematrix.run.options import Options
@@ -26,7 +27,7 @@ from tunematrix.shared.output import print_lines
 from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.shared.suggest import did_you_mean
 from tunematrix.verdict import exchange as verdict
-from tunematrix.verdict import ledger, releases
+from tunematrix.verdict import ledger, pairs, releases
 from tunematrix.verdict.findings import Finding
 
 
@@ -53,32 +54,41 @@ def exchange_command(
     Answers two questions for each pair of stacks: does it load and resume, and is it the same? Exits 1 for
     what fails or differs and is not in known-issues.toml, 3 if a cell could take no part.
 
-    Every cell also reads the sets that --freeze kept, in frozen/CELL beside matrix.toml.
+    Every cell also reads the sets that --freeze kept, in frozen/CELL beside matrix.toml, and what the runs of
+    your own scripts kept, as 'keep' in workload.toml says.
     """
     if frozen_set:
         if models or artifact or as_json:
             raise UsageError("--freeze: takes the names of cells and no other option")
         return _freeze(cells, quiet=quiet)
-    if artifact and artifact not in verdict.ARTIFACTS:
-        raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, verdict.ARTIFACTS)}")
+    if artifact and artifact not in pairs.ARTIFACTS:
+        raise UsageError(f"--artifact: no {artifact!r}{did_you_mean(artifact, pairs.ARTIFACTS)}")
     for model in models:
         if model not in MODELS:
             raise UsageError(f"--model: no {model!r} here{did_you_mean(model, MODELS)}")
     matrix, store = table.load(), open_store()
-    kept = frozen.load(matrix, store.root)
+    sets = frozen.load(matrix, store.root)
     chosen = [matrix.cell(name) for name in dict.fromkeys(cells)] or list(matrix.cells)
     count = jobs or plan.parallel_cells(plan.available_cores(), plan.total_memory())
+    own_folders = kept.of_cells(store, [cell.name for cell in chosen])
     taking_part = members(matrix, chosen, store, models or TINY_MODELS)
     with live.shown(quiet=quiet) as progress:
-        outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=kept)
+        outcome = exchange.run(taking_part, store, count, Options().time_limit, progress, frozen=sets)
+        answers = reads.read(
+            own_folders, taking_part, store, progress, jobs=count, seconds=Options().time_limit
+        )
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
     paths = _write(outcome, found, store.root, models or TINY_MODELS)
     if as_json:
-        click.echo(json.dumps(view.to_json(outcome, found), indent=1, ensure_ascii=False))
+        own = [reads_view.to_json(each.folder, each.readings, each.verdict) for each in answers]
+        content = view.to_json(outcome, found) | ({"kept": own} if own else {})
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         print_lines(view.lines(outcome, found, artifact or ""))
         click.echo(f"details: {paths}")
-    return view.exit_code(outcome, found)
+        print_lines(["", *reads_view.all_lines(answers)] if answers else [])
+    codes = {view.exit_code(outcome, found), reads_view.exit_code(*(each.verdict for each in answers))}
+    return min(codes - {0}, default=0)  # what fails goes before what was not tried
 
 
 def members(matrix: Matrix, cells: Sequence[Cell], store: Store, models: tuple[str, ...]) -> Sequence[Member]:

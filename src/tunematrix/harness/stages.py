@@ -54,12 +54,13 @@ def notify(event: str, name: str, result: dict[str, Any] | None = None) -> None:
         listener(event, name, result)
 
 
-def import_stack(trace: Trace) -> None:
+def import_stack(trace: Trace, *, optional: bool = False) -> None:
     """Import what a training script imports, in its order; raises ``ImportError`` for a missing name.
 
-    A team's own scripts may do without a package; then it is not installed.
+    A team's own scripts, and what they saved, may do without a package (``optional``); then it is not
+    installed.
     """
-    optional = "TUNEMATRIX_SCRIPTS" in os.environ
+    optional = optional or "TUNEMATRIX_SCRIPTS" in os.environ
     there = [name for name in SCRIPT_IMPORTS if not optional or importlib.util.find_spec(name)]
     for package in there:
         names = SCRIPT_IMPORTS[package]

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from tunematrix.locks import index
 from tunematrix.shared import stages
 from tunematrix.shared.secrets import environment_of_tools
 
+# Before any thread: find_uv_bin asks for them, and Python 3.11 gives a second thread those that the first has
+# filled in so far.
+sysconfig.get_config_vars()
 TORCH_INDEX: Final = "pytorch.org"
 CUDA: Final = re.compile(r"(nvidia|cuda|triton|pytorch-triton)(-|$)")  # names of packages
 TIME_LIMIT: Final = 3600.0  # seconds; a slow network needs half an hour for a CUDA build of torch

@@ -13,7 +13,7 @@ from tunematrix.questions.candidate import Progress
 from tunematrix.run import activity
 from tunematrix.run import exchange as cells
 from tunematrix.run.exchange import Member, Writer
-from tunematrix.verdict.exchange import UNAVAILABLE, Pair, Side
+from tunematrix.verdict.pairs import UNAVAILABLE, Pair, Side
 
 ALL: Final = "all artifacts"  # in place of an artifact, where a cell takes no part
 

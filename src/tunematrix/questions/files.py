@@ -14,6 +14,7 @@ from tunematrix.run.exchange import Member
 from tunematrix.run.options import Options
 from tunematrix.shared.repos import TINY_MODELS
 from tunematrix.verdict import exchange as verdict
+from tunematrix.verdict import pairs
 from tunematrix.verdict.answer import Judgement, Knowledge, judge
 from tunematrix.verdict.findings import Finding
 
@@ -49,19 +50,13 @@ def judge_with(
     return judge(before, after, knowledge, found.findings, (*not_installed, *found.untested))
 
 
-def swap(
-    base: Baseline, candidate: Candidate, store: Store, knowledge: Knowledge, progress: Progress
-) -> Files:
-    """Exchange between baseline and candidate, both ways, with a tiny model; nothing known is run again."""
+def both(base: Baseline, candidate: Candidate, store: Store) -> list[Member]:
+    """The two stacks of an upgrade as members of an exchange."""
     places = (
         (base.cell, base.matrix, base.store),
-        (
-            candidate.cell,
-            candidate.matrix,
-            candidate_store(store),
-        ),
+        (candidate.cell, candidate.matrix, candidate_store(store)),
     )
-    members = [
+    return [
         Member(
             cell=cell,
             matrix=matrix,
@@ -73,6 +68,13 @@ def swap(
         )
         for cell, matrix, own in places
     ]
+
+
+def swap(
+    base: Baseline, candidate: Candidate, store: Store, knowledge: Knowledge, progress: Progress
+) -> Files:
+    """Exchange between baseline and candidate, both ways, with a tiny model; nothing known is run again."""
+    members = both(base, candidate, store)
     old, new = base.cell.name, candidate.cell.name
     ways = [(old, new), (new, old)]
     outcome = exchange.run(members, store, len(members), Options().time_limit, progress, between=ways)
@@ -84,6 +86,6 @@ def swap(
     }
     return Files(
         findings=verdict.of_upgrade(found),
-        rollback=verdict.rollback(outcome.pairs, old, new),
+        rollback=pairs.rollback(outcome.pairs, old, new),
         absent={**outcome.absent, **stopped},
     )

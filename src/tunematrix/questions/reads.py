@@ -20,7 +20,7 @@ from tunematrix.run import exchange as cells
 from tunematrix.run.exchange import Member
 from tunematrix.shared import reading
 from tunematrix.shared.repos import is_repo_id
-from tunematrix.verdict.reads import Reading
+from tunematrix.verdict.reads import Reading, Verdict, judge
 
 ADAPTER: Final = "adapter_config.json"
 CONFIG: Final = "config.json"
@@ -51,6 +51,15 @@ class Folder:
     hub: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the cells read of a folder, and what that means."""
+
+    folder: Folder
+    readings: Sequence[Reading]
+    verdict: Verdict
+
+
 def inspect(path: Path, base: str = "") -> Folder:
     """Find out what ``path`` has: an adapter, a model, a tokenizer, a checkpoint, or its last checkpoint.
 
@@ -60,12 +69,12 @@ def inspect(path: Path, base: str = "") -> Folder:
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder")
     folders = {"": path}
-    if checkpoint := _last_checkpoint(path):
+    if checkpoint := last_checkpoint(path):
         folders[checkpoint.name] = checkpoint
     found = {
         name or kind: {"kind": kind, "folder": str(folder.resolve())}
         for name, folder in folders.items()
-        for kind in _kinds(folder)
+        for kind in kinds(folder)
         if not name or kind == "checkpoint"
     }
     if not found:
@@ -87,7 +96,8 @@ def inspect(path: Path, base: str = "") -> Folder:
     )
 
 
-def _kinds(folder: Path) -> Iterator[str]:
+def kinds(folder: Path) -> Iterator[str]:
+    """What lies directly in a folder: adapter or model, checkpoint, tokenizer."""
     is_adapter = (folder / ADAPTER).is_file()
     is_model = (folder / CONFIG).is_file() and any(next(folder.glob(name), None) for name in WEIGHTS)
     if is_adapter:
@@ -100,7 +110,8 @@ def _kinds(folder: Path) -> Iterator[str]:
         yield "tokenizer"
 
 
-def _last_checkpoint(path: Path) -> Path | None:
+def last_checkpoint(path: Path) -> Path | None:
+    """The checkpoint of the last step directly in a folder."""
     steps = {
         folder: int(folder.name.removeprefix("checkpoint-"))
         for folder in path.glob("checkpoint-*/")
@@ -112,7 +123,7 @@ def _last_checkpoint(path: Path) -> Path | None:
 def _nothing(path: Path) -> str:
     """Why there is nothing to read, and where there is something."""
     names = ", ".join((ADAPTER, f"{CONFIG} with weights", STATE, TOKENIZERS[0]))
-    folders = [folder for folder in sorted(path.glob("*/")) if any(_kinds(folder))]
+    folders = [folder for folder in sorted(path.glob("*/")) if any(kinds(folder))]
     hint = f"; name one of its folders, such as {folders[0]}" if folders else ""
     return f"nothing that a stack loads: none of {names}{hint}"
 
@@ -157,24 +168,74 @@ def _pickles(folders: Iterable[Path], path: Path) -> Iterator[str]:
 
 
 def read(
-    folder: Folder, members: Sequence[Member], store: Store, progress: Progress, *, jobs: int, seconds: float
-) -> list[Reading]:
-    """What each cell reads of the folder, ``jobs`` at a time, each in at most ``seconds``."""
+    folders: Sequence[Folder],
+    members: Sequence[Member],
+    store: Store,
+    progress: Progress,
+    *,
+    jobs: int,
+    seconds: float,
+) -> list[Answer]:
+    """What the cells read of each folder: ``jobs`` cells at a time, each in at most ``seconds``.
 
-    def one(member: Member) -> Reading:
+    A cell is one process for all folders that need no Hub, or the same base model of one.
+    """
+    read_by: dict[int, list[Reading]] = {}
+    for hub in dict.fromkeys(folder.hub for folder in folders):
+        places = [place for place, folder in enumerate(folders) if folder.hub == hub]
+        own = {place: folders[place] for place in places}
+        read_by |= _read(own, members, store, progress, jobs=jobs, seconds=seconds)
+    return [
+        Answer(
+            folder=folder,
+            readings=read_by[place],
+            verdict=judge(read_by[place], list(folder.parts), folder.versions),
+        )
+        for place, folder in enumerate(folders)
+    ]
+
+
+def _read(
+    folders: Mapping[int, Folder],
+    members: Sequence[Member],
+    store: Store,
+    progress: Progress,
+    *,
+    jobs: int,
+    seconds: float,
+) -> dict[int, list[Reading]]:
+    (name,) = {folder.hub for folder in folders.values()}
+    parts = {
+        f"{place}/{part}": entry for place, folder in folders.items() for part, entry in folder.parts.items()
+    }
+
+    def one(member: Member) -> list[Reading]:
         with activity.running(member.name), store.locked(member.name), contextlib.ExitStack() as stack:
             try:
                 hub = {}
-                if folder.hub:
-                    access = models.hub_for(models.choose(folder.hub), member.name)
+                if name:
+                    access = models.hub_for(models.choose(name), member.name)
                     hub = {**stack.enter_context(access).variables, "HF_HUB_OFFLINE": "0"}
-                results, reason = cells.read_parts(member, folder.parts, seconds, hub)
+                results, reason = cells.read_parts(member, parts, seconds, hub)
             except UntestableError as error:
                 results, reason = [], str(error)
         by_part = {str(result["part"]): result for result in results}
-        reason = "" if by_part.keys() >= folder.parts.keys() else reason
-        progress(f"{member.name}: {reason or 'read'}")
-        return Reading(cell=member.name, packages=dict(member.packages), results=by_part, reason=reason)
+        progress(f"{member.name}: {(reason if parts.keys() - by_part.keys() else '') or 'read'}")
+        return [
+            _reading(member, {part: by_part.get(f"{place}/{part}") for part in folder.parts}, reason)
+            for place, folder in folders.items()
+        ]
 
     with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, members))
+        by_member = list(pool.map(one, members))
+    return {place: [each[index] for each in by_member] for index, place in enumerate(folders)}
+
+
+def _reading(member: Member, results: Mapping[str, cells.Result | None], reason: str) -> Reading:
+    there = {part: result for part, result in results.items() if result is not None}
+    return Reading(
+        cell=member.name,
+        packages=dict(member.packages),
+        results=there,
+        reason=reason if len(there) < len(results) else "",
+    )

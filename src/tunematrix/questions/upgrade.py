@@ -24,7 +24,7 @@ from tunematrix.code.uses import Code
 from tunematrix.locks import table
 from tunematrix.locks.lock import TEST_TOOLS, public_version
 from tunematrix.questions import candidate as candidates
-from tunematrix.questions import files, unreleased
+from tunematrix.questions import files, kept, unreleased
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.files import Files
 from tunematrix.run import artifacts, keys
@@ -178,18 +178,26 @@ class Upgrader:
 
     def _run_candidate(self, candidate: Candidate, before: Record) -> Record:
         self.progress(f"candidate {candidate.cell.name}: running, unless its record can be reused")
-        kept = artifacts.folder_of(self.base.store, self.base.cell.name)
-        exchange = kept if artifacts.belong_to(kept, before) else None
-        options = dataclasses.replace(self.options, exchange=exchange)
+        saved = artifacts.folder_of(self.base.store, self.base.cell.name)
+        exchange = saved if artifacts.belong_to(saved, before) else None
+        # What the scripts save in the candidate, the baseline reads: can one roll back?
+        options = dataclasses.replace(
+            self.options, exchange=exchange, keep_artifacts=bool(self.options.scripts)
+        )
         after = candidates.run(candidate, options, self.store)
         self.progress(_how(after))
         diff.check_comparable(before, after)
         return after
 
     def _exchange_files(self, candidate: Candidate, before: Record, after: Record) -> Files | None:
-        """None where a team's own scripts or tests say what is kept, and where there is no stack to do it."""
+        """What each stack reads of the other's files; of a team's own scripts, of those that they keep.
+
+        None where own tests say what is kept, and where there is no stack to do it.
+        """
         imported = all(record.stage("import").outcome == "passed" for record in (before, after))
         whole = all(record.packages.keys() >= files.STACK for record in (before, after))
+        if self.options.scripts and imported:
+            return kept.swap(self.base, candidate, self.store, after, self.progress)
         if self.options.scripts or keys.suite_folder() != keys.SUITE or not (imported and whole):
             return None
         self.progress("files: each stack reads what the other saves, unless that is known")
@@ -213,12 +221,16 @@ class Upgrader:
         if not changed:
             return dataclasses.replace(answer, fixed=made or answer.fixed)
         self.progress(f"fixed {', '.join(changed)}; running the candidate with them")
-        after = candidates.run(answer.candidate, self.options, self.store)
+        options = dataclasses.replace(self.options, keep_artifacts=bool(self.options.scripts))
+        after = candidates.run(answer.candidate, options, self.store)
         self.progress(_how(after))
         knowledge = dataclasses.replace(self.knowledge, code=read_code(path, self.options))
+        exchanged = answer.files
+        if self.options.scripts:  # what the changed scripts save is another thing
+            exchanged = self._exchange_files(answer.candidate, answer.before, after)
         not_installed = unreleased.not_installed(answer.candidate, own_scripts=bool(self.options.scripts))
-        judgement = files.judge_with(answer.before, after, knowledge, answer.files, not_installed)
-        return dataclasses.replace(answer, after=after, judgement=judgement, fixed=made)
+        judgement = files.judge_with(answer.before, after, knowledge, exchanged, not_installed)
+        return dataclasses.replace(answer, after=after, judgement=judgement, files=exchanged, fixed=made)
 
     def _try_fix(self, requested: tuple[str, ...], after: Record) -> Fix | None:
         """Try the first fix of a known issue that the resolver can combine with the request."""

@@ -12,7 +12,8 @@ from tunematrix.report import screen
 from tunematrix.report.escape import plain_text, table_row
 from tunematrix.report.summary import finding_json
 from tunematrix.shared.lines import one_line
-from tunematrix.verdict.exchange import (
+from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.pairs import (
     ARTIFACTS,
     DOWNGRADE,
     GOES_ON,
@@ -22,7 +23,6 @@ from tunematrix.verdict.exchange import (
     WORST_FIRST,
     Pair,
 )
-from tunematrix.verdict.findings import Finding
 
 SCHEMA: Final = 1
 MARKS: Final[Mapping[str, str]] = {"same": "ok", "differs": "DIFF", "fails": "FAIL", "unavailable": "-"}
@@ -84,7 +84,8 @@ def _known(findings: Sequence[Finding]) -> Iterator[str]:
         names = [name for name in ARTIFACTS if name in fields and name.removesuffix(GOES_ON) == name]
         more = f" +{len(names) - 2}" if names[2:] else ""
         cause = members[0].title.partition(": ")[2]
-        yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}: {cause}")
+        when = next((f" ({step.side}s {step.when})" for step in members[0].steps if step.release), "")
+        yield screen.row("known" if place == 0 else "", f"{', '.join(names[:2])}{more}{when}: {cause}")
 
 
 def _directions(exchange: Exchange) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from tunematrix.questions.reads import Folder
+from tunematrix.questions.reads import Answer, Folder
 from tunematrix.verdict.reads import DIFFERS, FAILS, LOADS, UNTESTED, Reading, Verdict
 
 SCHEMA: Final = 1
@@ -31,6 +31,14 @@ def answer(folder: Folder, verdict: Verdict) -> str:
             more = f" and {len(names) - LISTED} more" if names[LISTED:] else ""
             text.append(f"{words} {', '.join(names[:LISTED])}{more}")
     return "; ".join(text)
+
+
+def all_lines(answers: Sequence[Answer]) -> Iterator[str]:
+    """The answers of several folders, each below its name."""
+    for each in answers:
+        yield f"{each.folder.path}:"
+        yield from lines(each.folder, each.readings, each.verdict)
+        yield ""
 
 
 def lines(folder: Folder, readings: Sequence[Reading], verdict: Verdict) -> Iterator[str]:
@@ -83,8 +91,8 @@ def to_json(folder: Folder, readings: Sequence[Reading], verdict: Verdict) -> di
     }
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(*verdicts: Verdict) -> int:
     """1 if a cell fails or reads otherwise, 3 if one could not be tried, else 0."""
-    if verdict.cells(FAILS) or verdict.cells(DIFFERS):
+    if any(verdict.cells(FAILS) or verdict.cells(DIFFERS) for verdict in verdicts):
         return 1
-    return 3 if verdict.cells(UNTESTED) else 0
+    return 3 if any(verdict.cells(UNTESTED) for verdict in verdicts) else 0

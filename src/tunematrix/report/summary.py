@@ -130,6 +130,8 @@ def change_json(change: diff.Change, compared_with: str | None) -> dict[str, Any
 def finding_json(finding: Finding) -> dict[str, Any]:
     """A finding in JSON types; ``accepted`` is false, or true with the team's reason in ``reason``."""
     content = dataclasses.asdict(finding) | {"accepted": bool(finding.accepted)}
+    if not finding.steps:  # of anything but an exchange of files
+        del content["steps"]
     return content | ({"reason": finding.accepted} if finding.accepted else {})
 
 

@@ -20,8 +20,8 @@ from tunematrix.report.rows import age
 from tunematrix.report.screen import command, row, wrapped
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, NOTHING_TO_TEST, Judgement
-from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, UNAVAILABLE
 from tunematrix.verdict.findings import Finding
+from tunematrix.verdict.pairs import DIFFERS, FAILS, SAME, UNAVAILABLE
 from tunematrix.verdict.prediction import Prediction
 from tunematrix.verdict.scoring import score
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from tunematrix.base.record import Record
 from tunematrix.base.store import Store
+from tunematrix.shared.repos import TINY
 
 FOLDER: Final = "artifacts"
 KEY_FILE: Final = "key.txt"  # in the folder: the key of the record that the artifacts belong to
@@ -16,6 +17,7 @@ KEY_FILE: Final = "key.txt"  # in the folder: the key of the record that the art
 TEST_NAMES: Final = {"finetune": "test_real_checkpoint_resume", "align": "test_real_align_resume"}
 SCRIPTS: Final = "test_scripts"  # the test that runs a team's own scripts
 SCRIPTS_KEPT: Final = "kept"  # and the folder in its own that another cell loads
+MODEL: Final = "model"  # a tiny one that the cell made; no Hub has it
 KEPT_FOLDERS: Final = ("data", "checkpoints/whole", "checkpoints/finetuned")
 
 
@@ -46,6 +48,9 @@ def keep(basetemp: Path, target: Path, record: Record) -> None:
                     shutil.copytree(test_folder / folder, target / command / folder)
     for kept in sorted(basetemp.glob(f"{SCRIPTS}*/{SCRIPTS_KEPT}")):
         shutil.copytree(kept, target / SCRIPTS_KEPT, dirs_exist_ok=True)
+        if record.model.get("name", "").startswith(TINY):
+            for model in kept.parent.glob("models/*"):
+                shutil.copytree(model, target / MODEL, dirs_exist_ok=True)
     surface = {name: getattr(record, name) for name in ("defaults", "signatures", "symbols")}
     (target / "surface.json").write_text(json.dumps(surface), encoding="utf-8")
     (target / KEY_FILE).write_text(record.key, encoding="utf-8")

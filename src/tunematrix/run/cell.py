@@ -219,7 +219,7 @@ def _reusable_record(record: Record, options: Options, store: Store) -> Record |
     """
     if options.rerun or options.select or record.model["revision"] == revision.UNRESOLVED:
         return None
-    if options.keep_artifacts and not artifacts.belong_to(artifacts.folder_of(store, record.cell), record):
+    if options.keeps and not artifacts.belong_to(artifacts.folder_of(store, record.cell), record):
         return None
     earlier = store.load(record.cell)
     return dataclasses.replace(earlier, reused=True) if earlier and is_reusable(earlier, record.key) else None
@@ -271,7 +271,7 @@ def _run_tests(
         raise UsageError(f"-k {options.select!r} matches no tests; try -k resume, or leave out -k")
     collected = evidence.read(report_log, log, exit_code, record.stage_names, whole_cell=not options.select)
     completed = _completed(record, collected)
-    if options.keep_artifacts and not completed.interruption:
+    if options.keeps and not completed.interruption:
         artifacts.keep(run_folder / "tmp", cell_folder / artifacts.FOLDER, completed)
     if collected.outcome == "passed" and not options.keep:
         shutil.rmtree(run_folder, ignore_errors=True)

@@ -54,6 +54,12 @@ class Options:
         return scripts.load(self.workload) if self.workload and scripts.is_scripts(self.workload) else None
 
     @property
+    def keeps(self) -> bool:
+        """Whether what the run saves is kept: for another cell, or since the team's scripts ask for it."""
+        own = self.scripts
+        return self.keep_artifacts or bool(own and any(stage.keep for stage in own.stages))
+
+    @property
     def time_limit(self) -> float:
         """Seconds for all tests of a cell; ``TUNEMATRIX_CELL_SECONDS`` raises it for slow machines."""
         text = os.environ.get("TUNEMATRIX_CELL_SECONDS") or "1200"

@@ -1,11 +1,10 @@
-"""What an exchange means: pairs of a writer and a reader, and findings that say between which releases."""
+"""What an exchange means: its findings, one for each cause and direction, and what to do."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from packaging.version import Version
@@ -13,133 +12,14 @@ from packaging.version import Version
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.findings import SEVERITIES, Cause, Evidence, Finding
 from tunematrix.verdict.ledger import Issue, Ledger
+from tunematrix.verdict.narrowing import Narrower
+from tunematrix.verdict.pairs import ARTIFACTS, DIFFERS, FAILS, SAME, UPGRADE, Pair, Side
 from tunematrix.verdict.releases import Rung
+from tunematrix.verdict.steps import Step, sentence
 
-SAME: Final = "same"
-DIFFERS: Final = "differs"
-FAILS: Final = "fails"
-UNAVAILABLE: Final = "unavailable"
-WORST_FIRST: Final = (FAILS, DIFFERS, UNAVAILABLE, SAME)
-GOES_ON: Final = "-goes-on"
-UPGRADE: Final = "upgrade"
-DOWNGRADE: Final = "downgrade"
-ORDER: Final = ("transformers", "peft", "trl", "tokenizers", "accelerate")
-# What people call the artifacts, and the package whose release decides how it is written.
-ARTIFACTS: Final[Mapping[str, tuple[str, str]]] = {
-    "sft": ("an SFT checkpoint", "transformers"),
-    "sft-goes-on": ("a resumed SFT run", "trl"),
-    "dpo": ("a DPO checkpoint", "trl"),
-    "dpo-goes-on": ("a resumed DPO run", "trl"),
-    "full-checkpoint": ("a checkpoint of full fine-tuning", "transformers"),
-    "full-checkpoint-goes-on": ("a resumed full fine-tuning", "transformers"),
-    "trainer-state": ("the trainer's state", "transformers"),
-    "autopeft": ("an adapter beside its tokenizer, through AutoPeftModel", "peft"),
-    "lora": ("a LoRA adapter", "peft"),
-    "dora": ("a DoRA adapter", "peft"),
-    "rslora": ("an rsLoRA adapter", "peft"),
-    "modules-to-save": ("an adapter with modules_to_save", "peft"),
-    "embeddings-tied": ("an adapter with trained embeddings, tied", "peft"),
-    "embeddings-untied": ("an adapter with trained embeddings, untied", "peft"),
-    "embeddings-resized": ("an adapter with resized embeddings", "peft"),
-    "several-adapters": ("several adapters in one folder", "peft"),
-    "layer-replication": ("an adapter with layer_replication", "peft"),
-    "experts-all-linear": ("an adapter of a model with experts, all-linear", "transformers"),
-    "experts-by-name": ("an adapter of experts by name", "transformers"),
-    "full": ("a fully fine-tuned model", "transformers"),
-    "merged": ("a merged model", "transformers"),
-    "merged-bf16": ("a merged model in bf16", "transformers"),
-    "sharded": ("a sharded model", "transformers"),
-    "generation-config": ("a generation config", "transformers"),
-    "tokenizer": ("a tokenizer", "transformers"),
-    "tokenizer-extra": ("a tokenizer with extra special tokens", "transformers"),
-    "tokenizer-generic": ("a tokenizer made from tokenizer.json", "transformers"),
-}
-QUOTED: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 STACK: Final = ("transformers", "peft", "trl", "tokenizers", "accelerate", "datasets")
 LISTED: Final = 3
-ALONE: Final = ("dpo", "merged-bf16")  # artifacts that differ for reasons of their own
-NOUNS: Final = ("checkpoint", "adapter", "model", "tokenizer")
 MAX_REASON: Final = 120
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
-    """A cell of the exchange and its packages; one that does not read is a frozen set."""
-
-    name: str
-    packages: Mapping[str, str]
-    reads: bool = True
-
-    @property
-    def age(self) -> tuple[Version, ...]:
-        """What tells an older stack from a newer one: its releases, those of transformers first."""
-        return tuple(parse_version(self.packages.get(name)) or Version("0") for name in ORDER)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """How ``reader`` reads one artifact that ``writer`` wrote, with one model."""
-
-    writer: str
-    reader: str
-    model: str
-    artifact: str
-    outcome: str
-    difference: Mapping[str, Any] = field(default_factory=dict)
-    error: Mapping[str, str] = field(default_factory=dict)
-    detail: str = ""
-
-    @classmethod
-    def of(cls, reader: str, result: Mapping[str, Any]) -> Pair:
-        """The pair of one result of a reader, a line that its process left."""
-        return cls(
-            writer=result["writer"],
-            reader=reader,
-            model=result["model"],
-            artifact=result["artifact"],
-            outcome=result["outcome"],
-            difference=result.get("difference") or {},
-            error=result.get("error") or {},
-            detail="" if result.get("written", True) else "its writer could not write it",
-        )
-
-    @property
-    def reason(self) -> str:
-        """Why it is not ``same``, in one line: the error with its cause, or the difference."""
-        if self.detail and not self.error:
-            return self.detail
-        if self.error:
-            text = f"{self.error.get('type')}: {' '.join(str(self.error.get('message', '')).split())}"
-            text = self.error.get("cause", text)
-            return f"{self.detail}: {text}" if self.detail else text
-        if not self.difference:
-            return ""
-        size = self.difference.get("size")
-        name = self.difference["name"]
-        if size is not None:
-            return f"{name} off by {size:.2g} of its size"
-        return f"{name} {_short(self.difference['before'])} -> {_short(self.difference['after'])}"
-
-    @property
-    def signature(self) -> str:
-        """What pairs of one cause share: the error without its names and numbers, or what differs."""
-        if self.outcome == FAILS:
-            return QUOTED.sub("*", self.error.get("cause") or f"{self.error.get('type')}: {self.reason}")
-        return str(self.difference.get("name", ""))
-
-    @property
-    def goes_on(self) -> bool:
-        return self.artifact.endswith(GOES_ON)
-
-    def direction(self, sides: Mapping[str, Side]) -> str:
-        """``upgrade`` if the reader is the newer stack, ``downgrade`` if the older one, else ``same``."""
-        writer, reader = sides[self.writer].age, sides[self.reader].age
-        return UPGRADE if writer < reader else DOWNGRADE if reader < writer else SAME
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # half a line
 
 
 def find(
@@ -150,16 +30,16 @@ def find(
     What a resumed run does after its first step is the matter of the releases' training, and only told.
     """
     by_name = {side.name: side for side in sides}
-    groups: dict[tuple[str, str, str], list[Pair]] = {}
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
     for pair in pairs:
         if pair.outcome in (FAILS, DIFFERS) and not (pair.goes_on and pair.outcome == FAILS):
-            family = "" if pair.outcome == FAILS else _family(pair)
-            key = (f"{pair.outcome} {pair.signature} {family}", pair.direction(by_name), str(pair.goes_on))
+            key = (pair.direction(by_name), pair.goes_on, pair.cause)
             groups.setdefault(key, []).append(pair)
-    context = _Context(sides=by_name, all_pairs=pairs, ledger=ledger, rungs=rungs)
+    narrower = Narrower.of(pairs, by_name, rungs)
+    context = _Context(sides=by_name, all_pairs=pairs, ledger=ledger, narrower=narrower)
     found = [
         _Group(context=context, direction=direction, members=members, package=_package(members[0])).finding()
-        for (_, direction, _), members in groups.items()
+        for (direction, *_), members in groups.items()
     ]
     return tuple(_numbered(sorted(found, key=_order)))
 
@@ -176,16 +56,6 @@ def _numbered(found: Sequence[Finding]) -> Iterator[Finding]:
 def _order(finding: Finding) -> tuple[int, bool, str]:
     """Worst first, and of one severity what nobody expects."""
     return SEVERITIES.index(finding.severity), bool(finding.accepted), finding.id
-
-
-def _family(pair: Pair) -> str:
-    """Artifacts that differ for one reason: kinds of checkpoints, of adapters, of models, of tokenizers."""
-    if pair.goes_on:
-        return GOES_ON
-    if pair.artifact in ALONE:
-        return pair.artifact
-    words = ARTIFACTS.get(pair.artifact, ("", ""))[0]
-    return next((noun for noun in NOUNS if noun in words), words)
 
 
 def of_upgrade(found: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -208,26 +78,12 @@ def _acceptable(finding: Finding) -> str:
     return "default" if all(reason.startswith("dtype ") for reason in reasons) else finding.severity
 
 
-def rollback(pairs: Sequence[Pair], old: str, new: str) -> dict[str, list[str]]:
-    """By outcome, the artifacts of the cell ``new`` as ``old`` reads them; of several models the worst."""
-    outcomes: dict[str, str] = {}
-    for pair in pairs:
-        if (pair.writer, pair.reader) == (new, old) and not pair.goes_on:
-            worst = outcomes.get(pair.artifact, pair.outcome)
-            outcomes[pair.artifact] = min(worst, pair.outcome, key=WORST_FIRST.index)
-    names = [*ARTIFACTS, *(name for name in outcomes if name not in ARTIFACTS)]
-    return {
-        outcome: [name for name in names if outcomes.get(name) == outcome]
-        for outcome in (SAME, DIFFERS, FAILS, UNAVAILABLE)
-    }
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Context:
     sides: Mapping[str, Side]
     all_pairs: Sequence[Pair]
     ledger: Ledger
-    rungs: Sequence[Rung]
+    narrower: Narrower
 
     def issue(self, members: Sequence[Pair]) -> Issue | None:
         """The ledger's entry that explains all of ``members``; None if one of them is new."""
@@ -262,33 +118,35 @@ class _Group:
 
     def finding(self) -> Finding:
         first, issue = self.members[0], self.context.issue(self.members)
+        steps = self.context.narrower.steps(self.members, self.direction, self.package, issue)
         examples = dict.fromkeys((pair.writer, pair.reader, pair.reason) for pair in self.members)
         severity = "info" if first.goes_on else "broken" if first.outcome == FAILS else "wrong"
         return Finding(
             id=f"exchange-{first.artifact}-{first.outcome}-{self.direction}",
             severity=severity,
-            title=self.title(issue.cause if issue else first.reason[:MAX_REASON]),
+            title=self.title(issue.cause if issue else first.reason[:MAX_REASON], sentence(steps)),
             fields=tuple(sorted({f"exchange.{pair.artifact}" for pair in self.members})),
-            cause=self.cause(),
+            cause=self.cause(steps),
             evidence=tuple(
                 Evidence(name=f"{writer} read by {reader}", before=SAME, after=reason)
                 for writer, reader, reason in list(examples)[:LISTED]
             ),
             action=issue.fix if issue else self.action(),
             accepted=f"known: {issue.id}" if issue else "",
+            steps=steps,
         )
 
-    def title(self, why: str) -> str:
+    def title(self, why: str, when: str) -> str:
         first = self.members[0]
         artifacts = list(dict.fromkeys(pair.artifact for pair in self.members))
         more = f" and {len(artifacts) - LISTED} more" if len(artifacts) > LISTED else ""
         names = f"{', '.join(artifacts[:LISTED])}{more}"
-        told = f"{names} of {self.package} {self.range('writer')}"
         readers = "itself" if self.direction == SAME else self.range("reader")
+        seen = f"{self.package} {self.range('writer')} by {readers}"
+        verb = "not read" if first.outcome == FAILS else "read otherwise, without an error"
         if first.goes_on:
-            return f"{told}: restored, then trained otherwise by {readers}"
-        verb = "not read" if first.outcome == FAILS else "read otherwise, without an error,"
-        return f"{told} {verb} by {readers}: {why}"
+            return f"{names} restored, then trained otherwise ({'; '.join(filter(None, (when, seen)))})"
+        return f"{names} {verb} ({'; '.join(filter(None, (when, seen)))}): {why}"
 
     def range(self, side: str) -> str:
         """``4.57.6 to 5.23.0``: the releases on one side."""
@@ -307,21 +165,12 @@ class _Group:
             if pair.outcome == SAME and pair.artifact in artifacts and getattr(pair, other) in others:
                 yield self.context.version(self.package, getattr(pair, side))
 
-    def cause(self) -> Cause | None:
-        """The release of the newer side that did it, where the ladder knows only one between two cells."""
-        newer = self.sides[1]
-        bad = min(self.versions(newer))
-        good = max((version for version in self.good(newer) if version < bad), default=None)
-        if good is None or self.direction == SAME:
+    def cause(self, steps: Sequence[Step]) -> Cause | None:
+        """The release of the newer side with which it began, where only one can be it."""
+        began = [step for step in steps if step.side == self.sides[1] and step.begins]
+        if len(began) != 1 or not began[0].release:
             return None
-        between = [
-            rung
-            for rung in self.context.rungs
-            if rung.package == self.package and good < (parse_version(rung.after) or good) <= bad
-        ]
-        if len(between) != 1:
-            return None
-        return Cause(package=self.package, release=between[0].after, date=between[0].day, measured=True)
+        return Cause(package=began[0].package, release=began[0].release, date=began[0].date, measured=True)
 
     def action(self) -> str:
         """What to do: a stack of these cells that reads it, or one that writes it so that it is read."""

@@ -23,6 +23,7 @@ from tunematrix.verdict.causes import KnownChange, crossed
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.effects import is_option
 from tunematrix.verdict.ledger import Issue, Ledger
+from tunematrix.verdict.steps import Step
 from tunematrix.verdict.topics import FOLLOWS, FOLLOWS_FAMILY, SCRIPT, SHORT_NAMES, STAGES_OF, Topic
 
 # Worst first.
@@ -57,7 +58,7 @@ class Evidence:
 class Finding:
     """One cause in a sentence, its evidence, and what to do. ``accepted`` is the team's reason, if any.
 
-    ``places`` are lines of the team's code, as ``file:line``.
+    ``places`` are lines of the team's code, as ``file:line``; ``steps`` are for files that stacks exchange.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Finding:
     action: str = ""
     accepted: str = ""
     places: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def loud(self) -> bool:

@@ -71,7 +71,7 @@ class Issue:
             before, after = moved.get(name, (None, None))
             if _meets(after, condition) and not _meets(before, condition):
                 floors = [item.version for item in condition.specifier if item.operator in (">=", "==", "~=")]
-                return name, _full(floors[0]) if floors else str(after)
+                return name, full(floors[0]) if floors else str(after)
         return "", ""
 
     def explains(self, stage: str, error: Failure, packages: Mapping[str, str]) -> bool:
@@ -266,9 +266,9 @@ def _line_number(text: str, issue_id: str) -> int:
     return next((number for number, line in lines if pattern.match(line)), 1)
 
 
-def _full(version: str) -> str:
-    """``0.29`` as ``0.29.0``, as releases are named elsewhere."""
-    return version if version.count(".") > 1 else f"{version}.0"
+def full(version: str) -> str:
+    """``5`` as ``5.0.0`` and ``0.29`` as ``0.29.0``, as releases are named elsewhere."""
+    return version + ".0" * (2 - version.count("."))
 
 
 def meets_all(packages: Mapping[str, str], conditions: Iterable[Requirement]) -> bool:

@@ -6,6 +6,7 @@ The messages are uv's own, of releases 0.8 to 0.13.
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
@@ -154,3 +155,17 @@ def test_uv_gets_no_token_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uv, "_pip_config", lambda name: None)
 
     assert not {"HF_TOKEN", "VIRTUAL_ENV"} & uv._environment().keys()
+
+
+def test_threads_find_uv_at_the_same_time() -> None:
+    """Each thread of a fresh process finds it, though Python's own variables are filled in by the first."""
+    source = (
+        "import sys, threading; from concurrent.futures import ThreadPoolExecutor\n"
+        "from tunematrix.locks import uv\n"
+        "import uv as package\n"
+        "sys.setswitchinterval(1e-6); barrier = threading.Barrier(8)\n"
+        "def find(_): barrier.wait(); return package.find_uv_bin()\n"
+        "with ThreadPoolExecutor(8) as pool: assert len(set(pool.map(find, range(8)))) == 1\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", source], check=True)

@@ -140,10 +140,10 @@ def test_each_cell_is_asked_once_and_no_failure_hides_another(
     members = [
         Member(cell=cell, matrix=matrix, results=tmp_path / "results", venv=tmp_path) for cell in matrix.cells
     ]
-    found = reads.read(
-        reads.inspect(base), members, Store(tmp_path / "results"), lambda _: None, jobs=2, seconds=5.0
+    [answer] = reads.read(
+        [reads.inspect(base)], members, Store(tmp_path / "results"), lambda _: None, jobs=2, seconds=5.0
     )
-    assert [(each.cell, sorted(each.results), each.reason) for each in found] == [
+    assert [(each.cell, sorted(each.results), each.reason) for each in answer.readings] == [
         ("a", ["model"], ""),
         ("b", [], "no wheel"),
         ("c", [], "its process ended early"),

@@ -20,7 +20,7 @@ from tunematrix.locks import imported, releases
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import bounds, candidate, files, upgrade
+from tunematrix.questions import bounds, candidate, files, kept, upgrade
 from tunematrix.questions import plan as plans
 from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
@@ -103,6 +103,21 @@ def _runs(base: Baseline, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Upgr
         )
 
     return make
+
+
+def test_of_a_teams_scripts_each_stack_reads_what_they_keep(
+    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Finding(id="kept-sft-adapter-fails", severity="broken", title="lost", fields=("kept.sft/adapter",))
+    rollback = {"same": ["sft/adapter"], "differs": [], "fails": [], "unavailable": []}
+    found: list[Files | None] = [Files(rollback=rollback), Files(findings=(lost,), rollback=rollback), None]
+    monkeypatch.setattr(kept, "swap", lambda *_: found.pop(0))
+    (tmp_path / "workload.toml").write_text('[[stage]]\nname = "sft"\nrun = "python train.py"\n')
+    upgrader = runs(GOOD, {"trl==2.0": GOOD})  # a stack without peft, say: nothing of ours is needed
+    upgrader = replace(upgrader, options=Options(workload=tmp_path / "workload.toml"))
+    answers = [upgrader.evaluate(["trl==2.0"]) for _ in range(3)]
+    assert [each.answer for each in answers] == [words.SAFE, words.BREAKS, words.SAFE]
+    assert "rollback     the old stack reads 1 of 1 kinds" in "\n".join(report.upgrade_lines(answers[0]))
 
 
 def test_a_known_fix_is_tried_before_it_is_advised(runs: Callable[..., Upgrader], tmp_path: Path) -> None:
@@ -551,6 +566,23 @@ def test_fix_makes_the_edits_and_runs_the_changed_code(
     )
     assert upgrader.fix(fixed, tmp_path / path).fixed == fixed.fixed  # there is nothing left to change
     assert len(ran) == 1
+
+
+def test_what_the_changed_scripts_keep_is_read_again(
+    runs: Callable[..., Upgrader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("from trl import DPOConfig\nDPOConfig(max_prompt_length=8)\n")
+    (tmp_path / "workload.toml").write_text('[[stage]]\nname = "dpo"\nrun = "python train.py"\n')
+    before = replace(GOOD, signatures={"trl.DPOConfig": ["max_prompt_length", "other"]})
+    options = Options(workload=tmp_path / "workload.toml")
+    knowledge = replace(NOTHING, code=upgrade.read_code(tmp_path, options))
+    upgrader = runs(before, {"trl==2.0": replace(before, signatures={"trl.DPOConfig": []})}, knowledge)
+    upgrader = replace(upgrader, options=options)
+    found = [replace(ALL_READ, findings=(LOST,)), ALL_READ]
+    monkeypatch.setattr(kept, "swap", lambda *_: found.pop(0))
+    answer = upgrader.evaluate(["trl==2.0"])
+    assert LOST in answer.judgement.findings
+    assert LOST not in upgrader.fix(answer, tmp_path).judgement.findings
 
 
 def test_a_file_of_pins_is_the_candidate(

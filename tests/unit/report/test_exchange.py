@@ -19,7 +19,7 @@ from tests.unit.verdict.test_exchange import (
 from tunematrix.questions.exchange import ALL, Exchange
 from tunematrix.report import exchange as view
 from tunematrix.verdict import exchange, ledger
-from tunematrix.verdict.exchange import ARTIFACTS, FAILS, UNAVAILABLE, Pair, Side
+from tunematrix.verdict.pairs import ARTIFACTS, FAILS, UNAVAILABLE, Pair, Side
 
 HEIGHT = 50
 
@@ -121,7 +121,7 @@ def test_what_is_known_is_a_line_for_each_cause(tmp_path: Path) -> None:
     found = exchange.find(pairs, SIDES, ledger.load(tmp_path))
     lines = list(view.lines(outcome(*pairs), found))
     assert lines[-2:] == [
-        "known        lora, dora +1: peft before 0.14 refuses keys that it does not know",
+        "known        lora, dora +1 (writers since peft 0.18.0): peft before 0.14 refuses keys that it doe...",
         "0 of 3 readings are the same; nothing unexpected; 1 known",
     ]
     assert view.exit_code(outcome(*pairs), found) == 0

@@ -113,6 +113,21 @@ def test_of_several_models_the_worst_outcome_is_shown(tmp_path: Path) -> None:
     assert heat.load([]) is None
 
 
+def test_the_page_has_each_finding_once_with_its_artifacts(tmp_path: Path) -> None:
+    title = "lora not read (writers since peft 0.14.0; peft 0.18.1 by 0.13.2): TypeError"
+    finding: dict[str, Any] = {
+        "severity": "broken",
+        "title": title,
+        "action": "read it with peft 0.18.1 or later",
+    }
+    finding |= {"fields": ["exchange.dora", "exchange.lora"], "accepted": True}
+    for model in ("one", "two"):
+        write_exchange(tmp_path, model, exchange(model, ("a", "b", "fails")) | {"findings": [finding]})
+    data = heat.load(heat.files(tmp_path / "other"))
+    assert data is not None
+    assert data["findings"] == [["broken", title, finding["action"], True, ["dora", "lora"]]]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"cells": 1, "pairs": []}', '{"cells": [], "pairs": [{}]}'])
 def test_an_exchange_that_cannot_be_read_is_told_on_the_page(
     content: str, matrix: Matrix, tmp_path: Path

@@ -10,8 +10,7 @@ import pytest
 from tunematrix.base.errors import UsageError
 from tunematrix.report import summary as view
 from tunematrix.verdict import exchange, ledger
-from tunematrix.verdict.exchange import DIFFERS, FAILS, SAME, Pair, Side
-from tunematrix.verdict.releases import Rung
+from tunematrix.verdict.pairs import DIFFERS, FAILS, SAME, Pair, Side
 
 OLD = Side(name="old", packages={"transformers": "4.46.3", "peft": "0.13.2", "trl": "0.12.2"})
 MIDDLE = Side(name="middle", packages={"transformers": "4.57.6", "peft": "0.18.1", "trl": "0.26.2"})
@@ -40,8 +39,8 @@ def off(name: str = "logits", size: float | None = 0.5) -> dict[str, Any]:
     return {"name": name, "size": size, "before": "a", "after": "b"}
 
 
-def find(*pairs: Pair, issues: ledger.Ledger = NOTHING, rungs: tuple[Rung, ...] = ()) -> Any:
-    return exchange.find(pairs, SIDES, issues, rungs)
+def find(*pairs: Pair, issues: ledger.Ledger = NOTHING) -> Any:
+    return exchange.find(pairs, SIDES, issues)
 
 
 def test_nothing_differs() -> None:
@@ -59,7 +58,8 @@ def test_one_finding_for_an_error_that_names_other_arguments() -> None:
     second = {**UNKNOWN_KEY, "message": "LoraConfig got an unexpected keyword argument 'bias'"}
     [found] = find(pair(NEW, OLD, error=UNKNOWN_KEY), pair(MIDDLE, OLD, "dora", error=second), pair(OLD, OLD))
     assert (found.severity, found.id) == ("broken", "exchange-lora-fails-downgrade")
-    assert found.title.startswith("lora, dora of peft 0.18.1 to 0.21.2 not read by 0.13.2: TypeError: ")
+    assert found.title.startswith("lora, dora not read (writers since a peft between 0.13.2 and 0.21.2; ")
+    assert "; peft 0.18.1 to 0.21.2 by 0.13.2): TypeError: LoraConfig got" in found.title
     assert found.fields == ("exchange.dora", "exchange.lora")
 
 
@@ -104,19 +104,6 @@ def test_a_run_that_does_not_resume_is_told_once() -> None:
 def test_the_error_that_hides_behind_another_is_the_reason() -> None:
     error = {"type": "ImportError", "message": "requires protobuf", "cause": "AttributeError: no keys"}
     assert pair(NEW, OLD, "tokenizer", error=error).reason == "AttributeError: no keys"
-
-
-def rung(after: str, day: str = "2025-01-01") -> Rung:
-    return Rung(day=day, package="peft", before="0.13.2", after=after)
-
-
-def test_the_release_is_named_if_only_one_lies_between() -> None:
-    pairs = [pair(MIDDLE, OLD, error=UNKNOWN_KEY), pair(OLD, OLD)]
-    [found] = find(*pairs, rungs=(rung("0.18.1"), rung("0.21.2")))
-    assert found.cause is not None
-    assert (found.cause.package, found.cause.release) == ("peft", "0.18.1")
-    assert find(*pairs, rungs=(rung("0.14.0"), rung("0.18.1")))[0].cause is None
-    assert find(pairs[0], rungs=(rung("0.18.1"),))[0].cause is None
 
 
 ENTRY = """

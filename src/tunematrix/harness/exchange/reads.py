@@ -6,6 +6,7 @@ through links, and the host sets ``TORCH_FORCE_WEIGHTS_ONLY_LOAD``.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -210,6 +211,8 @@ def _weights(folder: Path) -> dict[str, Any]:
 
 
 def _load_adapter(part: Part, copy: Path, *, trained: bool) -> Any:
+    if not importlib.util.find_spec("peft"):
+        raise Unavailable("this stack has no peft")
     from peft import PeftModel
 
     config = json.loads((copy / "adapter_config.json").read_text(encoding="utf-8"))

@@ -44,6 +44,9 @@ function showExchange() {
   document.getElementById("exchange-count").textContent = `${title}: of ${cells.length} readings ${Object.keys(SQUARES)
     .filter(count).map((outcome) => `${count(outcome)} ${SQUARES[outcome][1]}`).join(", ")}.`;
   document.getElementById("exchange-detail").textContent = "";
+  const found = exchanged.findings.filter(([, , , , artifacts]) => artifacts.includes(name));
+  document.getElementById("exchange-findings").replaceChildren(...found.map(([severity, text, action, known]) =>
+    make("li", {}, `${severity}${known ? " (known)" : ""}: ${text}${action ? `; ${action}` : ""}`)));
 }
 
 if (exchanged) {

@@ -10,7 +10,7 @@ from tunematrix.questions.exchange import ALL
 from tunematrix.report.exchange import rank
 from tunematrix.shared.lines import one_line
 from tunematrix.shared.reading import UnreadableError, parse_json, read_text
-from tunematrix.verdict.exchange import ARTIFACTS, UNAVAILABLE
+from tunematrix.verdict.pairs import ARTIFACTS, UNAVAILABLE
 
 FILE: Final = "exchange.json"
 LONGEST: Final = 240  # characters of a reason; the file has the whole
@@ -28,6 +28,7 @@ def load(paths: Iterable[Path]) -> dict[str, Any] | None:
 
     ``artifacts`` are ``[name, title, rows]``; a row has, for each of ``readers``, the place of its outcome in
     ``outcomes``, each ``[outcome, model, reason]``, or -1. Of several models the worst outcome counts.
+    ``findings`` are ``[severity, title, action, whether it is known, artifacts]``.
     """
     contents: list[Mapping[str, Any]] = []
     for path in paths:
@@ -71,8 +72,19 @@ def _grids(contents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "readers": readers,
         "artifacts": artifacts,
         "outcomes": [list(key) for key in outcomes],
+        "findings": list({each["title"]: _finding(each) for each in _found(contents)}.values()),
         "problem": "",
     }
+
+
+def _found(contents: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    return (finding for content in contents for finding in content.get("findings", ()))
+
+
+def _finding(content: Mapping[str, Any]) -> list[Any]:
+    artifacts = [name.removeprefix("exchange.") for name in content["fields"]]
+    texts = [one_line(str(content[key])) for key in ("severity", "title", "action")]
+    return [*texts, bool(content.get("accepted")), artifacts]
 
 
 def _short(reason: str) -> str:
