@@ -12,7 +12,8 @@ from tunematrix.cli import live
 from tunematrix.cli.questions import BASELINE, JSON, QUIET
 from tunematrix.cli.results import open_store
 from tunematrix.code import fix, uses
-from tunematrix.questions import candidate, upgrade
+from tunematrix.questions import candidate
+from tunematrix.questions.requests import nothing_moves
 from tunematrix.report import scan as screens
 from tunematrix.shared.output import print_lines
 from tunematrix.verdict import prediction, releases, usage
@@ -51,7 +52,7 @@ def scan_command(
         except UntestableError as error:
             progress(f"only {', '.join(requests)} moves, since it could not be resolved: {error}")
             found = candidate.requested(base, requests, store)
-    upgrade.nothing_moves(found, base)
+    nothing_moves(found, base)
     rungs = releases.load()
     places = list(usage.places(code, prediction.net_changes(base.packages, found.packages, rungs)))
     told = [(place, releases.of_field(place.name, found.moved, rungs)) for place in places]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tunematrix.base.errors import InfrastructureError, UnresolvableError, UsageError
@@ -22,11 +20,12 @@ from tunematrix.code import configurations, uses
 from tunematrix.code import fix as fixes
 from tunematrix.code.uses import Code
 from tunematrix.locks import table
-from tunematrix.locks.lock import TEST_TOOLS, public_version
+from tunematrix.locks.lock import public_version
 from tunematrix.questions import candidate as candidates
 from tunematrix.questions import files, kept, unreleased
 from tunematrix.questions.candidate import Baseline, Candidate, Progress
 from tunematrix.questions.files import Files
+from tunematrix.questions.requests import advise, fix_requests, nothing_moves, requested_packages
 from tunematrix.run import artifacts, keys
 from tunematrix.run.options import Options
 from tunematrix.verdict import diff, usage
@@ -315,50 +314,3 @@ def _check_model(before: Record, model: str) -> None:
     if before.outcome == "skipped" and error:
         kind = UsageError if NO_MODEL.search(error.message) else InfrastructureError
         raise kind(f"--model {model} cannot be had: {error.message}")
-
-
-def nothing_moves(candidate: Candidate, base: Baseline) -> str:
-    """Why there is nothing to run, for a file that pins what the baseline has; empty if a package moves.
-
-    Raises ``UsageError`` for a request, which is typed in order to change something; a file may have got a
-    comment.
-    """
-    if candidate.moved:
-        return ""
-    try:
-        names = [canonicalize_name(Requirement(text).name) for text in candidate.requests]
-    except InvalidRequirement:
-        file = ", ".join(candidate.requests).removeprefix("as in ")
-        return f"nothing moves: {file} pins what {base.cell.imported_from or base.cell.name} pins"
-    present = ", ".join(f"{name} {base.packages[name]}" for name in names if name in base.packages)
-    raise UsageError(
-        f"{', '.join(candidate.requests)} asks for nothing new: {base.cell.name} has {present} already; "
-        f"name another release, such as '{names[0]}==...'"
-    )
-
-
-def fix_requests(text: str, requested: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The alternatives in the fix of a known issue: ``trl>=0.23, or transformers<5`` are two.
-
-    Leaves out what contradicts the request, since it names the same package, and prose.
-    """
-    names = {canonicalize_name(Requirement(request).name) for request in requested}
-    for alternative in re.split(r",?\s+or\s+", text):
-        try:
-            parts = [Requirement(part.strip()) for part in re.split(r"\s+with\s+|\s+and\s+", alternative)]
-        except InvalidRequirement:
-            continue
-        if not names & {canonicalize_name(part.name) for part in parts}:
-            yield tuple(str(part) for part in parts)
-
-
-def advise(base: Baseline, candidate: Candidate) -> Iterator[str]:
-    """The packages that the owner requires by name and that must be bumped in the same change."""
-    for name, (_, version) in candidate.moved.items():
-        dependents = candidate.required_by.get(name, ())
-        if name in base.direct and dependents and name not in TEST_TOOLS:
-            yield f"bump {name} to {version} in the same change: required by {', '.join(dependents)}"
-
-
-def requested_packages(candidate: Candidate, base: Baseline) -> list[str]:
-    return [name for name in candidate.moved if name in base.packages and name not in candidate.required_by]

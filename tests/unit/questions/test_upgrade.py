@@ -20,7 +20,7 @@ from tunematrix.locks import imported, releases
 from tunematrix.locks.imported import ImportedLock
 from tunematrix.locks.releases import Release
 from tunematrix.locks.table import Cell, Matrix
-from tunematrix.questions import bounds, candidate, files, kept, upgrade
+from tunematrix.questions import bounds, candidate, files, kept, requests, upgrade
 from tunematrix.questions import plan as plans
 from tunematrix.questions.bounds import Bounds, Corner, Prober, Range
 from tunematrix.questions.candidate import Baseline, Candidate
@@ -224,14 +224,14 @@ def test_with_a_package_that_moves_and_is_no_release_the_rest_runs_and_is_never_
 def test_the_alternatives_of_a_fix_are_requests(
     text: str, requested: str, expected: list[tuple[str, ...]]
 ) -> None:
-    assert list(upgrade.fix_requests(text, [requested])) == expected
+    assert list(requests.fix_requests(text, [requested])) == expected
 
 
 def test_a_request_that_asks_for_nothing_new_is_an_error(base: Baseline) -> None:
     same = replace(trl_candidate(base), requests=("trl",), moved={})
 
     with pytest.raises(UsageError, match=r"trl asks for nothing new: base has trl 1\.0 already"):
-        upgrade.nothing_moves(same, base)
+        requests.nothing_moves(same, base)
 
 
 def test_a_file_that_pins_what_the_baseline_pins_is_an_answer(base: Baseline) -> None:
@@ -239,7 +239,7 @@ def test_a_file_that_pins_what_the_baseline_pins_is_an_answer(base: Baseline) ->
     cell = replace(base.cell, imported_from="before.txt")
     same = replace(trl_candidate(base), requests=("as in after.txt",), moved={})
 
-    reason = upgrade.nothing_moves(same, replace(base, cell=cell))
+    reason = requests.nothing_moves(same, replace(base, cell=cell))
 
     assert reason == "nothing moves: after.txt pins what before.txt pins"
 

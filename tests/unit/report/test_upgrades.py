@@ -22,7 +22,8 @@ from tunematrix.locks import lock, table
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import candidate
 from tunematrix.questions.candidate import Baseline, Candidate
-from tunematrix.questions.upgrade import Answer, Fix, Upgrader, advise, nothing_moves
+from tunematrix.questions.requests import advise, nothing_moves
+from tunematrix.questions.upgrade import Answer, Fix, Upgrader
 from tunematrix.report import upgrade as report
 from tunematrix.run.options import Options
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, SAFE_WITH_EDITS, Knowledge, judge
