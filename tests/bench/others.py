@@ -2,8 +2,8 @@
 
 ``python tests/bench/others.py [COUNT]`` runs COUNT cells of the diagonal, the newest first, with the tiny
 GPT-2: here without fingerprint, there as a tox environment each that installs the cell's lock and runs
-``bare.py``, which makes the same calls. First in new environments, then again in those. Downloads are in the
-caches of pip and uv: a round before the measured one fills them. Writes ``docs/benchmarks.md``.
+``bare.py``, which makes the same calls. First in new environments, then again in those. All downloads are in
+the caches of pip and uv before. Writes ``docs/benchmarks.md``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,12 +37,18 @@ MIN_TO_TOX: Final = 5.0  # times as fast as tox with pip in new environments
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A tool and how it runs all cells; ``folder`` has its environments."""
+    """A tool and how it runs all cells; ``folder`` has its environments, ``before`` fills its caches."""
 
     name: str
     command: list[str]
     variables: Mapping[str, str]
     folder: Path
+    before: Sequence[list[str]]
+
+    def fill_caches(self) -> None:
+        for command in self.before:
+            subprocess.run(command, cwd=ROOT, env={**self.variables}, capture_output=True, check=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self) -> float:
         """The seconds that all cells take. Exits with the output if the tool could not run them."""
@@ -78,25 +84,26 @@ def contenders(work: Path, matrix: Matrix, cells: list[Cell], hub: Mapping[str, 
     sessions = [f"e2e({cell.name})" for cell in cells]
     envs = work / "nox"
     nox = [sys.executable, "-m", "nox", "--envdir", str(envs), "--parallel", PARALLEL]
-    yield Contender(
-        "tunematrix",
-        [*nox, "-s", *sessions, "--", "--model", MODEL, "-k", "not fingerprint", "--rerun"],
-        {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results"), "CI": "true"},
-        envs,
-    )
+    own = [*nox, "-s", *sessions, "--", "--model", MODEL, "-k", "not fingerprint", "--rerun"]
+    variables = {**os.environ, "TUNEMATRIX_RESULTS": str(work / "results"), "CI": "true"}
+    yield Contender("tunematrix", own, variables, envs, [own])
     for name, requirements in TOX.items():
         folder = work / name
         folder.mkdir()
         tool = folder / "tool"
-        subprocess.run(["uv", "venv", "-q", str(tool)], check=True)
+        subprocess.run(["uv", "venv", "-q", "--seed", str(tool)], check=True)
         python = environment.interpreter(tool)
         subprocess.run(["uv", "pip", "install", "-q", "--python", python, *requirements], check=True)
-        own = environment.variables(tool, folder, {**hub}, real_hub=False)
-        del own["HOME"], own["VIRTUAL_ENV"]
+        variables = environment.variables(tool, folder, {**hub}, real_hub=False)
+        del variables["HOME"], variables["VIRTUAL_ENV"]
         ini = tox_file(folder, matrix, cells, f"tunematrix/{MODEL}")
         environments = folder / "environments"
         command = [str(tool / "bin" / "tox"), "-c", str(ini), "--workdir", str(environments)]
-        yield Contender(name, [*command, "run-parallel", "-p", PARALLEL], {**os.environ, **own}, environments)
+        locks = [str(matrix.lock_path(cell)) for cell in cells]
+        download = [str(python), "-m", "pip", "download", "-q", "-d", str(folder / "files"), "-r"]
+        before = [[*download, lock] for lock in locks] if name == "tox" else []
+        command += ["run-parallel", "-p", PARALLEL]
+        yield Contender(name, command, {**os.environ, **variables}, environments, before)
 
 
 PAGE_TEXT: Final = """\
@@ -140,8 +147,7 @@ def main(count: int) -> int:
     times = {}
     with tempfile.TemporaryDirectory() as scratch, models.hub_for(models.choose(MODEL), "bench") as hub:
         for each in contenders(Path(scratch), matrix, cells, hub.variables):
-            each.run()  # fills the caches
-            shutil.rmtree(each.folder)
+            each.fill_caches()
             fresh, warm = each.run(), each.run()
             times[each.name] = (fresh, warm)
             print(
