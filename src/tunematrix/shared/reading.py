@@ -11,14 +11,15 @@ import json
 import math
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 MAX_BYTES: Final = 10 * 2**20
 LARGE_NUMBER: Final = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")  # which may be beyond a float
-CONTAINERS: Final = (Mapping, list, tuple, set, frozenset)
+ODD_SCALAR: Final = re.compile(r"[0-9]{19}|\\u[dD]")  # JSON that may have a number or a text to refuse
+CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 MAX_DEPTH: Final = 100
 MAX_BITS: Final = 64
 MAX_DIGITS: Final = 20  # those of MAX_BITS; a longer number is refused before it is converted
@@ -127,7 +128,7 @@ def parse_json(text: str, name: object, *, allow_nan: bool = False) -> Any:
     if LARGE_NUMBER.search(text):  # a call for each number takes most of the time
         hooks |= {"parse_int": parse_int, "parse_float": parse_float}
     with _syntax_errors("JSON", name):
-        return _checked(json.loads(text, **hooks), name)
+        return _checked(json.loads(text, **hooks), name, scalars=ODD_SCALAR.search(text) is not None)
 
 
 def parse_yaml(text: str, name: object, *, allow_nan: bool = False) -> Any:
@@ -156,16 +157,20 @@ def _syntax_errors(language: str, name: object) -> Iterator[None]:
         raise UnreadableError(f"{name}: not {language}: {reason}") from None
 
 
-def _checked(content: Any, name: object) -> Any:
-    """``content`` if it is neither too deep nor has numbers beyond 64 bits or broken characters."""
-    _check_scalar(content, name)
+def _checked(content: Any, name: object, *, scalars: bool = True) -> Any:
+    """``content`` if it is neither too deep nor has numbers beyond 64 bits or broken characters.
+
+    Without ``scalars`` only the depth is checked: a call for each number of a record takes most of the time.
+    """
+    if scalars:
+        _check_scalar(content, name)
     level = [content]
     for _ in range(MAX_DEPTH + 1):
         level = [value for value in level if isinstance(value, CONTAINERS)]
         if not level:
             return content
         level = [item for value in level for item in _children(value)]
-        for value in level:
+        for value in level if scalars else ():
             if type(value) is not float:
                 _check_scalar(value, name)
     raise UnreadableError(f"{name}: nested more than {MAX_DEPTH} levels deep")
@@ -182,7 +187,7 @@ def _check_scalar(value: Any, name: object) -> None:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    return [*value, *value.values()] if isinstance(value, Mapping) else value
+    return [*value, *value.values()] if isinstance(value, dict) else value
 
 
 def _finite(literal: str, name: object, *, allowed: bool) -> float:

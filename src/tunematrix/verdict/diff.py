@@ -132,7 +132,7 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
                 old, new = effects.differences(old, new, moved_runs.get(prefix, {}))
                 if not new:
                     continue
-            elif effects.is_leaks(name):
+            elif effects.is_leaks(name) and old != new:
                 old, new = (
                     effects.new_leaks(side, others)
                     for side, others in zip((old, new), reversed(fingerprints), strict=True)

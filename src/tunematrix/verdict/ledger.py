@@ -105,11 +105,12 @@ class Ledger:
         A probe that fails with the same error as an explained stage has the same root cause.
         """
         failures = list(errors(record))
+        works = {name: tuple(_works(record, name)) for name, _ in failures}
         explained = {
             name: issue
             for name, error in failures
             for issue in reversed(self.issues)  # if several match, the first in the file wins
-            if any(issue.explains(work, error, record.packages) for work in _works(record, name))
+            if any(issue.explains(work, error, record.packages) for work in works[name])
         }
         issues = {
             (error.type, error.message): explained[name] for name, error in failures if name in explained

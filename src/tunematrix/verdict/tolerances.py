@@ -89,10 +89,12 @@ def close(before: Any, after: Any, name: str) -> bool:
 
     Four numbers or more must also have a mean shift of at most half the tolerance, in either direction.
     """
+    if before == after:  # most values, for which a shift need not be found
+        return True
     allowed = tolerance(name)
     moved = shift(before, after)
     if not allowed or moved is None:
-        return bool(before == after) or _both_nan(before, after)
+        return _both_nan(before, after)
     if name.rsplit(".", 1)[-1] == "loss" and _equal_when_rounded(before, after):
         return True
     biased = len(list(flatten(before))) >= MIN_NUMBERS_FOR_BIAS and abs(moved.bias) > allowed / 2
