@@ -121,8 +121,8 @@ training, the fingerprint, are left out, because the other tools have none.
 |---|---:|---:|---:|---:|
 {rows}
 
-In existing environments this project is slower than tox, because it runs every stage in a process of its own, so that a
-crash or a leak of one cannot reach the next, and writes records and a summary.
+In existing environments this project is slower than tox, because it runs every stage in a process of its own,
+so that a crash or a leak of one cannot reach the next, and writes records and a summary.
 
 `nox -s bench` compares one cell with a bare script, and shows where the time goes.
 """
