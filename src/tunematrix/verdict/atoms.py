@@ -12,6 +12,7 @@ from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, DECLARED_SUFFIX, Change, Diff
 from tunematrix.verdict.ledger import Issue
+from tunematrix.verdict.outcomes import ERRORS
 from tunematrix.verdict.topics import Topic, topic
 
 # Errors that are raised by a check of ours: nothing crashed, but two values that must be equal differ.
@@ -150,7 +151,7 @@ def _fingerprint_severity(change: Change) -> tuple[str, str]:
     name, old, new = change.name, change.before, change.after
     if not tolerances.measures_behaviour(name):
         return "info", "details"
-    if name.endswith((".error", "_error")):
+    if name.endswith(ERRORS):
         return (
             ("broken", "raises") if old == ABSENT else ("info", "works-now" if new == ABSENT else "details")
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tunematrix.base.record import Record, Result
 from tunematrix.verdict import effects, tolerances
+
+ERRORS: Final = (".error", "_error")  # the ends of fields that hold the type of an error
 
 
 def compared_probes(before: Record, after: Record) -> dict[str, tuple[Result, Result]]:
@@ -59,7 +61,7 @@ def same_metric(before: Record, after: Record, metric: str) -> bool | None:
 
 def _value(record: Record, metric: str) -> Any:
     """A number of the record, or None; of a measure that ran, no error is a value, too."""
-    if metric not in record.fingerprint and metric.endswith(("_error", ".error")):
+    if metric not in record.fingerprint and metric.endswith(ERRORS):
         measure = metric.rpartition(".")[0]
         return "no error" if any(name.startswith(f"{measure}.") for name in record.fingerprint) else None
     return record.fingerprint.get(metric)

@@ -9,10 +9,10 @@ from typing import Any, Final
 from tunematrix.base.versions import parse_version
 from tunematrix.verdict.diff import ABSENT, moved_packages
 from tunematrix.verdict.findings import SEVERITIES
+from tunematrix.verdict.outcomes import ERRORS
 from tunematrix.verdict.releases import Moved, Rung, between
 
 STATES: Final = ("broken", "wrong")
-ERRORS: Final = (".error", "_error")
 PASSED: Final = "passed"
 
 
