@@ -62,7 +62,7 @@ def _train(kind: tuple[str, Build], lab: Lab, folder: Path, *, resume: bool) -> 
     output = lab.folder / lab.name if resume else folder
     restored: dict[str, Any] = {}
     trainer = build(lab, folder, output)
-    trainer.add_callback(before_step(1, restored))
+    trainer.add_callback(before_step(trainer, 1, restored))
     batches: list[str] = []
     unwatch = watch_batches(trainer.model, batches)
     result = run(trainer, folder / "checkpoint-1" if resume else None)
@@ -100,8 +100,11 @@ def _checkpoint(name: str, build: Build, *, light: bool = False, only: tuple[str
     return Kind(name=name, write=write, read=read, artifacts=artifacts, light=light, only=only)
 
 
-def before_step(done: int, found: dict[str, Any]) -> Any:
-    """A callback that fills ``found`` with the state of training when ``done`` steps are done."""
+def before_step(trainer: Any, done: int, found: dict[str, Any]) -> Any:
+    """A callback that fills ``found`` with the state of ``trainer`` when ``done`` steps are done.
+
+    transformers 4.48 and 4.49 give callbacks no optimizer, which says nothing about a checkpoint.
+    """
     from transformers import TrainerCallback
 
     class Snapshot(TrainerCallback):  # type: ignore[misc]  # the stack is not installed where mypy runs
@@ -109,7 +112,7 @@ def before_step(done: int, found: dict[str, Any]) -> Any:
             if state.global_step == done:
                 found["step"] = state.global_step
                 found["weights"] = _weights(known["model"])
-                optimizer = known["optimizer"].state_dict()
+                optimizer = trainer.optimizer.state_dict()
                 found["optimizer"] = {
                     f"{index}.{key}": value.clone()
                     for index, values in optimizer["state"].items()

@@ -142,8 +142,8 @@ def read_checkpoint(part: Part, copy: Path, scratch: Path) -> Result:
         lab, model, rows, **options, max_steps=step + 1, num_train_epochs=1, ignore_data_skip=True
     )
     found: dict[str, Any] = {}
-    trainer.add_callback(before_step(step, found))
-    trainer.add_callback(_before_scheduled(step, found))
+    trainer.add_callback(before_step(trainer, step, found))
+    trainer.add_callback(_before_scheduled(trainer, step, found))
     ended = run(trainer, copy).steps
     if not found or ended != step + 1:
         raise AssertionError(f"it did not go on from step {step}: it ended at step {ended}")
@@ -155,14 +155,14 @@ def read_checkpoint(part: Part, copy: Path, scratch: Path) -> Result:
     return {"facts": {"step": step}, **({"difference": difference} if difference else {})}
 
 
-def _before_scheduled(done: int, found: dict[str, Any]) -> Any:
+def _before_scheduled(trainer: Any, done: int, found: dict[str, Any]) -> Any:
     """A callback that adds to ``found`` where the schedule of the learning rate is after ``done`` steps."""
     from transformers import TrainerCallback
 
     class Schedule(TrainerCallback):  # type: ignore[misc]  # the stack is not installed where mypy runs
-        def on_step_begin(self, _: Any, state: Any, *__: Any, **known: Any) -> None:
+        def on_step_begin(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
             if state.global_step == done:
-                found[SCHEDULE] = known["lr_scheduler"].state_dict()["last_epoch"]
+                found[SCHEDULE] = trainer.lr_scheduler.state_dict()["last_epoch"]
 
     return Schedule()
 
