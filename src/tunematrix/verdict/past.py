@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Final, TypeVar
 
 from tunematrix.base.record import BROKEN
@@ -79,7 +79,7 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sighting:
-    """A finding in the steps to one cell; ``until`` is the first step without it, empty if it is there."""
+    """A finding in a row of steps to one cell; ``until`` is the first without it, empty if it is there."""
 
     cell: str
     compared_with: str
@@ -201,26 +201,28 @@ def _passed_again(part: Part) -> bool:
 
 
 def sightings(finding: str, steps: Sequence[Step], order: Sequence[str]) -> list[Sighting]:
-    """Where a finding is or was, a line for each cell: since when, and until when."""
-    found = []
-    for cell in (*order, *sorted({step.run.cell for step in steps} - set(order))):
-        own = [step for step in steps if step.run.cell == cell and _has(step, finding)]
-        if not own:
-            continue
-        later = [step for step in steps if (step.run.cell, step.before.cell) == (cell, own[-1].before.cell)]
-        row_of = later[: later.index(own[-1]) + 1]
-        gone = later[len(row_of) :]
-        same = _in_a_row(row_of, lambda step: _has(step, finding))
-        noted = next(each for each in own[-1].findings if each.id == finding)
-        found.append(
-            Sighting(
-                cell=cell,
-                compared_with=own[-1].before.cell,
+    """Where and when a finding is or was, by cell: each unbroken row of steps that have it, in order."""
+    return [
+        sighting
+        for cell in (*order, *sorted({step.run.cell for step in steps} - set(order)))
+        for sighting in _sightings_in([step for step in steps if step.run.cell == cell], finding)
+    ]
+
+
+def _sightings_in(steps: Sequence[Step], finding: str) -> Iterator[Sighting]:
+    """Those in the steps to one cell, from the cell that it was compared with when it was last seen."""
+    seen = [step for step in steps if _has(step, finding)]
+    steps = [step for step in steps if step.before.cell == seen[-1].before.cell] if seen else []
+    rows = [(has, list(row)) for has, row in groupby(steps, key=lambda step: _has(step, finding))]
+    for number, (has, row) in enumerate(rows):
+        if has:
+            noted = next(each for each in row[-1].findings if each.id == finding)
+            yield Sighting(
+                cell=row[-1].run.cell,
+                compared_with=row[-1].before.cell,
                 severity=noted.severity,
                 title=noted.title,
-                since=same[-1].started,
-                until=gone[0].started if gone else "",
-                runs=len(same),
+                since=row[0].started,
+                until=rows[number + 1][1][0].started if number + 1 < len(rows) else "",
+                runs=len(row),
             )
-        )
-    return found

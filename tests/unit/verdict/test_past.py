@@ -143,6 +143,15 @@ def test_a_finding_is_seen_since_and_until_in_each_cell() -> None:
     assert sightings("nope", steps, ["a"]) == []
 
 
+def test_a_finding_that_came_back_is_seen_twice() -> None:
+    steps = [step(1, WRONG), step(2), step(3, WRONG), step(4, WRONG)]
+
+    assert [(one.since, one.until, one.runs) for one in sightings("trl-9", steps, ["a"])] == [
+        (at(1), at(2), 1),
+        (at(3), "", 2),
+    ]
+
+
 def test_a_run_without_a_time_has_an_unknown_day() -> None:
     assert day("") == "an unknown day"
     assert past(replace(run(1), started="")).since == ""
