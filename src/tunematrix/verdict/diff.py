@@ -129,7 +129,8 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
         if old is not ABSENT and new is not ABSENT:
             if effects.is_option(name):
                 prefix = name.rpartition(".")[0]
-                old, new = effects.differences(old, new, moved_runs.get(prefix, {}))
+                moved, defaults = moved_runs.get(prefix, {}), _defaults(after, name)
+                old, new = effects.differences(old, new, moved, defaults)
                 if not new:
                     continue
             elif effects.is_leaks(name) and old != new:
@@ -144,6 +145,13 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
+
+
+def _defaults(record: Record, name: str) -> set[str]:
+    """The defaults of an option, as its class has them and as they are declared."""
+    owner, option = name.split(".")[-2:]
+    found = (record.defaults.get(f"{owner}{suffix}", {}) for suffix in ("", DECLARED_SUFFIX))
+    return {str(defaults[option]) for defaults in found if option in defaults}
 
 
 def _measure(name: str) -> str:
