@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.harness.surface import CONFIGS, resolve
+from tunematrix.shared.settings import is_setting
 
 DEFINITION: Final = re.compile(r"^(?:class|def|async def) ([A-Za-z]\w*)", re.MULTILINE)
 # The modules that fine-tuning code imports from; transformers has thousands more, one for each model.
@@ -63,7 +64,8 @@ def try_names(surface: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _missing(surface: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    for module, names in surface.get("symbols", {}).items():
+    modules = {key: names for key, names in surface.get("symbols", {}).items() if not is_setting(key)}
+    for module, names in modules.items():
         for path in (f"{module}.{name}" for name in names):
             if resolve(path) is None:
                 yield path, partial(_import, path)

@@ -45,6 +45,20 @@ def test_the_most_specific_cause_gets_the_number_and_only_once() -> None:
     assert (findings["long"].cause.package, findings["long"].cause.release) == ("trl", "2.0")
 
 
+def test_settings_are_edits_with_the_package_that_read_them() -> None:
+    names = ["CACHE_DIR", "WANDB_DISABLED"]
+    before = replace(GOOD, symbols={"transformers:environment": names, "trl:commands": ["chat"]})
+    after = replace(NEWER, symbols={"transformers:environment": [], "trl:commands": []})
+
+    assert sorted((each.severity, each.title) for each in found(before, after).values()) == [
+        ("edit", "1 command gone: chat (trl)"),
+        (
+            "edit",
+            "2 environment variables no longer read: CACHE_DIR (transformers), WANDB_DISABLED (transformers)",
+        ),
+    ]
+
+
 def test_the_id_of_a_known_change_stays_as_it_is_written() -> None:
     findings = found(numbers(a__loss=1.0), numbers(NEWER, a__loss=2.0), known("Team_A: our change", "*"))
 
