@@ -299,7 +299,8 @@ def _run_tests(
 
 def _option_variables(options: Options) -> dict[str, str]:
     folders = {"TUNEMATRIX_WORKLOAD": options.workload, "TUNEMATRIX_ARTIFACTS": options.exchange}
-    return {"TUNEMATRIX_DEPTH": options.depth} | {
+    limits = {"TUNEMATRIX_STAGE_SECONDS": str(options.stage_limit)}
+    return {"TUNEMATRIX_DEPTH": options.depth, **limits} | {
         name: str(folder.resolve()) for name, folder in folders.items() if folder
     }
 
