@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record, to_dict
 from tunematrix.base.store import Store, stores
@@ -133,6 +135,8 @@ def report(model: str | None, *, as_json: bool, strict: bool, brief: Path | None
     store = open_store(model)
     summary = write.refresh(table.load(), store, page=True)
     shown = Overview.of(summary)
+    if not model:
+        _print_errors(_other_model(store))
     expired = _print_problems(summary.ledger, summary.history_problem)
     if as_json:
         click.echo(json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False))
@@ -144,6 +148,14 @@ def report(model: str | None, *, as_json: bool, strict: bool, brief: Path | None
     _print_errors([f"{problem.id}: {problem.title}" for problem in found] if strict else [])
     code = view.exit_code([line.state for line in shown.lines], [*shown.problems, *expired])
     return 1 if strict and found else code
+
+
+def _other_model(store: Store) -> Iterator[str]:
+    """A line if the workload asks for another model than that of ``store``, which ran last."""
+    with contextlib.suppress(UsageError):  # a workload that cannot be read is told where it runs
+        asked = Options.of()
+        if asked.scripts and store.cells() and asked.model != store.model:
+            yield f"{asked.workload} asks for {asked.model}; this is of {store.model}, which ran last: nox -s e2e"
 
 
 def _print_overview(overview: Overview, store: Store) -> None:
