@@ -162,6 +162,8 @@ def test_two_weeks(team: Team) -> None:
     assert (team.issues, team.proposals) == (["open"], 1)
     assert "trl 1.16.0 -> 1.17.0" in team.github.pulls[0]["body"]
     assert "1 failed" in team.github.pulls[0]["body"]
+    [broken] = history(team)["latest"]["findings"]
+    assert (broken["severity"], broken["since"]) == ("broken", history(team)["latest"]["last"])
 
     # It lasts: nothing more is opened; what did not change is not run again.
     check(team, team.run({"latest": RAISES}, "1.17.0"), BAD)
@@ -179,11 +181,15 @@ def test_two_weeks(team: Team) -> None:
     cancelled = dict.fromkeys(("frozen", "summary", "issues", "propose", "page"), "cancelled")
     check(team, team.run({}, "1.17.0", cancel_after="cell"), BAD | cancelled)
     assert (team.issues, team.github.comments) == (["open"], [])
+    assert history(team)["latest"]["findings"] == [broken], "what is no evidence changes nothing"
 
     # A release fixes it.
     check(team, team.run({}, "1.18.0"), GOOD)
     assert (team.issues, team.proposals) == (["closed"], 1)
     assert "Over: tested in `latest`" in team.github.comments[0]["body"]
+    latest, over = history(team)["latest"], history(team, broken["name"])["latest"]
+    assert (latest["outcome"], latest["findings"]) == ("passed", [])
+    assert (over["since"], over["until"]) == (broken["since"], latest["last"])
     team.merge_proposal()
 
     # Another failure in two cells, of which one is fixed first.
@@ -203,12 +209,21 @@ def test_two_weeks(team: Team) -> None:
     assert (team.day, team.issues, team.proposals) == (14, ["closed", "closed"], 0)
     assert len(team.github.comments) == 3
 
+    # What did not change was reused, which is no run; the run that the machine cut off counts for itself.
+    past = history(team)
+    runs = {name: (cell["runs"], cell["interrupted"], cell["outcome"]) for name, cell in past.items()}
+    assert runs == {"old": (3, 0, "passed"), "new": (3, 0, "passed"), "latest": (5, 1, "failed")}
+    assert [(one["name"], one["since"]) for one in past["latest"]["findings"]] == [
+        (broken["name"], past["latest"]["last"])
+    ], "it came back, which begins a new row"
+    assert not any(cell["flakes"] for cell in past.values())
 
-def history(team: Team) -> dict[str, dict[str, Any]]:
-    """What the history of the last run says of each cell."""
+
+def history(team: Team, *finding: str) -> dict[str, dict[str, Any]]:
+    """What the history of the last run says of each cell, or of a finding in each."""
     assert team.last
     completed = subprocess.run(
-        [sys.executable, "-m", "tunematrix", "history", "--json"],
+        [sys.executable, "-m", "tunematrix", "history", *finding, "--json"],
         cwd=team.last.folder / "summary-0",
         env=team.env,
         capture_output=True,

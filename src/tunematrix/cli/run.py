@@ -155,7 +155,8 @@ def _other_model(store: Store) -> Iterator[str]:
     with contextlib.suppress(UsageError):  # a workload that cannot be read is told where it runs
         asked = Options.of()
         if asked.scripts and store.cells() and asked.model != store.model:
-            yield f"{asked.workload} asks for {asked.model}; this is of {store.model}, which ran last: nox -s e2e"
+            other = f"this is of {store.model}, which ran last"
+            yield f"{asked.workload} asks for {asked.model}; {other}: nox -s e2e"
 
 
 def _print_overview(overview: Overview, store: Store) -> None:
