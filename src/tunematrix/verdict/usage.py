@@ -178,7 +178,7 @@ def _place(uses: Sequence[Use], name: str, before: Any, after: Any) -> Place | N
         if after == ABSENT:
             met = [use for use in uses if use.argument == argument and same_call(use.name, owner)]
             return _made(name, met, f"{owner}({argument}=) is gone")
-        if before == ABSENT or after is None:
+        if before == ABSENT or after is None or after == [before]:  # another spelling
             return None
         text = f"{owner}({argument}=) is not set: its default {value(before)} is now {value(after)}"
         return _made(name, _without(uses, owner, argument), text, edit=False)

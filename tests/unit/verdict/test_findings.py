@@ -59,6 +59,17 @@ def test_settings_are_edits_with_the_package_that_read_them() -> None:
     ]
 
 
+def test_a_known_change_says_what_to_set_instead() -> None:
+    before = replace(GOOD, symbols={"transformers:environment": ["OLD_CACHE", "USE_FLAX"]})
+    after = replace(NEWER, symbols={"transformers:environment": []})
+    change = known("cache", "transformers:environment.*_CACHE", action="set HF_HOME")
+
+    findings = found(before, after, change)
+    assert findings["cache"].title == "1 environment variable no longer read: OLD_CACHE (transformers)"
+    assert (findings["cache"].severity, findings["cache"].action) == ("edit", "set HF_HOME")
+    assert findings["edit-environment"].fields == ("transformers:environment.USE_FLAX",)
+
+
 def test_the_id_of_a_known_change_stays_as_it_is_written() -> None:
     findings = found(numbers(a__loss=1.0), numbers(NEWER, a__loss=2.0), known("Team_A: our change", "*"))
 

@@ -37,6 +37,7 @@ def places(tmp_path: Path, changes: dict[str, tuple[Any, Any]]) -> list[str]:
         ("DPOConfig.beta", (0.1, ABSENT), ""),
         ("DPOConfig.learning_rate", (1e-6, 1e-5), ""),
         ("DPOConfig.label_smoothing", (0.1, None), ""),
+        ("DPOConfig.loss_type", ("sigmoid", ["sigmoid"]), ""),
         ("DPOConfig.new", (ABSENT, 1), ""),
         ("SFTConfig.packing", (True, False), ""),
         ("TrainingArguments.max_prompt_length", (1, ABSENT),
