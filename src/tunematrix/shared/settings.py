@@ -9,6 +9,7 @@ PACKAGES: Final = ("transformers", "peft", "trl", "accelerate", "datasets", "hug
 # Of the keys ``PACKAGE:environment`` and ``PACKAGE:commands`` of a record's ``symbols``.
 ENVIRONMENT: Final = "environment"
 COMMANDS: Final = "commands"
+SETTING: Final = re.compile(rf"\w+:(?:{ENVIRONMENT}|{COMMANDS})(?:\.|$)")
 NAME: Final = r"""["']([A-Z][A-Z0-9]*_[A-Z0-9_]+)["']"""
 # As an argument or a key of what reads the environment; one that is set, and not read, is followed by "=".
 READ: Final = re.compile(
@@ -25,8 +26,8 @@ def read_variables(source: str) -> set[str]:
 
 
 def is_setting(name: str) -> bool:
-    """Whether a name of ``symbols``, or one below it, is of environment variables or commands."""
-    return ":" in name
+    """Whether a key of ``symbols``, or a name below it, is of environment variables or commands."""
+    return bool(SETTING.match(name))
 
 
 def split_setting(name: str) -> tuple[str, str, str]:

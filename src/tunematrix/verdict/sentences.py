@@ -250,8 +250,7 @@ def edit(atom: Atom) -> str:
     if atom.kind == "fingerprint":
         return atom.topic.subject if atom.topic else atom.name
     if is_setting(atom.name):
-        package, _, setting = split_setting(atom.name)
-        return f"{setting} ({package})"
+        return split_setting(atom.name)[2]
     call, _, argument = atom.name.partition("(")
     name = f"{call}({argument.rstrip(')')}=)" if argument else call
     if atom.after == ABSENT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunematrix.shared.settings import read_variables
+from tunematrix.shared.settings import is_setting, read_variables, split_setting
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,10 @@ from tunematrix.shared.settings import read_variables
 )
 def test_a_variable_that_is_read_is_found_and_one_that_is_set_is_not(source: str, names: set[str]) -> None:
     assert read_variables(source) == names
+
+
+def test_a_setting_is_told_from_a_name_of_a_module() -> None:
+    assert split_setting("trl:environment.A_B") == ("trl", "environment", "A_B")
+    assert is_setting("trl:environment.A_B")
+    assert is_setting("trl:commands")
+    assert not any(map(is_setting, ("trl.Name", "trl:other.A", "a:b:environment.A", "trl:environments.A")))
