@@ -28,7 +28,10 @@ def find(root: Path, names: Collection[str]) -> Iterator[Use]:
     words = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
     for file in files_below(root, is_read):
         name = file.relative_to(root).as_posix()
-        text = file.read_text(encoding="utf-8", errors="replace")
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # of somebody else, or gone meanwhile
+            continue
         for number, line in enumerate(text.splitlines(), 1):
             for met in words.finditer(line):
                 yield Use(file=name, line=number, name=met[0], column=met.start())

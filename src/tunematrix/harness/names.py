@@ -32,7 +32,7 @@ def module_names() -> dict[str, list[str]]:
     """The classes and functions that each module defines, read from the sources without importing them."""
     found = {}
     for package, patterns in PATTERNS.items():
-        folder = _folder(package)
+        folder = package_folder(package)
         files = {file for pattern in patterns for file in folder.glob(f"{pattern}.py")} if folder else set()
         for file in sorted(files):
             parts = [package, *file.relative_to(str(folder)).with_suffix("").parts]
@@ -42,7 +42,8 @@ def module_names() -> dict[str, list[str]]:
     return found
 
 
-def _folder(package: str) -> Path | None:
+def package_folder(package: str) -> Path | None:
+    """The folder of an installed package; None without one."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
 

@@ -5,13 +5,13 @@ One that it no longer reads is ignored without a word, so a cache lands elsewher
 
 from __future__ import annotations
 
-import importlib.util
-import re
+import contextlib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from tunematrix.harness.names import package_folder
 from tunematrix.shared.settings import COMMANDS, ENVIRONMENT, PACKAGES, read_variables
 
 # Thousands of files that read none of their own, and helpers of the packages' tests.
@@ -22,7 +22,7 @@ def settings() -> dict[str, list[str]]:
     """Names by ``PACKAGE:environment`` and ``PACKAGE:commands``, of the packages that are installed."""
     found = {}
     for package in PACKAGES:
-        if (folder := _folder(package)) is None:
+        if (folder := package_folder(package)) is None:
             continue
         variables: set[str] = set()
         for file in _sources(folder):
@@ -30,11 +30,6 @@ def settings() -> dict[str, list[str]]:
         found[f"{package}:{ENVIRONMENT}"] = sorted(variables)
         found[f"{package}:{COMMANDS}"] = sorted(_commands(package))
     return found
-
-
-def _folder(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def _sources(folder: Path) -> Iterator[Path]:
@@ -48,5 +43,6 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _commands(package: str) -> Iterator[str]:
-    entries = metadata.distribution(re.sub("_", "-", package)).entry_points
-    yield from (entry.name for entry in entries if entry.group == "console_scripts")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        entries = metadata.distribution(package.replace("_", "-")).entry_points
+        yield from (entry.name for entry in entries if entry.group == "console_scripts")
