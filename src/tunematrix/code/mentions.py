@@ -21,13 +21,13 @@ def is_read(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES or name.lower().startswith(NAMES)
 
 
-def find(root: Path, names: Collection[str]) -> Iterator[Use]:
-    """The places below ``root`` where one of ``names`` stands as a word; the name of a use is that name."""
+def find(path: Path, names: Collection[str]) -> Iterator[Use]:
+    """The places in a file or a folder where one of ``names`` stands as a word, which names the use."""
     if not names:
         return
     words = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])")
-    for file in files_below(root, is_read):
-        name = file.relative_to(root).as_posix()
+    for file in files_below(path, is_read):
+        name = file.name if file == path else file.relative_to(path).as_posix()
         try:
             text = file.read_text(encoding="utf-8", errors="replace")
         except OSError:  # of somebody else, or gone meanwhile

@@ -28,13 +28,13 @@ MAX_CHAIN: Final = 4  # modules from which one imports what the next one got fro
 class Code:
     """The uses in ``files`` Python files; ``unreadable`` are those that cannot be parsed, with the reason.
 
-    ``root`` is the folder that was read, where there is one.
+    ``path`` is the file or the folder that was read, where there is one.
     """
 
     uses: tuple[Use, ...]
     files: int
     unreadable: tuple[str, ...] = ()
-    root: Path | None = None
+    path: Path | None = None
 
 
 def read(path: Path) -> Code:
@@ -63,7 +63,7 @@ def read(path: Path) -> Code:
         uses += configurations.find(files_below(path, configurations.is_configuration), root, uses)
     if not (number or uses):
         raise UsageError(f"{path}: no Python file and no configuration of a training in it")
-    return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable), root=root)
+    return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable), path=path)
 
 
 def python_files(path: Path) -> Iterator[Path]:

@@ -75,10 +75,10 @@ def places(
 
 def _settings(code: Code, names: Sequence[str]) -> Iterator[Place]:
     """Where the repository names environment variables that are no longer read, or commands that are gone."""
-    if code.root is None or not names:
+    if code.path is None or not names:
         return
     settings = {name: split_setting(name) for name in names}
-    met = list(mentions.find(code.root, {setting for _, _, setting in settings.values()}))
+    met = list(mentions.find(code.path, {setting for _, _, setting in settings.values()}))
     for name, (package, kind, setting) in settings.items():
         end = "is gone from" if kind == COMMANDS else "is no longer read by"
         place = _made(name, [use for use in met if use.name == setting], f"{setting} {end} {package}")

@@ -28,3 +28,4 @@ def test_words_in_code_scripts_and_workflows_are_found_but_not_in_texts(tmp_path
         ("huggingface-cli", "Makefile:2"),
     ]
     assert list(mentions.find(tmp_path, ())) == []
+    assert [use.place for use in mentions.find(tmp_path / "train.sh", {"WANDB_DISABLED"})] == ["train.sh:1"]
