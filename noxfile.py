@@ -47,7 +47,8 @@ def tool(session: nox.Session) -> None:
     session.install("-e", ".", "--group", "test", *PINS)
     # Side by side, since most of their time they wait for uv; a file's tests share what they set up.
     many = ["--numprocesses", "auto", "--dist", "loadfile"]
-    session.run("pytest", *many, "-m", "integration and not nightly", "tests/tool", *session.posargs)
+    options = ["-m", "integration and not nightly", "--durations", "20"]
+    session.run("pytest", *many, *options, "tests/tool", *session.posargs)
 
 
 @nox.session

@@ -43,7 +43,7 @@ def sessions() -> None:
     @nox.session(allow_parallel=True, venv_backend="uv", reuse_venv=True)
     @nox.parametrize("python,cell", parameters)
     def e2e(session: nox.Session, cell: str) -> None:
-        """Run the same fine-tuning work in one cell, record it, and update the summary."""
+        """Run the same fine-tuning work in one cell, and record it; at the end comes the summary of all."""
         if cell not in reused:
             venv = session.virtualenv.location
             command = [*TUNEMATRIX, "run", cell, "--venv", venv, *session.posargs]

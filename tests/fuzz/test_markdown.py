@@ -25,6 +25,7 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import difference, markdown, terminal
 from tunematrix.report import summary as view
 from tunematrix.report.escape import inline_code, link, plain_text, table_row
+from tunematrix.report.overview import Overview
 from tunematrix.report.rows import rows
 from tunematrix.shared.lines import one_line
 from tunematrix.shared.output import print_lines
@@ -178,7 +179,7 @@ def test_a_summary(pool: list[str], seed: int) -> None:
     console = Console(width=120, file=io.StringIO(), highlight=False)
 
     check_page(markdown.render(summary))
-    terminal.show(summary, console)
+    terminal.show(Overview.of(summary), console)
     check_lines(console.file.getvalue())  # type: ignore[attr-defined]  # a StringIO
 
 

@@ -120,6 +120,19 @@ class Store:
         if not record.interruption:
             interrupted.unlink(missing_ok=True)
 
+    def save_reuse(self, record: Record) -> None:
+        """Save a record of which nothing is new but its reuse; to write it anew takes ten times as long."""
+        path = self.path(record.cell)
+        text = path.read_text(encoding="utf-8")
+        for name, value in (("reused", record.reused), ("reused_at", record.reused_at)):
+            line = re.compile(rf'^ "{name}": .*$', re.MULTILINE)  # as ``write`` lays a record out
+            text, count = line.subn(f' "{name}": {json.dumps(value)},', text, count=1)
+            if not count:
+                self.save(record)
+                return
+        write_atomic(check_inside(path, self.root), text)
+        self.interrupted_path(record.cell).unlink(missing_ok=True)
+
     def _keep_previous(self, record: Record) -> None:
         """Keep the record that ``record`` replaces, so that what is new since the last run can be shown.
 
@@ -169,7 +182,7 @@ class Store:
         with store.locked(record.cell):
             if reason := store.obstacle(record):
                 return reason
-            interrupted = store.entry(record.cell).interrupted
+            interrupted = store.entry(record.cell, previous=False).interrupted
             if interrupted and interrupted.last_used > record.last_used:
                 store.write(record, store.path(record.cell))
             else:
@@ -178,7 +191,7 @@ class Store:
 
     def obstacle(self, record: Record) -> str:
         """Why ``record`` must not replace what this store has of its cell; empty if it may."""
-        present = self.entry(record.cell)
+        present = self.entry(record.cell, previous=False)
         if present.problem:  # it may be the record of a newer release
             return f"what is there cannot be read: {present.problem}"
         rivals = (present.record, present.interrupted) if record.interruption else (present.record,)
@@ -195,10 +208,13 @@ class Store:
 
     def load(self, cell: str) -> Record | None:
         """The last complete record of a cell; None if there is none that can be read."""
-        return self.entry(cell).record
+        return self.entry(cell, previous=False).record
 
-    def entry(self, cell: str) -> Entry:
-        """What there is of a cell; a file that cannot be read is a problem, not an error."""
+    def entry(self, cell: str, *, previous: bool = True) -> Entry:
+        """What there is of a cell; a file that cannot be read is a problem, not an error.
+
+        Without ``previous``, not the record before the last.
+        """
         read, problems = [], []
         paths = [self.path(cell), self.interrupted_path(cell)]
         for path in [*paths, self.running_path(cell)] if self._was_killed(cell) else paths:
@@ -220,7 +236,7 @@ class Store:
         return Entry(
             record=complete,
             interrupted=interrupted,
-            previous=self._previous(cell),
+            previous=self._previous(cell) if previous else None,
             problem="; ".join(problems),
         )
 

@@ -20,6 +20,7 @@ from tunematrix.locks.table import Cell, Matrix
 from tunematrix.questions import exchange, freeze, kept, reads
 from tunematrix.report import exchange as view
 from tunematrix.report import reads as reads_view
+from tunematrix.report import write
 from tunematrix.run import frozen
 from tunematrix.run.exchange import Member
 from tunematrix.run.options import Options
@@ -79,6 +80,8 @@ def exchange_command(
         )
     found = verdict.find(outcome.pairs, outcome.sides, ledger.load(matrix.folder), releases.load())
     paths = _write(outcome, found, store.root, models or TINY_MODELS)
+    if (store.folder / "summary.html").is_file():  # a page that somebody opens shows the new maps
+        write.overview(matrix, store)
     if as_json:
         own = [reads_view.to_json(each.folder, each.readings, each.verdict) for each in answers]
         content = view.to_json(outcome, found) | ({"kept": own} if own else {})

@@ -14,7 +14,7 @@ from tunematrix.cli.results import open_store
 from tunematrix.cli.run import cell_options, describe
 from tunematrix.locks import table
 from tunematrix.run import cell as cells
-from tunematrix.run import models
+from tunematrix.run import keys, models
 from tunematrix.run.options import Options
 from tunematrix.verdict import ledger
 
@@ -35,12 +35,12 @@ def reuse(names: tuple[str, ...], *, venvs: Path, as_json: bool, quiet: bool, **
     store, issues = open_store(choice.name), ledger.load(matrix.folder)
     with models.hub_for(choice, "reuse") as hub:
         revision = hub.revision
-    found = {}
+    found, sources = {}, keys.hash_sources()
     for name in names:
         # As nox spells the folder of a session's environment; of a name too long for that, it is another.
         venv = venvs / re.sub(r"[^a-z0-9_]+", "-", f"e2e({name})".lower()).strip("-")
         own = dataclasses.replace(options, venv=venv)
-        if record := cells.reuse(matrix, matrix.cell(name), own, store, revision):
+        if record := cells.reuse(matrix, matrix.cell(name), own, store, revision, sources=sources):
             found[name] = list(describe(record, issues))
     click.echo(json.dumps(found))
     return 0

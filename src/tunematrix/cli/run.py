@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from tunematrix.base.errors import UsageError
 from tunematrix.base.files import write_atomic
 from tunematrix.base.record import Record, to_dict
 from tunematrix.base.store import Store, stores
@@ -20,6 +22,7 @@ from tunematrix.locks import imported, table
 from tunematrix.locks import lock as locks
 from tunematrix.report import markdown, problems, write
 from tunematrix.report import summary as view
+from tunematrix.report.overview import Overview
 from tunematrix.report.rows import Row, age, day, reasons
 from tunematrix.run import cell as cells
 from tunematrix.run.options import Options
@@ -79,7 +82,7 @@ def run(name: str, *, as_json: bool, quiet: bool, **arguments: Any) -> int:
     with live.shown(quiet=quiet) as progress:
         progress(f"{name}: running; log: {store.cell_folder(name) / 'log.txt'}")
         record = cells.run(matrix, cell, options, store, issues.annotate)
-    if not options.select:
+    if not (options.select or os.environ.get(plan.OUTER)):  # at its end nox makes the summary of all cells
         _print_errors(filter(None, [write.refresh(matrix, store).history_problem]))
     if as_json:
         click.echo(json.dumps(to_dict(record), indent=1, ensure_ascii=False))
@@ -129,32 +132,45 @@ def _print_record(record: Record, store: Store, issues: ledger.Ledger) -> None:
 @click.option("--brief", type=PATH, help="Also write a summary of one screen, as Markdown.")
 def report(model: str | None, *, as_json: bool, strict: bool, brief: Path | None) -> int:
     """Write the summary from the existing records, and print it."""
-    code, summary = _show(table.load(), open_store(model), as_json=as_json)
-    if not (strict or brief):
-        return code
-    found = problems.problems(summary)
-    if brief:
-        write_atomic(brief, markdown.brief(summary, found))
-    _print_errors([f"{problem.id}: {problem.title}" for problem in found] if strict else [])
-    return 1 if strict and found else code
-
-
-def _show(
-    matrix: table.Matrix, store: Store, judged: Sequence[str] | None = None, *, as_json: bool = False
-) -> tuple[int, view.Summary]:
-    """Print the summary; returns the exit code for the ledger and for the cells ``judged`` (default: all)."""
-    from tunematrix.report import terminal  # rich is slow to import, and not all show a table
-
-    summary = write.refresh(matrix, store, page=True)
-    expired = _expired(summary.ledger)
-    _print_errors(filter(None, [*expired, summary.history_problem]))
+    store = open_store(model)
+    summary = write.refresh(table.load(), store, page=True)
+    shown = Overview.of(summary)
+    if not model:
+        _print_errors(_other_model(store))
+    expired = _print_problems(summary.ledger, summary.history_problem)
     if as_json:
         click.echo(json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False))
     else:
-        terminal.show(summary)
-        click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
-    states = [row.state for row in summary.rows if judged is None or row.cell in judged]
-    return view.exit_code(states, [*summary.problems, *expired]), summary
+        _print_overview(shown, store)
+    found = problems.problems(summary) if strict or brief else []
+    if brief:
+        write_atomic(brief, markdown.brief(summary, found))
+    _print_errors([f"{problem.id}: {problem.title}" for problem in found] if strict else [])
+    code = view.exit_code([line.state for line in shown.lines], [*shown.problems, *expired])
+    return 1 if strict and found else code
+
+
+def _other_model(store: Store) -> Iterator[str]:
+    """A line if the workload asks for another model than that of ``store``, which ran last."""
+    with contextlib.suppress(UsageError):  # a workload that cannot be read is told where it runs
+        asked = Options.of()
+        if asked.scripts and store.cells() and asked.model != store.model:
+            other = f"this is of {store.model}, which ran last"
+            yield f"{asked.workload} asks for {asked.model}; {other}: nox -s e2e"
+
+
+def _print_overview(overview: Overview, store: Store) -> None:
+    from tunematrix.report import terminal  # rich is slow to import, and not all show a table
+
+    terminal.show(overview)
+    click.echo(f"open: {store.folder / 'summary.html'}   (as text: summary.md)")
+
+
+def _print_problems(issues: ledger.Ledger, history_problem: str) -> list[str]:
+    """Print what is wrong beside the cells; returns the entries of the ledger that have expired."""
+    expired = _expired(issues)
+    _print_errors(filter(None, [*expired, history_problem]))
+    return expired
 
 
 @click.command(hidden=True)
@@ -165,8 +181,17 @@ def finish(started: float) -> int:
     codes = []
     for store in stores(open_store().root):
         ran = [cell.name for cell in matrix.cells if _ran_since(started, store, cell.name)]
-        codes += [_show(matrix, store, ran)[0]] if ran else []
+        codes += [_finish(matrix, store, ran)] if ran else []
     return min(filter(None, codes), default=0)  # a regression is 1, which goes before 2 and 3
+
+
+def _finish(matrix: table.Matrix, store: Store, ran: Sequence[str]) -> int:
+    """Print the summary of a model; returns the exit code for the ledger and for the cells that ``ran``."""
+    overview, history_problem = write.overview(matrix, store)
+    expired = _print_problems(ledger.load(matrix.folder), history_problem)
+    _print_overview(overview, store)
+    states = [line.state for line in overview.lines if line.cell in ran]
+    return view.exit_code(states, [*overview.problems, *expired])
 
 
 def _ran_since(started: float, store: Store, cell: str) -> bool:

@@ -26,11 +26,15 @@ MAX_CHAIN: Final = 4  # modules from which one imports what the next one got fro
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Code:
-    """The uses in ``files`` Python files; ``unreadable`` are those that cannot be parsed, with the reason."""
+    """The uses in ``files`` Python files; ``unreadable`` are those that cannot be parsed, with the reason.
+
+    ``path`` is the file or the folder that was read, where there is one.
+    """
 
     uses: tuple[Use, ...]
     files: int
     unreadable: tuple[str, ...] = ()
+    path: Path | None = None
 
 
 def read(path: Path) -> Code:
@@ -56,18 +60,19 @@ def read(path: Path) -> Code:
         left = [name for name in modules.newly_served(before) if name in found]
     uses = [use for name in files for use in found.get(name, ())]
     if path.is_dir():
-        uses += configurations.find(_files(path, configurations.is_configuration), root, uses)
+        uses += configurations.find(files_below(path, configurations.is_configuration), root, uses)
     if not (number or uses):
         raise UsageError(f"{path}: no Python file and no configuration of a training in it")
-    return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable))
+    return Code(uses=tuple(sorted(uses)), files=number, unreadable=tuple(unreadable), path=path)
 
 
 def python_files(path: Path) -> Iterator[Path]:
     """The Python files of a folder in the order of their names; no environments, caches and large files."""
-    return _files(path, lambda name: name.endswith(".py"))
+    return files_below(path, lambda name: name.endswith(".py"))
 
 
-def _files(path: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
+def files_below(path: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
+    """The files whose names are ``wanted``, in the order of names, no environments; or the file ``path``."""
     if path.is_file():
         yield path
         return

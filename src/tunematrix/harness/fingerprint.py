@@ -14,6 +14,7 @@ import pytest
 from tunematrix.harness import measures, names, surface
 from tunematrix.harness.isolate import Work, run_isolated, run_parallel
 from tunematrix.harness.measures.lab import Lab, load_once
+from tunematrix.harness.settings import settings
 from tunematrix.harness.stages import import_stack, report_end, time_limit
 from tunematrix.harness.workflow import Workflow
 from tunematrix.pipeline.trace import Trace
@@ -80,7 +81,7 @@ def survey(trace: Trace) -> None:
     trace.surface = {
         "defaults": surface.defaults(),
         "signatures": surface.signatures(),
-        "symbols": {**surface.symbols(), **names.module_names()},
+        "symbols": {**surface.symbols(), **names.module_names(), **settings()},
         "renames": surface.renames(),
     }
     trace.command = "bare"

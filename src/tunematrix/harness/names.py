@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tunematrix.harness.surface import CONFIGS, resolve
+from tunematrix.shared.settings import is_setting
 
 DEFINITION: Final = re.compile(r"^(?:class|def|async def) ([A-Za-z]\w*)", re.MULTILINE)
 # The modules that fine-tuning code imports from; transformers has thousands more, one for each model.
@@ -31,7 +32,7 @@ def module_names() -> dict[str, list[str]]:
     """The classes and functions that each module defines, read from the sources without importing them."""
     found = {}
     for package, patterns in PATTERNS.items():
-        folder = _folder(package)
+        folder = package_folder(package)
         files = {file for pattern in patterns for file in folder.glob(f"{pattern}.py")} if folder else set()
         for file in sorted(files):
             parts = [package, *file.relative_to(str(folder)).with_suffix("").parts]
@@ -41,7 +42,8 @@ def module_names() -> dict[str, list[str]]:
     return found
 
 
-def _folder(package: str) -> Path | None:
+def package_folder(package: str) -> Path | None:
+    """The folder of an installed package; None without one."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
 
@@ -63,7 +65,8 @@ def try_names(surface: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _missing(surface: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    for module, names in surface.get("symbols", {}).items():
+    modules = {key: names for key, names in surface.get("symbols", {}).items() if not is_setting(key)}
+    for module, names in modules.items():
         for path in (f"{module}.{name}" for name in names):
             if resolve(path) is None:
                 yield path, partial(_import, path)

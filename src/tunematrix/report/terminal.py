@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
@@ -13,14 +13,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tunematrix.base.record import stage_names
 from tunematrix.locks import neighbours
 from tunematrix.locks.table import CORE
-from tunematrix.report.rows import Row
-from tunematrix.report.summary import Summary
+from tunematrix.report.overview import Line, Overview
 from tunematrix.shared.lines import one_line
 from tunematrix.verdict.answer import BEHAVIOUR_CHANGES, BREAKS, CANNOT_TELL, SHORT
-from tunematrix.verdict.ledger import Issue
 
 LABELS: Final = {
     "passed": ("ok", "green"),
@@ -65,87 +62,69 @@ def default_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def show(summary: Summary, console: Console | None = None) -> None:
+def show(overview: Overview, console: Console | None = None) -> None:
     """Print the table, one line per root cause, and the counts.
 
     Leaves out the last two columns of the table if the whole table is too wide.
     """
     console = console or default_console()
-    wide = _table(summary, wide=True)
+    wide = _table(overview, wide=True)
     width = Measurement.get(console, console.options.update(width=10_000), wide).maximum
-    console.print(wide if width <= console.width else _table(summary, wide=False))
-    if width <= console.width and any(row.compared_with for row in summary.rows):
+    console.print(wide if width <= console.width else _table(overview, wide=False))
+    if width <= console.width and any(line.answer for line in overview.lines):
         console.print(_text(STEP, "dim"))
-    for row in summary.rows:
-        for reason in row.reasons if row.state != "unknown" else []:
-            if not reason.issue:
-                text = Text.assemble(_text(row.cell, "bold"), " ", _text(reason.line))
-                whole = reason.is_note
-                console.print(text, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
-    for text in _known_issues(summary.rows):
-        console.print(text)
-    if missing := [row.cell for row in summary.rows if row.state == "unknown"]:
+    for remark in overview.remarks:
+        text = Text.assemble(_text(remark.cell, "bold"), " ", _text(remark.text))
+        console.print(text, no_wrap=not remark.whole, overflow="fold" if remark.whole else "ellipsis")
+    for known in overview.known:
+        console.print(Text.assemble(("known ", "yellow"), _text(known.id, "bold"), _text(known.where)))
+        console.print(_text(f"  {known.advice}"))
+    if missing := [line.cell for line in overview.lines if line.state == "unknown"]:
         message = f"not run yet, or run with another model: {', '.join(missing)}"
         console.print(_text(message, "yellow"))
-    for problem in summary.problems:
+    for problem in overview.problems:
         console.print(_text(problem, "bold red"))
-    states = Counter(row.state for row in summary.rows)
+    states = Counter(line.state for line in overview.lines)
     console.print(_text(", ".join(f"{number} {state}" for state, number in states.items()), "bold"))
 
 
-def _known_issues(rows: list[Row]) -> Iterator[Text]:
-    """Two lines for each known issue: the stages and cells that it affects, then its cause and fix."""
-    cells_by_issue: dict[str, tuple[Issue, list[str]]] = {}
-    for row in rows:
-        for issue in {issue.id: issue for issue in row.known_issues.values()}.values():
-            cells_by_issue.setdefault(issue.id, (issue, []))[1].append(row.cell)
-    for issue, cells in cells_by_issue.values():
-        stages = f" {', '.join(issue.stages)}" if issue.stages else ""
-        affected = _text(f":{stages} in {', '.join(cells)}")
-        yield Text.assemble(("known ", "yellow"), _text(issue.id, "bold"), affected)
-        yield _text(f"  {issue.cause}; fix: {issue.fix}")
-
-
-def _table(summary: Summary, *, wide: bool) -> Table:
+def _table(overview: Overview, *, wide: bool) -> Table:
     """The table of cells and stages by group; ``wide`` adds the comparison and the time."""
-    title = _text(f"Compatibility summary: {summary.model or 'nothing run yet'}", "table.title")
+    title = _text(f"Compatibility summary: {overview.model or 'nothing run yet'}", "table.title")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
     table.add_column("cell", overflow="fold", min_width=8)
     for name in CORE:
         table.add_column(HEADERS.get(name, name), no_wrap=True)
-    names = stage_names(*(row.record for row in summary.rows))
-    for name in names:
+    for name in overview.stages:
         table.add_column(HEADERS.get(name, name), justify="center", no_wrap=True)
     if wide:
         table.add_column("step", no_wrap=True)
         table.add_column("time", justify="right", no_wrap=True)
-    groups = [list(members) for _, members in groupby(summary.rows, key=lambda row: row.group)]
+    groups = [list(members) for _, members in groupby(overview.lines, key=lambda line: line.group)]
     for members in groups:
         if len(groups) > 1:
             table.add_row(_text(neighbours.HEADINGS[members[0].group], "italic dim"))
-        for row in members:
-            table.add_row(*_cells(row, names, wide=wide))
+        for line in members:
+            table.add_row(*_cells(line, wide=wide))
     return table
 
 
-def _cells(row: Row, names: Sequence[str], *, wide: bool) -> Iterator[Text | str]:
-    yield _text(row.title)
-    yield from (_text(row.versions[name]) for name in CORE)
-    yield from (label(outcome) for outcome in row.displayed_outcomes(names))
+def _cells(line: Line, *, wide: bool) -> Iterator[Text | str]:
+    yield _text(line.title)
+    yield from (_text(line.versions[name]) for name in CORE)
+    yield from map(label, line.outcomes.values())
     if wide:
-        yield _step(row)
-        yield _time(row)
+        yield _step(line)
+        yield _time(line)
 
 
-def _step(row: Row) -> Text:
-    """The answer to the step from the cell that the row is compared with, in a word."""
-    if row.compared_with is None or row.record is None:
-        return Text("")
+def _step(line: Line) -> Text:
+    """The answer to the step from the cell that the line is compared with, in a word."""
     styles = {BREAKS: "bold red", BEHAVIOUR_CHANGES: "yellow", CANNOT_TELL: "dim"}
-    return _text(SHORT[row.judgement.answer], styles.get(row.judgement.answer, "green"))
+    return _text(SHORT[line.answer], styles.get(line.answer, "green")) if line.answer else Text("")
 
 
-def _time(row: Row) -> str:
-    if row.record is None:
+def _time(line: Line) -> str:
+    if line.seconds is None:
         return ""
-    return "reused" if row.record.reused else f"{row.record.seconds:.0f} s"
+    return "reused" if line.reused else f"{line.seconds:.0f} s"

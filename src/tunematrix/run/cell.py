@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -146,10 +146,19 @@ def _run(matrix: Matrix, cell: Cell, options: Options, choice: models.Choice, st
             return _run_tests(record, venv, options, hub, store.cell_folder(cell.name))
 
 
-def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: str) -> Record | None:
+def reuse(
+    matrix: Matrix,
+    cell: Cell,
+    options: Options,
+    store: Store,
+    revision: str,
+    *,
+    sources: Sequence[str] | None = None,
+) -> Record | None:
     """The stored record of the cell, with the time of its reuse, if nothing has changed; runs nothing.
 
-    ``revision`` is that of the model on the embedded Hub. None also where only ``run`` can tell.
+    ``revision`` is that of the model on the embedded Hub; who asks often gives the hashes of the cells' code,
+    ``sources``. None also where only ``run`` can tell.
     """
     venv = options.venv or store.environment(cell.name)
     running = store.running_path(cell.name).is_file()
@@ -157,10 +166,12 @@ def reuse(matrix: Matrix, cell: Cell, options: Options, store: Store, revision: 
         return None
     model = {"name": store.model, "revision": revision, "hub": "embedded"}
     with store.locked(cell.name):
-        record = _reusable_record(_planned(matrix, cell, options, model, venv), options, store)
+        record = _reusable_record(
+            _planned(matrix, cell, options, model, venv, sources=sources), options, store
+        )
         if record:
             record = dataclasses.replace(record, reused_at=_now())
-            store.save(record)
+            store.save_reuse(record)
     return record
 
 
@@ -170,7 +181,7 @@ def _now() -> str:
 
 def _start(store: Store, cell: str) -> str:
     """The time now; if the clock was set back, a second after the last run, because times order the runs."""
-    last, now = store.entry(cell).last_used, _now()
+    last, now = store.entry(cell, previous=False).last_used, _now()
     with contextlib.suppress(ValueError, OverflowError):
         if last >= now:
             following = datetime.datetime.fromisoformat(last) + datetime.timedelta(seconds=1)
@@ -178,7 +189,15 @@ def _start(store: Store, cell: str) -> str:
     return now
 
 
-def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, str], venv: Path) -> Record:
+def _planned(
+    matrix: Matrix,
+    cell: Cell,
+    options: Options,
+    model: Mapping[str, str],
+    venv: Path,
+    *,
+    sources: Sequence[str] | None = None,
+) -> Record:
     """The record of a run that has not begun, with its key."""
     record = Record(
         cell=cell.name,
@@ -194,7 +213,7 @@ def _planned(matrix: Matrix, cell: Cell, options: Options, model: Mapping[str, s
         options=_recorded_options(options),
         workload=outdated.described(options),
     )
-    return dataclasses.replace(record, key=key(record, options))
+    return dataclasses.replace(record, key=key(record, options, sources))
 
 
 def _recorded_options(options: Options) -> dict[str, str]:
@@ -280,7 +299,8 @@ def _run_tests(
 
 def _option_variables(options: Options) -> dict[str, str]:
     folders = {"TUNEMATRIX_WORKLOAD": options.workload, "TUNEMATRIX_ARTIFACTS": options.exchange}
-    return {"TUNEMATRIX_DEPTH": options.depth} | {
+    limits = {"TUNEMATRIX_STAGE_SECONDS": str(options.stage_limit)}
+    return {"TUNEMATRIX_DEPTH": options.depth, **limits} | {
         name: str(folder.resolve()) for name, folder in folders.items() if folder
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,20 +20,25 @@ SUITE: Final = PACKAGE / "suite"
 REUSABLE: Final = ("passed", "failed")  # other outcomes may be caused by the machine or by a Hub
 
 
-def key(record: Record, options: Options) -> str:
-    """A hash over lock, sources, model, options, Python and platform."""
+def key(record: Record, options: Options, sources: Sequence[str] | None = None) -> str:
+    """A hash over lock, sources, model, options, Python and platform; ``sources`` are hashed unless given."""
     inputs = {
         "lock": record.lock["sha256"],
         "python": record.environment["python"],
         "platform": record.environment["platform"],
         "model": dict(record.model),
         "select": options.select,
-        "sources": [hash_tree(folder) for folder in source_folders()],
+        "sources": list(sources or hash_sources()),
         "workload": workload.digest_of(options),
         "depth": options.depth,
         **({"exchange": hash_tree(options.exchange)} if options.exchange else {}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def hash_sources() -> list[str]:
+    """The hashes of the folders with code that runs inside a cell."""
+    return [hash_tree(folder) for folder in source_folders()]
 
 
 def is_reusable(record: Record, current_key: str) -> bool:

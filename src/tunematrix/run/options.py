@@ -62,20 +62,16 @@ class Options:
     @property
     def time_limit(self) -> float:
         """Seconds for all tests of a cell; ``TUNEMATRIX_CELL_SECONDS`` raises it for slow machines."""
-        text = os.environ.get("TUNEMATRIX_CELL_SECONDS") or "1200"
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < MAX_SECONDS:
-            raise UsageError(
-                f"TUNEMATRIX_CELL_SECONDS={text[:80]}: must be a number of seconds, such as 1200"
-            )
-        return seconds
+        return _seconds("TUNEMATRIX_CELL_SECONDS", 1200)
+
+    @property
+    def stage_limit(self) -> float:
+        """Seconds for one stage; ``TUNEMATRIX_STAGE_SECONDS`` raises it."""
+        return _seconds("TUNEMATRIX_STAGE_SECONDS", 100)
 
     def check(self) -> None:
         """Raise ``UsageError`` for what would fail only after the environment is installed."""
-        _ = self.time_limit
+        _ = self.time_limit, self.stage_limit
         if self.workload and self.command:
             raise UsageError("pass --workload or --run, not both")
         if self.workload and not self.workload.exists():
@@ -87,6 +83,17 @@ class Options:
                 f"-k {self.select[:200]!r}: not an expression such as 'finetune and not resume'; "
                 "it consists of names, and, or, not and pairs of parentheses"
             )
+
+
+def _seconds(variable: str, default: int) -> float:
+    text = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < MAX_SECONDS:
+        raise UsageError(f"{variable}={text[:80]}: must be a number of seconds, such as {default}")
+    return seconds
 
 
 def is_expression(text: str) -> bool:

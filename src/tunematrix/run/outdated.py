@@ -61,7 +61,7 @@ class Reader:
         name, old = str(record.workload.get("file", "")), dict(record.workload.get("stages", {}))
         if not (name and old):
             return Current(record=record)
-        found = self._read(name)
+        found = self.read(name)
         if isinstance(found, str):
             return Current(record=record, problem=found)
         now, digest = found
@@ -77,7 +77,7 @@ class Reader:
             changed=changed,
         )
 
-    def _read(self, name: str) -> tuple[dict[str, str], str] | str:
+    def read(self, name: str) -> tuple[dict[str, str], str] | str:
         """The stages of a file with their digests, and that of all it reads; or why they are not known."""
         if name not in self.known:
             try:

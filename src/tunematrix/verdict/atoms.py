@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.base.record import FAILED_OUTCOMES, Failure, Record
+from tunematrix.shared.settings import is_setting, split_setting
 from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.causes import KnownChange
 from tunematrix.verdict.diff import ABSENT, DECLARED_SUFFIX, Change, Diff
@@ -144,6 +145,8 @@ def _classify(change: Change, after: Record, *, generation_moved: bool) -> tuple
 
 
 def _place(name: str) -> str:
+    if is_setting(name):
+        return split_setting(name)[1]
     return "arguments" if "(" in name else "names"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tunematrix.base.errors import UsageError
 from tunematrix.base.record import Record, stage_names
+from tunematrix.shared.settings import COMMANDS, ENVIRONMENT, is_setting
 from tunematrix.shared.stages import FULL, RESUME, ours
 from tunematrix.verdict import effects, tolerances
 from tunematrix.verdict.noise import NOISE_OF, is_noise
@@ -129,7 +130,8 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
         if old is not ABSENT and new is not ABSENT:
             if effects.is_option(name):
                 prefix = name.rpartition(".")[0]
-                old, new = effects.differences(old, new, moved_runs.get(prefix, {}))
+                moved, defaults = moved_runs.get(prefix, {}), _defaults(after, name)
+                old, new = effects.differences(old, new, moved, defaults)
                 if not new:
                     continue
             elif effects.is_leaks(name) and old != new:
@@ -144,6 +146,13 @@ def _fingerprint_changes(before: Record, after: Record) -> Iterator[Change]:
             raised = f"{_measure(name)}.error" in without_name
             if not raised or name.endswith((".training_loss", ".error")):
                 yield Change(kind="fingerprint", name=name, before=old, after=new)
+
+
+def _defaults(record: Record, name: str) -> set[str]:
+    """The defaults of an option, as its class has them and as they are declared."""
+    owner, option = name.split(".")[-2:]
+    found = (record.defaults.get(f"{owner}{suffix}", {}) for suffix in ("", DECLARED_SUFFIX))
+    return {str(defaults[option]) for defaults in found if option in defaults}
 
 
 def _measure(name: str) -> str:
@@ -211,6 +220,7 @@ def signature_changes(before: Record, after: Record) -> Iterator[Change]:
         else:
             yield from _removed_arguments(call, before, after)
     yield from _removed_names(before, after, removed)
+    yield from _removed_settings(before, after)
 
 
 def _removed_names(before: Record, after: Record, removed: Collection[str]) -> Iterator[Change]:
@@ -218,19 +228,34 @@ def _removed_names(before: Record, after: Record, removed: Collection[str]) -> I
 
     A name that is also gone from the package itself is reported once, there.
     """
-    places = {name: module for module, names in after.symbols.items() for name in names}
+    old, new = (
+        {key: names for key, names in record.symbols.items() if not is_setting(key)}
+        for record in (before, after)
+    )
+    places = {name: module for module, names in new.items() for name in names}
     seen: set[tuple[str, str]] = set()
-    for module in sorted(before.symbols, key=lambda module: (module.count("."), module)):
+    for module in sorted(old, key=lambda module: (module.count("."), module)):
         package = module.partition(".")[0]
-        if package not in after.symbols or ("." in module and not _has_modules(after)):
+        if package not in new or ("." in module and not _has_modules(after)):
             continue
-        for name in sorted(set(before.symbols[module]) - set(after.symbols.get(module, ()))):
+        for name in sorted(set(old[module]) - set(new.get(module, ()))):
             if f"{module}.{name}" in removed or (package, name) in seen:
                 continue
             seen.add((package, name))
             place = places.get(name, "")
             moved = f"{place}.{name}" if place.partition(".")[0] == package else ABSENT
             yield Change(kind="signature", name=f"{module}.{name}", before="present", after=moved)
+
+
+def _removed_settings(before: Record, after: Record) -> Iterator[Change]:
+    """Environment variables that no package reads any more, and commands that none has."""
+    both = sorted(filter(is_setting, before.symbols.keys() & after.symbols.keys()))
+    for kind in (ENVIRONMENT, COMMANDS):
+        keys = [key for key in both if key.endswith(f":{kind}")]
+        kept = {name for key in keys for name in after.symbols[key]}
+        for key in keys:
+            for name in sorted({*before.symbols[key]} - kept):
+                yield Change(kind="signature", name=f"{key}.{name}", before="present", after=ABSENT)
 
 
 def _has_modules(record: Record) -> bool:

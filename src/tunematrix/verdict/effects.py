@@ -79,23 +79,35 @@ def differences(
     before: Any,
     after: Any,
     moved: Mapping[str, Moved] = {},  # only read
+    defaults: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The parts of two effects that differ, by value; both empty if the option does the same.
 
-    ``moved`` is by run; a value that is tried on other rows says so: ``True on prompts``.
+    ``moved`` is by run. No value is tried that is the default; ``defaults`` are those of the release after.
     """
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return ({}, {}) if before == after else ({"": before}, {"": after})
     old, new = {}, {}
     for value in sorted(before.keys() & after.keys()):
-        run = value.rpartition(" on ")[2] if " on " in value else BASE
-        if pair := _differences(before[value], after[value], moved.get(run, {})):
+        if pair := _differences(before[value], after[value], moved.get(run_of(value), {})):
             old[value], new[value] = pair
-    gone = before.keys() - after.keys()
-    if len(before) >= ENUMERATION and gone and not after.keys() - before.keys():
+    worked = {value for value, effect in before.items() if not str(effect).startswith(RAISES)}
+    gone = worked - after.keys() - {*defaults}
+    came = after.keys() - before.keys()
+    # Numbers are tried around the default, and follow it.
+    if len(before) >= ENUMERATION and not (came and any(map(_is_numeral, gone))):
         old |= {value: before[value] for value in gone}
         new |= dict.fromkeys(gone, GONE)
     return old, new
+
+
+def run_of(value: str) -> str:
+    """The base run that the effect of a value is relative to: ``True on prompts`` to that on prompts."""
+    return value.rpartition(" on ")[2] if " on " in value else BASE
+
+
+def _is_numeral(value: str) -> bool:
+    return value.partition(" on ")[0].lstrip("-")[:1].isdigit()
 
 
 def _differences(old: Any, new: Any, moved: Moved) -> tuple[Any, Any] | None:
@@ -137,10 +149,15 @@ def _differ(facet: str, before: Mapping[str, Any], after: Mapping[str, Any], mov
     return bool(flipped or abs(old - new) > max(FLOOR, TOLERANCE * size, SHIFTS * shift))
 
 
+def is_another_run(moved: Moved) -> bool:
+    """Whether base runs that differ so see other batches or take other steps, so that no effects compare."""
+    return _moved((*BATCH, "learning_rate", "steps"), moved)
+
+
 def _shift(facet: str, moved: Moved) -> float:
     """How far the base runs differ in what an effect on ``facet`` rests on."""
     rests_on = ("loss", "grad_norm", *(("eval_loss",) if facet == "eval_loss" else ()))
-    if _moved((*BATCH, "learning_rate", "steps"), moved):
+    if is_another_run(moved):
         return math.inf
     return max((moved[name] for name in rests_on if name in moved), default=0.0)
 

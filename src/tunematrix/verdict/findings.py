@@ -15,6 +15,7 @@ from typing import Any, Final
 from packaging.version import Version
 
 from tunematrix.base.record import Record
+from tunematrix.shared.settings import is_setting
 from tunematrix.shared.stages import DEFAULT_MODEL
 from tunematrix.verdict import atoms as atomize
 from tunematrix.verdict import sentences
@@ -139,7 +140,7 @@ class _Knowledge:
 
     def change(self, atom: Atom) -> KnownChange | None:
         """The known change whose pattern is the most specific; of several the latest."""
-        if atom.severity in ("edit", "info"):
+        if atom.severity == "info" or (atom.severity == "edit" and not is_setting(atom.name)):
             return None
         matches = [change for change in self.known if change.explains(atom.name, self.diff)]
         names = self.diff.names_of(atom.name)

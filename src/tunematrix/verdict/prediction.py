@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tunematrix.base.versions import parse_version
-from tunematrix.verdict.diff import ABSENT, moved_packages
+from tunematrix.verdict import effects
+from tunematrix.verdict.diff import ABSENT, BASE_CONFIG, DECLARED_SUFFIX, moved_packages
+from tunematrix.verdict.effects import Moved as MovedRun
 from tunematrix.verdict.findings import SEVERITIES
 from tunematrix.verdict.outcomes import ERRORS
 from tunematrix.verdict.releases import Moved, Rung, between
+
+Net = Mapping[str, tuple[Any, Any]]  # by field or stage, its values before and after the whole move
 
 STATES: Final = ("broken", "wrong")
 PASSED: Final = "passed"
@@ -66,6 +70,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
     moved = {name: pair for name, pair in all_moved.items() if name in names}
     path = _path(between(moved, rungs))
     net = _net(path)
+    runs = effects.moved_runs(*({name: pair[side] for name, pair in net.items()} for side in (0, 1)))
     found = [
         Expected(
             rung=rung,
@@ -77,7 +82,7 @@ def predict(before: Mapping[str, str], after: Mapping[str, str], rungs: Sequence
         )
         for rung, direction in path
         for finding in rung.findings
-        if (fields := _lasting(finding, rung, direction, net)) or not (rung.changes or rung.stages)
+        if (fields := _lasting(finding, rung, direction, net, runs)) or not (rung.changes or rung.stages)
     ]
     ordered = sorted(found, key=lambda each: each.rung.day, reverse=True)
     return Prediction(
@@ -113,12 +118,18 @@ def _net(path: Iterable[tuple[Rung, int]]) -> dict[str, tuple[Any, Any]]:
 
 
 def _lasting(
-    finding: Mapping[str, Any], rung: Rung, direction: int, net: Mapping[str, tuple[Any, Any]]
+    finding: Mapping[str, Any],
+    rung: Rung,
+    direction: int,
+    net: Net,
+    runs: Mapping[str, Mapping[str, MovedRun]],
 ) -> list[str]:
     """The fields of a finding that the whole move, ``net``, changes too; empty if it is not expected.
 
     A field that is not there before the move, or after it, cannot have changed in it, unless that it came or
-    went is the finding. What is broken or wrong is a state: it is over when a later rung changes it.
+    went is the finding. What is broken or wrong is a state: it is over when a later rung changes it, but not
+    when the error is another. Effects of options are relative to base runs; ``runs`` are those that the move
+    changes, by class.
     """
     is_state = finding["severity"] in STATES and direction > 0
     steps = {**rung.changes, **rung.stages}
@@ -128,9 +139,37 @@ def _lasting(
             return False
         old, new = steps[name] if direction > 0 else steps[name][::-1]
         came_or_went = (net[name][0] == ABSENT != old) or (net[name][1] == ABSENT != new)
-        return not came_or_went and (not is_state or net[name][1] == new)
+        came_or_went = came_or_went or _came_with(name, net)
+        moved = runs.get(name.rpartition(".")[0], {}) if effects.is_option(name) else {}
+        compares = not moved or _compares(net[name], moved, finding["severity"])
+        still = net[name][1] == new or (name.endswith(ERRORS) and net[name][1] != ABSENT != new)
+        is_over = (is_state or _raises(new)) and not still
+        return not came_or_went and compares and not is_over
 
     return sorted(filter(lasts, _fields(finding, rung)))
+
+
+def _raises(value: Any) -> bool:
+    """Whether a call ended so."""
+    return isinstance(value, Mapping) and "raises" in value
+
+
+def _came_with(name: str, net: Net) -> bool:
+    """Whether a default is of a class, or inherited from a field, that was not there before the move."""
+    owner, _, argument = name.removesuffix(DECLARED_SUFFIX).partition(".")
+    parents = (f"trl.{owner}", f"{BASE_CONFIG}.{argument}") if owner != BASE_CONFIG else ()
+    return any(parent in net and net[parent][0] == ABSENT for parent in parents)
+
+
+def _compares(pair: tuple[Any, Any], moved: Mapping[str, MovedRun], severity: str) -> bool:
+    """Whether the effects of an option still differ where the base runs they are relative to ``moved``."""
+    old, new = pair
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return True  # of several values, only a checksum is kept
+    if old.keys() == new.keys():
+        return bool(effects.differences(old, new, moved)[1])
+    runs = (moved.get(effects.run_of(value), {}) for value in (*old, *new))
+    return severity != "training" or not all(map(effects.is_another_run, runs))
 
 
 def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:
@@ -139,7 +178,10 @@ def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:
     A number that is missing while a stage fails comes back, perhaps another, when it passes again.
     """
     names = set(finding.get("fields", (*rung.changes, *rung.stages)))
-    return names & rung.stages.keys() or {name for name in names if name.endswith(ERRORS)} or names
+    errors = {name for name in names if name.endswith(ERRORS)}
+    return (
+        names & rung.stages.keys() or (errors if finding["severity"] in STATES else names - errors) or names
+    )
 
 
 def _beyond(moved: Moved, rungs: Sequence[Rung]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tunematrix.shared.settings import COMMANDS, ENVIRONMENT, is_setting, split_setting
 from tunematrix.verdict.atoms import Atom
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.edits import describe_edit_of
@@ -75,6 +76,8 @@ EDITS: Final = {
     "fields": ("configuration field", "gone"),
     "arguments": ("argument", "gone"),
     "names": ("name", "gone"),
+    ENVIRONMENT: ("environment variable", "no longer read"),
+    COMMANDS: ("command", "gone"),
     "options": ("option", "now refused"),
     "raises": ("call", "now raising"),
     "returns": ("call", "with another result"),
@@ -246,6 +249,8 @@ def edit(atom: Atom) -> str:
         return f"{owner}({argument}=)"
     if atom.kind == "fingerprint":
         return atom.topic.subject if atom.topic else atom.name
+    if is_setting(atom.name):
+        return split_setting(atom.name)[2]
     call, _, argument = atom.name.partition("(")
     name = f"{call}({argument.rstrip(')')}=)" if argument else call
     if atom.after == ABSENT:

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tunematrix.code import mentions
 from tunematrix.code.edits import Edit
 from tunematrix.code.reader import Use
 from tunematrix.code.uses import Code
+from tunematrix.shared.settings import COMMANDS, is_setting, split_setting
 from tunematrix.verdict import prediction, releases
 from tunematrix.verdict.diff import ABSENT, Diff
 from tunematrix.verdict.findings import Finding
@@ -65,8 +67,23 @@ def places(
     """
     known = changes if known is None else known
     found = [place for name, pair in changes.items() if (place := _place(code.uses, name, *pair))]
+    gone = [name for name, (_, after) in changes.items() if is_setting(name) and after == ABSENT]
+    found += _settings(code, gone)
     once = [_explain_removal(place, known) for place in _merged(found)]
     yield from sorted(once, key=lambda place: (not place.edit, place.uses[0]))
+
+
+def _settings(code: Code, names: Sequence[str]) -> Iterator[Place]:
+    """Where the repository names environment variables that are no longer read, or commands that are gone."""
+    if code.path is None or not names:
+        return
+    settings = {name: split_setting(name) for name in names}
+    met = list(mentions.find(code.path, {setting for _, _, setting in settings.values()}))
+    for name, (package, kind, setting) in settings.items():
+        end = "is gone from" if kind == COMMANDS else "is no longer read by"
+        place = _made(name, [use for use in met if use.name == setting], f"{setting} {end} {package}")
+        if place:
+            yield place
 
 
 def count_edits(places: Iterable[Place]) -> int:
@@ -161,11 +178,11 @@ def _place(uses: Sequence[Use], name: str, before: Any, after: Any) -> Place | N
         if after == ABSENT:
             met = [use for use in uses if use.argument == argument and same_call(use.name, owner)]
             return _made(name, met, f"{owner}({argument}=) is gone")
-        if before == ABSENT or after is None:
+        if before == ABSENT or after is None or after == [before]:  # another spelling
             return None
         text = f"{owner}({argument}=) is not set: its default {value(before)} is now {value(after)}"
         return _made(name, _without(uses, owner, argument), text, edit=False)
-    if before != "present":
+    if before != "present" or is_setting(name):
         return None
     met = [use for use in uses if use.name == name or use.name.startswith(f"{name}.")]
     return _made(name, met, f"{name} is {'gone' if after == ABSENT else f'now {after}'}", after)

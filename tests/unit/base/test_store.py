@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -228,6 +229,20 @@ def test_the_models_come_in_the_order_of_their_last_run(store: Store) -> None:
         replace(cut_off("2026-01-04T10:00:00Z"), model={"name": "candidates"})
     )
     assert [store.model for store in stores(store.root)] == ["candidates", "tiny-gpt2", "org/big"]
+
+
+@pytest.mark.parametrize("indent", [1, None])
+def test_a_reuse_is_saved_into_a_record_of_any_layout(store: Store, indent: int | None) -> None:
+    store.save(record())
+    content = json.loads(store.path("a").read_text())
+    store.path("a").write_text(json.dumps(content, indent=indent))
+    store.write(cut_off(), store.interrupted_path("a"))
+
+    reused = replace(record(), reused=True, reused_at="2026-01-03T10:00:00Z")
+    store.save_reuse(reused)
+
+    assert store.entry("a").record == reused
+    assert not store.interrupted_path("a").exists(), "the cell did not end so any more"
 
 
 def test_a_file_that_is_no_record_does_not_decide_which_model_ran_last(store: Store) -> None:

@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from tunematrix.base.errors import UsageError
+from tunematrix.base.record import Record
+from tunematrix.base.store import Store
 from tunematrix.cli import main as cli
-from tunematrix.questions import freeze
+from tunematrix.questions import exchange, freeze
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,25 @@ def test_a_damaged_frozen_set_ends_an_exchange(tmp_path: Path, monkeypatch: pyte
     result = CliRunner().invoke(cli.cli, ["exchange", "old"])
     assert isinstance(result.exception, UsageError)
     assert "artifacts.tar.xz: was changed after it was frozen" in str(result.exception)
+
+
+def test_a_page_that_is_there_shows_the_new_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = constraints(tmp_path, monkeypatch)
+    (folder / "matrix.toml").write_text("schema = 1\n[[cell]]\nname = 'old'\n[cell.pins]\ntrl = '0.12.2'\n")
+    nothing = exchange.Exchange(sides=(), pairs=(), absent={"old": "cannot be installed"})
+    monkeypatch.setattr(exchange, "run", lambda *_, **__: nothing)
+    store = Store(tmp_path / "results", "tiny-llama")
+    store.save(Record(cell="old", outcome="passed", model={"name": "tiny-llama"}))
+    page = store.folder / "summary.html"
+
+    def ask(*arguments: str) -> None:
+        assert CliRunner().invoke(cli.cli, list(arguments)).exception is None
+
+    ask("exchange", "old")
+    assert not page.exists()
+    ask("report")
+    made = page.stat().st_mtime_ns
+    other = exchange.Exchange(sides=(), pairs=(), absent={"old": "cannot be resolved"})
+    monkeypatch.setattr(exchange, "run", lambda *_, **__: other)
+    ask("exchange", "old")
+    assert page.stat().st_mtime_ns > made

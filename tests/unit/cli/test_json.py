@@ -62,6 +62,21 @@ def test_the_summary() -> None:
     assert run("report", "--json")[0]["counts"] == {"passed": 1}
 
 
+def test_a_report_of_another_model_than_the_workload_asks_for_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("")
+    stage = '[[stage]]\nname = "sft"\nrun = "python train.py"\n'
+    (tmp_path / "workload.toml").write_text(f'model = "tiny-llama"\n{stage}')
+    said = "workload.toml asks for tiny-llama; this is of tiny-gpt2, which ran last: nox -s e2e"
+
+    assert said in run("report", "--json")[1]
+    assert said not in run("report", "--json", "--model", "tiny-gpt2")[1]
+    (tmp_path / "workload.toml").write_text(f'model = "tiny-gpt2"\n{stage}')
+    assert said not in run("report", "--json")[1]
+
+
 def test_stale_locks(tmp_path: Path) -> None:
     assert run("lock", "--check", "--json")[0] == {"checked": ["a"], "stale": {}}
     (tmp_path / "a.txt").unlink()
@@ -89,7 +104,9 @@ def test_the_last_line_of_a_run_names_what_to_open(monkeypatch: pytest.MonkeyPat
         arguments = ["run", "a", "--model", "tiny-gpt2"]
         return CliRunner().invoke(cli.cli, arguments, standalone_mode=False).stdout.splitlines()[-1]
 
-    assert last_line().startswith("open: ")
-    assert Path(last_line().split()[1]).is_file()
+    first, path, *_ = last_line().split()
+    assert (first, Path(path).is_file()) == ("open:", True)
     monkeypatch.setenv("TUNEMATRIX_NOX", "1")
+    Path(path).unlink()
     assert last_line() == "a: passed (0 s)", "nox names it after all cells"
+    assert not Path(path).exists(), "and makes it once, not after each"

@@ -20,6 +20,7 @@ from tunematrix.cli.run import report
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, problems, terminal, write
 from tunematrix.report import summary as view
+from tunematrix.report.overview import Overview
 from tunematrix.report.rows import reasons, rows
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict.ledger import Ledger
@@ -221,7 +222,7 @@ def printed(matrix: Matrix, records: dict[str, Record], width: int = 120) -> str
 
 def printed_summary(summary: view.Summary, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), highlight=False)
-    terminal.show(summary, console)
+    terminal.show(Overview.of(summary), console)
     console.file.seek(0)
     return console.file.read()
 

@@ -67,6 +67,11 @@ def test_a_record_says_its_depth_only_if_it_is_not_the_default() -> None:
     assert cells._option_variables(Options(depth="quick"))["TUNEMATRIX_DEPTH"] == "quick"
 
 
+def test_the_time_limit_of_stages_reaches_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEMATRIX_STAGE_SECONDS", "600")
+    assert cells._option_variables(Options())["TUNEMATRIX_STAGE_SECONDS"] == "600.0"
+
+
 def test_key_includes_the_workload(project: Path) -> None:
     (project / "workload").mkdir()
     (project / "workload/finetune.yaml").write_text("training: {seed: 1}")

@@ -7,6 +7,8 @@ import pytest
 from tunematrix.base.errors import UsageError
 from tunematrix.run.options import Options, is_expression
 
+LIMITS = {"TUNEMATRIX_CELL_SECONDS": 1200, "TUNEMATRIX_STAGE_SECONDS": 100}
+
 
 @pytest.mark.parametrize(
     "text", ["a", "a and not b", "not (a or b) and c-1", "test[x/1]", "((a))", "a\tor b", "not not a"]
@@ -39,16 +41,22 @@ def test_what_is_no_expression_is_bad_input(text: str) -> None:
         Options(select=text).check()
 
 
-def test_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TUNEMATRIX_CELL_SECONDS", raising=False)
-    assert Options().time_limit == 1200
-    monkeypatch.setenv("TUNEMATRIX_CELL_SECONDS", "2.5")
-    assert Options().time_limit == 2.5
+@pytest.mark.parametrize(("variable", "default"), LIMITS.items())
+def test_the_time_limits(monkeypatch: pytest.MonkeyPatch, variable: str, default: float) -> None:
+    def limit() -> float:
+        options = Options()
+        return options.time_limit if variable == "TUNEMATRIX_CELL_SECONDS" else options.stage_limit
+
+    monkeypatch.delenv(variable, raising=False)
+    assert limit() == default
+    monkeypatch.setenv(variable, "2.5")
+    assert limit() == 2.5
 
 
+@pytest.mark.parametrize("variable", LIMITS)
 @pytest.mark.parametrize("text", ["abc", "-1", "0", "nan", "inf", "1e99", "9" * 5000])
-def test_a_wrong_time_limit_is_bad_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("TUNEMATRIX_CELL_SECONDS", text)
+def test_a_wrong_time_limit_is_bad_input(monkeypatch: pytest.MonkeyPatch, variable: str, text: str) -> None:
+    monkeypatch.setenv(variable, text)
 
-    with pytest.raises(UsageError, match=r"TUNEMATRIX_CELL_SECONDS=.*: must be a number of seconds"):
+    with pytest.raises(UsageError, match=rf"{variable}=.*: must be a number of seconds"):
         Options().check()

@@ -214,6 +214,33 @@ def test_removed_arguments_and_names_are_reported_but_new_ones_are_not() -> None
     assert compare(before, replace(after, probes=())).changes == ()
 
 
+def test_environment_variables_that_nobody_reads_any_more_are_reported() -> None:
+    before = replace(
+        record(),
+        signatures={"trl.Old": []},
+        symbols={
+            "transformers:environment": ["HF_HOME", "WANDB_DISABLED"],
+            "huggingface_hub:environment": ["HF_TOKEN"],
+            "huggingface_hub:commands": ["hf", "huggingface-cli"],
+        },
+    )
+    symbols = {
+        "transformers:environment": ["NEW_ONE"],
+        "huggingface_hub:environment": ["HF_HOME", "HF_TOKEN"],
+        "huggingface_hub:commands": ["hf"],
+    }
+    after = replace(before, symbols=symbols)
+
+    assert changes(compare(before, after)) == [
+        ("signature", "transformers:environment.WANDB_DISABLED", "present", ABSENT),
+        ("signature", "huggingface_hub:commands.huggingface-cli", "present", ABSENT),
+    ]
+    without = {key: names for key, names in symbols.items() if not key.startswith("transformers")}
+    assert changes(compare(before, replace(after, symbols=without))) == [
+        ("signature", "huggingface_hub:commands.huggingface-cli", "present", ABSENT)
+    ], "what was not looked for is not gone"
+
+
 def test_an_old_name_that_is_no_longer_accepted_is_reported() -> None:
     before = replace(
         record(),

@@ -130,6 +130,24 @@ def test_a_value_that_an_enumeration_has_lost_is_refused() -> None:
     assert moved({"True": PACKED}, {"False": PACKED}) is None
 
 
+def test_a_lost_value_is_refused_whatever_values_came() -> None:
+    """Over many releases, an enumeration loses some values and gains others; the default is never tried."""
+    old = {"adamw_hf": PACKED, "fused": PACKED, "sgd": PACKED, "lost": "raises ValueError"}
+    before, after = effects.differences(old, {"sgd": PACKED, "torch": PACKED}, defaults=["fused"])
+    assert (before, after) == ({"adamw_hf": PACKED}, {"adamw_hf": effects.GONE})
+
+    option = replace(GOOD, fingerprint={OPTION: old}, defaults={"SFTConfig": {"packing": "torch"}})
+    new = replace(option, fingerprint={OPTION: {"sgd": PACKED, "torch": PACKED}})
+    new = replace(new, defaults={"SFTConfig": {"packing": "fused"}})
+    [change] = [change for change in diff.compare(option, new).changes if change.name == OPTION]
+    assert change.after == {"adamw_hf": effects.GONE}
+
+
+def test_numbers_that_follow_the_default_are_not_lost() -> None:
+    numbers = {"2": PACKED, "4": PACKED, "8 on chats": PACKED}
+    assert effects.differences(numbers, {"4": PACKED, "16": PACKED}) == ({}, {})
+
+
 def test_what_does_not_rest_on_the_moved_part_of_the_base_is_still_compared() -> None:
     shorter = {"True": {"loss": -0.06, "batch_length": 2}}
     assert moved({"True": PACKED}, shorter, loss=(5.0, 6.0)) == (

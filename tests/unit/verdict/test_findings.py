@@ -45,6 +45,28 @@ def test_the_most_specific_cause_gets_the_number_and_only_once() -> None:
     assert (findings["long"].cause.package, findings["long"].cause.release) == ("trl", "2.0")
 
 
+def test_settings_are_edits() -> None:
+    names = ["CACHE_DIR", "WANDB_DISABLED"]
+    before = replace(GOOD, symbols={"transformers:environment": names, "trl:commands": ["chat"]})
+    after = replace(NEWER, symbols={"transformers:environment": [], "trl:commands": []})
+
+    assert sorted((each.severity, each.title) for each in found(before, after).values()) == [
+        ("edit", "1 command gone: chat"),
+        ("edit", "2 environment variables no longer read: CACHE_DIR, WANDB_DISABLED"),
+    ]
+
+
+def test_a_known_change_says_what_to_set_instead() -> None:
+    before = replace(GOOD, symbols={"transformers:environment": ["OLD_CACHE", "USE_FLAX"]})
+    after = replace(NEWER, symbols={"transformers:environment": []})
+    change = known("cache", "transformers:environment.*_CACHE", action="set HF_HOME")
+
+    findings = found(before, after, change)
+    assert findings["cache"].title == "1 environment variable no longer read: OLD_CACHE"
+    assert (findings["cache"].severity, findings["cache"].action) == ("edit", "set HF_HOME")
+    assert findings["edit-environment"].fields == ("transformers:environment.USE_FLAX",)
+
+
 def test_the_id_of_a_known_change_stays_as_it_is_written() -> None:
     findings = found(numbers(a__loss=1.0), numbers(NEWER, a__loss=2.0), known("Team_A: our change", "*"))
 

@@ -19,6 +19,7 @@ from tunematrix.cli import main as cli
 from tunematrix.locks.table import Cell, Matrix
 from tunematrix.report import markdown, terminal
 from tunematrix.report import summary as view
+from tunematrix.report.overview import Overview
 from tunematrix.report.rows import rows as rows_of
 from tunematrix.shared.stages import STAGES
 from tunematrix.verdict import ledger
@@ -108,7 +109,7 @@ def test_the_terminal_shows_an_issue_of_many_cells_once(tmp_path: Path) -> None:
     narrow = ENTRY.replace('"finetune-resume", ', "")
     console = Console(width=120, file=io.StringIO(), highlight=False)
 
-    terminal.show(summary(tmp_path, narrow, record(), record(cell="new")), console)
+    terminal.show(Overview.of(summary(tmp_path, narrow, record(), record(cell="new"))), console)
 
     console.file.seek(0)
     lines = console.file.read().splitlines()

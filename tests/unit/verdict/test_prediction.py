@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tunematrix.report.expected import explain_lines
 from tunematrix.verdict.prediction import Prediction, predict
 from tunematrix.verdict.releases import Rung
@@ -119,6 +121,63 @@ def test_a_number_missing_while_a_measure_fails_is_no_failure_that_lasts() -> No
     )
     assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["raises"]
     assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+
+
+def test_a_state_stays_where_only_its_error_is_another() -> None:
+    ladder = (
+        rung(2, "broken", changes={"mixtral.error": ("<absent>", "ValueError")}),
+        rung(3, changes={"mixtral.error": ("ValueError", "KeyError")}),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder))[0] == "title 2"
+
+
+def test_of_other_numbers_an_error_that_moved_too_does_not_decide() -> None:
+    """It failed before as well, so a run of the whole move tells only the number."""
+    finding = {"id": "a", "severity": "training", "title": "other", "fields": ["a.error", "a.loss"]}
+    changes = {"a.error": ("E", "F"), "a.loss": (1, 2)}
+    [found] = predict({"trl": "1.1"}, {"trl": "1.2"}, (rung(2, changes=changes, findings=(finding,)),)).found
+    assert found.fields == ("a.loss",)
+
+
+def test_a_call_that_raises_is_over_when_it_returns_again() -> None:
+    ladder = (
+        rung(2, "edit", changes={"call.train": ("#a", {"raises": "KeyError"})}),
+        rung(3, changes={"call.train": ({"raises": "KeyError"}, "#b")}, findings=()),
+    )
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.2"}, ladder)) == ["title 2"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+
+
+@pytest.mark.parametrize("came", ["trl.KTOConfig", "TrainingArguments.shuffle"])
+def test_a_default_that_comes_with_its_class_or_base_does_not_change(came: str) -> None:
+    ladder = (
+        rung(2, changes={came: ("<absent>", "present")}, findings=()),
+        rung(3, "default", changes={"KTOConfig.shuffle": (1, 2)}),
+    )
+    assert titles(predict({"trl": "1.2"}, {"trl": "1.3"}, ladder)) == ["title 3"]
+    assert titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder)) == []
+
+
+def test_effects_are_not_expected_to_move_where_the_base_run_does() -> None:
+    """An effect is relative to the base run; over the whole move, that sees another batch."""
+    option, content = "x.sweep.DPOConfig.alpha", "x.sweep.DPOConfig.base.content"
+    effect = {"0.1": {"loss": 0.3}}, {"0.1": {"loss": 0.2}}
+    refused = effect[0], {"0.1": "raises ValueError"}
+    other = {"0.1 on chats": {"loss": 0.3}}, {"0.1 on chats": {"loss": 0.2}}
+
+    def expected(pair: tuple[Any, Any], severity: str = "training") -> list[str]:
+        ladder = (
+            rung(2, changes={content: ("a", "b")}, findings=()),
+            rung(3, severity, changes={option: pair}),
+        )
+        assert titles(predict({"trl": "1.2"}, {"trl": "1.3"}, ladder)) == ["title 3"]
+        return titles(predict({"trl": "1.1"}, {"trl": "1.3"}, ladder))
+
+    assert expected(effect) == []
+    assert expected(({"0.1": {"loss": 0.3}}, {"0.2": {"loss": 0.2}})) == []
+    assert expected(refused, "edit") == ["title 3"]
+    assert expected(other) == ["title 3"], "relative to another base run"
+    assert expected(("#a", "#b")) == ["title 3"], "nobody can tell"
 
 
 def test_moves_in_opposite_directions_add_up() -> None:

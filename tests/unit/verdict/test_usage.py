@@ -37,6 +37,7 @@ def places(tmp_path: Path, changes: dict[str, tuple[Any, Any]]) -> list[str]:
         ("DPOConfig.beta", (0.1, ABSENT), ""),
         ("DPOConfig.learning_rate", (1e-6, 1e-5), ""),
         ("DPOConfig.label_smoothing", (0.1, None), ""),
+        ("DPOConfig.loss_type", ("sigmoid", ["sigmoid"]), ""),
         ("DPOConfig.new", (ABSENT, 1), ""),
         ("SFTConfig.packing", (True, False), ""),
         ("TrainingArguments.max_prompt_length", (1, ABSENT),
@@ -160,3 +161,17 @@ def test_code_that_cannot_be_read_is_not_said_to_meet_nothing(tmp_path: Path) ->
     (tmp_path / "b.py").write_text("def (")
     [found] = usage.narrow([finding], diff, uses.read(tmp_path))
     assert "your code does not" not in found.title
+
+
+def test_settings_that_are_no_longer_read_are_met_where_the_repository_names_them(tmp_path: Path) -> None:
+    (tmp_path / "train.sh").write_text("export WANDB_DISABLED=true\nhuggingface-cli download m\n")
+    changes = {
+        "transformers:environment.WANDB_DISABLED": ("present", ABSENT),
+        "transformers:environment.USE_FLAX": ("present", ABSENT),
+        "huggingface_hub:commands.huggingface-cli": ("present", ABSENT),
+        "trl:environment.NEW_ONE": (ABSENT, "present"),
+    }
+    assert places(tmp_path, changes) == [
+        "train.sh:1: WANDB_DISABLED is no longer read by transformers",
+        "train.sh:2: huggingface-cli is gone from huggingface_hub",
+    ]

@@ -8,6 +8,7 @@ import copy
 from typing import Any, Final
 
 from tunematrix.harness.measures.calls.described import (
+    Exactly,
     describe_calls,
     file_names,
     home,
@@ -60,14 +61,36 @@ class _Trainers:
         return transformers.Trainer(**adapted)
 
 
+def _watching(events: list[str], given: dict[str, list[str]]) -> Any:
+    """A callback that adds each event with its step to ``events``, and what it is given then to ``given``.
+
+    An argument that is None is left out: code that uses it fails.
+    """
+    import transformers
+
+    def watch(event: str) -> Any:
+        def called(_: Any, __: Any, state: Any, ___: Any, **arguments: Any) -> None:
+            events.append(f"{event} {state.global_step}")
+            given[event] = sorted(name for name, value in arguments.items() if value is not None)
+
+        return called
+
+    base = transformers.TrainerCallback
+    return type("Watching", (base,), {name: watch(name) for name in dir(base) if name.startswith("on_")})()
+
+
 def call_trainer(lab: Lab) -> None:
     from transformers.trainer_utils import get_last_checkpoint
 
     setting = _Trainers(lab)
     make = setting.make
     out = home(lab) / "out"
+    events: list[str] = []
+    given: dict[str, list[str]] = {}
     trainer = make(
-        {"save_strategy": "steps", "save_steps": 1}, eval_dataset=_Trainers(lab).rows.select([0, 1])
+        {"save_strategy": "steps", "save_steps": 1},
+        eval_dataset=_Trainers(lab).rows.select([0, 1]),
+        callbacks=[_watching(events, given)],
     )
     describe_calls(
         lab,
@@ -92,6 +115,8 @@ def call_trainer(lab: Lab) -> None:
             "model": lambda: trainer.model,
             "tokenizer": lambda: trainer.tokenizer,
             "processing_class": lambda: part(trainer, "processing_class"),
+            "callback_events": lambda: Exactly(events),
+            "callback_arguments": lambda: Exactly(given),
             "resumed": lambda: make({"max_steps": 2}).train(resume_from_checkpoint=str(out / "checkpoint-1")),
         },
     )
