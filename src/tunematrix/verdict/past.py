@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Final, TypeVar
@@ -51,9 +51,10 @@ class Flake:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Past:
-    """What the history has of a cell; ``seconds`` are those of its complete runs, in their order."""
+    """What the history has of a cell with the same options; ``seconds`` are those of its complete runs."""
 
     cell: str
+    options: str
     runs: int
     interrupted: int
     first: str
@@ -66,6 +67,10 @@ class Past:
     findings: tuple[Standing, ...]
     flakes: tuple[Flake, ...]
     seconds: tuple[float, ...]
+
+    @property
+    def title(self) -> str:
+        return titled(self.cell, self.options)
 
     @property
     def standing(self) -> tuple[Standing, ...]:
@@ -82,6 +87,7 @@ class Sighting:
     """A finding in a row of steps to one cell; ``until`` is the first without it, empty if it is there."""
 
     cell: str
+    options: str
     compared_with: str
     severity: str
     title: str
@@ -94,13 +100,33 @@ def day(started: str) -> str:
     return started[:10] or "an unknown day"
 
 
+def titled(cell: str, options: str) -> str:
+    return f"{cell} ({options})" if options else cell
+
+
 def pasts(runs: Sequence[Run], steps: Sequence[Step], order: Sequence[str]) -> list[Past]:
-    """The past of each cell with ``runs``: in ``order``, then those that are not in it by name."""
-    cells = sorted({run.cell for run in runs} - set(order))
-    by_cell = {name: [run for run in runs if run.cell == name] for name in (*order, *cells)}
-    return [
-        _past(own, [step for step in steps if step.run.cell == name]) for name, own in by_cell.items() if own
-    ]
+    """The past of each cell with ``runs``: in ``order``, then those that are not in it by name.
+
+    Runs of a cell with other options did other work, so that they have a past of their own.
+    """
+    return [_past(*_of_kind(kind, runs, steps)) for kind in _kinds(runs, order)]
+
+
+def _of_kind(
+    kind: tuple[str, str], runs: Iterable[Run], steps: Iterable[Step]
+) -> tuple[list[Run], list[Step]]:
+    return [run for run in runs if _kind(run) == kind], [step for step in steps if _kind(step.run) == kind]
+
+
+def _kind(run: Run) -> tuple[str, str]:
+    return run.cell, run.options
+
+
+def _kinds(runs: Iterable[Run], order: Sequence[str]) -> list[tuple[str, str]]:
+    """The cells and options of ``runs``: the cells in ``order``, then by name."""
+    places = {name: place for place, name in enumerate(order)}
+    found = sorted(set(map(_kind, runs)))
+    return sorted(found, key=lambda kind: places.get(kind[0], len(places)))
 
 
 def _past(runs: Sequence[Run], steps: Sequence[Step]) -> Past:
@@ -110,6 +136,7 @@ def _past(runs: Sequence[Run], steps: Sequence[Step]) -> Past:
     steps = [step for step in steps if step.before.cell == steps[-1].before.cell]
     return Past(
         cell=latest.cell,
+        options=latest.options,
         runs=len(runs),
         interrupted=len(runs) - len(complete),
         first=runs[0].started,
@@ -204,8 +231,8 @@ def sightings(finding: str, steps: Sequence[Step], order: Sequence[str]) -> list
     """Where and when a finding is or was, by cell: each unbroken row of steps that have it, in order."""
     return [
         sighting
-        for cell in (*order, *sorted({step.run.cell for step in steps} - set(order)))
-        for sighting in _sightings_in([step for step in steps if step.run.cell == cell], finding)
+        for kind in _kinds((step.run for step in steps), order)
+        for sighting in _sightings_in([step for step in steps if _kind(step.run) == kind], finding)
     ]
 
 
@@ -219,6 +246,7 @@ def _sightings_in(steps: Sequence[Step], finding: str) -> Iterator[Sighting]:
             noted = next(each for each in row[-1].findings if each.id == finding)
             yield Sighting(
                 cell=row[-1].run.cell,
+                options=row[-1].run.options,
                 compared_with=row[-1].before.cell,
                 severity=noted.severity,
                 title=noted.title,
