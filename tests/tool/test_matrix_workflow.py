@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github/workflows/matrix.yml"
 RAISES = {"align": "got an unexpected argument 'processor'"}
 OTHER = {"generate": "no chat template"}
+TRIED_AGAIN = {"again": True, "attempts": {"generate": 2}}
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+
+def date(day: int) -> str:
+    return f"2026-11-{day:02}"
 
 
 def git(*arguments: str) -> str:
@@ -45,7 +50,10 @@ class Team:
     def run(self, plan: dict[str, Any], release: str = "1.16.0", **options: Any) -> dict[str, str]:
         """Run the workflow of the next day; returns the results of its jobs."""
         self.day += 1
-        (self.folder / "plan.json").write_text(json.dumps({**plan, "releases": {"latest": release}}))
+        now = f"{date(self.day)}T03:17:00Z"
+        planned = {**plan, "releases": {"latest": release}, "now": now}
+        (self.folder / "plan.json").write_text(json.dumps(planned))
+        (self.folder / "now").write_text(now)
         state = {
             "token": TOKEN,
             "run_id": self.day,
@@ -109,6 +117,7 @@ def _team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
     for name, text in {
         "pip": f'echo "$@" >> {tmp_path}/installed',
         "gh": "exit 0",
+        "date": f'exec /bin/date --date "$(cat {tmp_path}/now)" "$@"',
         "tunematrix": f'exec {sys.executable} -m tunematrix "$@"',
         "nox": f'PYTHONPATH={ROOT} exec {sys.executable} -m tests.tool.planted_nox "$@"',
     }.items():
@@ -219,8 +228,42 @@ def test_two_weeks(team: Team) -> None:
     assert not any(cell["flakes"] for cell in past.values())
 
 
-def history(team: Team, *finding: str) -> dict[str, dict[str, Any]]:
-    """What the history of the last run says of each cell, or of a finding in each."""
+def test_four_days(team: Team) -> None:
+    check(team, team.run({}), GOOD)
+
+    # A release breaks one cell; a stage of another passes on its second attempt.
+    check(team, team.run({"latest": RAISES, "new": TRIED_AGAIN}, "1.17.0"), BAD)
+    assert (team.issues, team.proposals) == (["open"], 1)
+
+    # It lasts, and another cell fails with nothing changed.
+    check(team, team.run({"latest": RAISES, "new": {"again": True, **OTHER}}, "1.17.0"), BAD)
+    assert (team.issues, team.proposals) == (["open", "open"], 1)
+    cells = history(team)
+    assert standing(cells["latest"], "failures") == [("align", date(2), 1)]
+    ((finding, since, steps),) = standing(cells["latest"], "findings")
+    assert (since, steps) == (date(2), 2)  # in two steps: the record of the other cell is another each day
+    ((flake, *_),) = standing(cells["new"], "findings")
+
+    # A release fixes the one, the other passes.
+    check(team, team.run({"new": {"again": True}}, "1.18.0"), GOOD)
+    assert (team.issues, team.proposals) == (["closed", "closed"], 1)
+    cells = history(team)
+    assert {name: (cell["outcome"], cell["since"][:10]) for name, cell in cells.items()} == {
+        "old": ("passed", date(1)),
+        "new": ("passed", date(4)),
+        "latest": ("passed", date(4)),
+    }
+    assert all(standing(cell, "failures") == standing(cell, "findings") == [] for cell in cells.values())
+    assert sightings(team, finding) == [("latest", date(2), date(4))]
+    assert sightings(team, flake) == [("new", date(3), date(4))]
+    assert [flake["text"] for flake in cells["new"]["flakes"]] == [
+        f"generate: passed 3, failed 1 times with nothing changed, last failed {date(3)}",
+        f"generate: passed on another attempt once, last {date(2)}",
+    ]
+
+
+def asked(team: Team, *finding: str) -> list[dict[str, Any]]:
+    """The cells of ``history --json`` after the last run."""
     assert team.last
     completed = subprocess.run(
         [sys.executable, "-m", "tunematrix", "history", *finding, "--json"],
@@ -230,7 +273,24 @@ def history(team: Team, *finding: str) -> dict[str, dict[str, Any]]:
         text=True,
         check=True,
     )
-    return {cell["cell"]: cell for cell in json.loads(completed.stdout)["cells"]}
+    cells: list[dict[str, Any]] = json.loads(completed.stdout)["cells"]
+    return cells
+
+
+def history(team: Team, *finding: str) -> dict[str, dict[str, Any]]:
+    """What the history of the last run says of each cell, or of a finding in each."""
+    return {cell["cell"]: cell for cell in asked(team, *finding)}
+
+
+def standing(cell: dict[str, Any], kind: str) -> list[tuple[str, str, int]]:
+    """The failures, or the findings of what is broken: since which day, and in how many runs or steps."""
+    there = [one for one in cell[kind] if one["severity"] in ("", "broken")]
+    return [(one["name"], one["since"][:10], one["runs"]) for one in there]
+
+
+def sightings(team: Team, finding: str) -> list[tuple[str, str, str]]:
+    """Where a finding is or was, and from which day to which."""
+    return [(cell["cell"], cell["since"][:10], cell["until"][:10]) for cell in asked(team, finding)]
 
 
 def reused(team: Team) -> set[str]:

@@ -19,7 +19,7 @@ from tunematrix.base.runs import Noted, Part, Run, Step
 from tunematrix.base.store import HISTORY, make_root
 from tunematrix.shared.lines import one_line
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 APPLICATION: Final = 0x74756E65  # "tune", by which another program's database is recognised
 MAGIC: Final = b"SQLite format 3\0"
 BUSY_SECONDS: Final = 60.0  # to wait for another process that writes
@@ -40,7 +40,8 @@ TABLES: Final = """
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, model TEXT NOT NULL, cell TEXT NOT NULL,
   started TEXT NOT NULL, key TEXT NOT NULL, lock TEXT NOT NULL, outcome TEXT NOT NULL,
-  interruption TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL
+  interruption TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL,
+  options TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX run_of_cell ON run (model, cell, started);
 CREATE TABLE part (
@@ -60,6 +61,9 @@ CREATE TABLE step_finding (
   PRIMARY KEY (step, finding)
 ) WITHOUT ROWID;
 """
+# By the schema that it brings up to the next one.
+MIGRATIONS: Final = {1: "ALTER TABLE run ADD COLUMN options TEXT NOT NULL DEFAULT ''"}
+OLDER_RUNS: Final = "SELECT *, '' FROM run WHERE model = ? ORDER BY started, digest"
 
 
 class History:
@@ -144,7 +148,7 @@ class History:
             raise self._damaged("file is not a database")
 
     def _check(self, database: sqlite3.Connection, *, write: bool) -> None:
-        """Refuse what is not a history of this schema; make the tables of a new file."""
+        """Refuse what is no history, or of a newer schema; to write, make or update its tables."""
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -164,8 +168,12 @@ class History:
                 f"{SCHEMA}; update tunematrix, or move the file away and type: {REBUILD}"
             )
         (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if version != SCHEMA or state != "ok":
+        if version < 1 or state != "ok":
             raise self._damaged(one_line(str(state)) if state != "ok" else f"its schema is {version}")
+        if write and version < SCHEMA:
+            for schema in range(version, SCHEMA):
+                database.execute(MIGRATIONS[schema])
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _explain(self, error: sqlite3.Error) -> TunematrixError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
@@ -188,11 +196,15 @@ class History:
 
 def _add_run(database: sqlite3.Connection, run: Run) -> int:
     """The id of the run, added if it is not there."""
+    if run.options and run.key:
+        # Those of the first schema did not say theirs; runs of one key have the same.
+        query = "UPDATE run SET options = ? WHERE (model, cell, key, options) = (?, ?, ?, '')"
+        database.execute(query, [run.options, run.model, run.cell, run.key])
     found = database.execute("SELECT id FROM run WHERE digest = ?", [run.digest]).fetchone()
     if found:
         return int(found[0])
     values = [run.digest, *astuple(run)[:-1]]
-    row = database.execute("INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values).lastrowid
+    row = database.execute("INSERT INTO run VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values).lastrowid
     parts = ([row, *astuple(part)] for part in run.parts)
     database.executemany("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?)", parts)
     return int(row or 0)
@@ -235,16 +247,19 @@ def _runs(database: sqlite3.Connection, model: str) -> dict[int, Run]:
             error=str(error),
         )
         parts.setdefault(run, []).append(part)
-    query = "SELECT * FROM run WHERE model = ? ORDER BY started, digest"
+    (schema,) = database.execute("PRAGMA user_version").fetchone()
+    # To read, the file may lie in a folder that cannot be written: an older one is read as it is.
+    query = OLDER_RUNS if schema == 1 else "SELECT * FROM run WHERE model = ? ORDER BY started, digest"
     return {
         row: Run(
             **dict(zip(("model", "cell", "started", "key", "lock", "outcome"), map(str, texts), strict=True)),
             interruption=str(interruption),
             attempts=int(attempts),
             seconds=float(seconds),
+            options=str(options),
             parts=tuple(parts.get(row, ())),
         )
-        for row, _, *texts, interruption, attempts, seconds in database.execute(query, [model])
+        for row, _, *texts, interruption, attempts, seconds, options in database.execute(query, [model])
     }
 
 

@@ -38,7 +38,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One run of a cell; ``interruption`` is why it says nothing about the whole cell, empty if it does."""
+    """One run of a cell; ``interruption`` is why it says nothing about the whole cell, empty if it does.
+
+    ``options`` are those with which it does other work than runs without, such as ``depth quick``.
+    """
 
     model: str
     cell: str
@@ -49,6 +52,7 @@ class Run:
     interruption: str = ""
     attempts: int = 1
     seconds: float = 0.0
+    options: str = ""
     parts: tuple[Part, ...] = ()
 
     @classmethod
@@ -66,6 +70,7 @@ class Run:
             interruption=_text(record.interruption.type) if record.interruption else "",
             attempts=_count(record.attempts),
             seconds=_seconds(record.seconds),
+            options=_options(record),
             parts=tuple(parts[name] for name in sorted(parts)),
         )
 
@@ -77,7 +82,9 @@ class Run:
 
 @lru_cache(maxsize=4096)  # it is needed several times: to find a run, and in each of its steps
 def _digest(run: Run) -> str:
-    return hashlib.sha256(json.dumps(astuple(run)).encode()).hexdigest()
+    # Without the options, which the first schema did not have: the key covers them.
+    *values, _, parts = astuple(run)
+    return hashlib.sha256(json.dumps([*values, parts]).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +113,15 @@ class Step:
     def started(self) -> str:
         """When both had run."""
         return max(self.run.started, self.before.started)
+
+
+def _options(record: Record) -> str:
+    """In words; a workload by its file or folder, so that an edit in it does not begin another history."""
+    options, described = dict(record.options), record.workload
+    digest, stages = options.pop("workload", ""), options.pop("stages", "")
+    work = described.get("file") or described.get("folder") or stages or digest[:12]
+    words = sorted(f"{name} {value}" for name, value in options.items())
+    return _text(", ".join([*words, f"workload {work}"] if work else words))
 
 
 def _part(result: Result) -> Part:

@@ -6,6 +6,7 @@ import datetime
 import json
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import click
@@ -89,11 +90,11 @@ def _answer(
     if name is None:
         return view.table(cells), view.to_json(model, cells)
     if own := [past for past in cells if past.cell == name]:
-        return view.detail(own[0], model), view.to_json(model, own)
+        return chain.from_iterable(view.detail(past, model) for past in own), view.to_json(model, own)
     if found := sightings(name, steps, order):
         return view.finding_lines(name, found), view.finding_json(model, name, found)
     findings = {finding.id for step in steps for finding in step.findings}
-    names = [past.cell for past in cells] + sorted(findings)
+    names = list(dict.fromkeys(past.cell for past in cells)) + sorted(findings)
     raise UsageError(
         f"{name:.100}: no cell and no finding in the history of {model}{did_you_mean(name, names)}"
     )

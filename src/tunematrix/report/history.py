@@ -7,21 +7,21 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from tunematrix.report.screen import row, wrapped
-from tunematrix.verdict.past import Past, Sighting, day
+from tunematrix.verdict.past import Past, Sighting, day, titled
 
 SCHEMA: Final = 1
 
 
 def table(cells: Sequence[Past]) -> Iterator[str]:
     """A line for each cell."""
-    width = max(len("cell"), *(len(past.cell) for past in cells))
+    width = max(len("cell"), *(len(past.title) for past in cells))
     columns = "{:<{width}}  {:>4}  {:<12}  {:<10}  {:>8}  {:>6}  {:>8}  {:>8}"
     header = ("cell", "runs", "now", "since", "findings", "flaked", "median", "last")
     yield columns.format(*header, width=width)
     for past in cells:
         seconds = (past.median, past.seconds[-1]) if past.seconds else ()
         yield columns.format(
-            past.cell,
+            past.title,
             past.runs,
             past.outcome.replace("_", " "),
             day(past.since),
@@ -30,7 +30,7 @@ def table(cells: Sequence[Past]) -> Iterator[str]:
             *([f"{time:.0f} s" for time in seconds] or ["-", "-"]),
             width=width,
         )
-    newest = {past.cell: max((one.since for one in past.standing), default="") for past in cells}
+    newest = {past.title: max((one.since for one in past.standing), default="") for past in cells}
     if latest := max(newest.values(), default=""):
         names = ", ".join(name for name, since in newest.items() if since == latest)
         yield f"newest failure or finding: {day(latest)}, {names}; one cell in full: tunematrix history CELL"
@@ -40,7 +40,7 @@ def detail(past: Past, model: str) -> Iterator[str]:
     """All about one cell: a line for each failure, finding and flake."""
     cut = f", {past.interrupted} of them cut off" if past.interrupted else ""
     number = "1 run" if past.runs == 1 else f"{past.runs} runs"
-    yield f"{past.cell} with {model}: {number} from {day(past.first)} to {day(past.last)}{cut}"
+    yield f"{past.title} with {model}: {number} from {day(past.first)} to {day(past.last)}{cut}"
     yield row("now", f"{past.outcome.replace('_', ' ')} since {_since(past.since, past.in_a_row, 'run')}")
     for one in past.failures:
         yield row("failure", f"{one.name} {one.title}, since {_since(one.since, one.runs, 'run')}")
@@ -64,7 +64,7 @@ def finding_lines(finding: str, found: Iterable[Sighting]) -> Iterator[str]:
     for one in found:
         end = f", gone since {day(one.until)}" if one.until else ", still there"
         since = _since(one.since, one.runs, "step")
-        yield f"  {one.compared_with} -> {one.cell}: {one.severity} since {since}{end}"
+        yield f"  {one.compared_with} -> {titled(one.cell, one.options)}: {one.severity} since {since}{end}"
         yield from wrapped("", one.title, lines=2)
 
 

@@ -17,9 +17,11 @@ IMPORT: Final = "import"  # the stage that no workload lists
 
 
 def described(options: Options) -> Mapping[str, Any]:
-    """What a record keeps of the scripts that a file lists; empty for other work."""
-    if not (options.workload and (own := options.scripts)):
+    """What a record keeps of the scripts that a file lists, or of a folder of settings; else empty."""
+    if not options.workload:
         return {}
+    if not (own := options.scripts):
+        return {"folder": options.workload.as_posix()}
     file = options.workload / scripts.FILE if options.workload.is_dir() else options.workload
     return {"file": file.as_posix(), "stages": own.digests}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Final, TypeVar
 
 from tunematrix.base.record import BROKEN
@@ -51,9 +51,10 @@ class Flake:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Past:
-    """What the history has of a cell; ``seconds`` are those of its complete runs, in their order."""
+    """What the history has of a cell with the same options; ``seconds`` are those of its complete runs."""
 
     cell: str
+    options: str
     runs: int
     interrupted: int
     first: str
@@ -68,6 +69,10 @@ class Past:
     seconds: tuple[float, ...]
 
     @property
+    def title(self) -> str:
+        return titled(self.cell, self.options)
+
+    @property
     def standing(self) -> tuple[Standing, ...]:
         """Its failures and the findings of its step: the newest first, of one day the worst."""
         return tuple(sorted((*self.failures, *self.findings), key=lambda one: one.since, reverse=True))
@@ -79,9 +84,10 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sighting:
-    """A finding in the steps to one cell; ``until`` is the first step without it, empty if it is there."""
+    """A finding in a row of steps to one cell; ``until`` is the first without it, empty if it is there."""
 
     cell: str
+    options: str
     compared_with: str
     severity: str
     title: str
@@ -94,13 +100,33 @@ def day(started: str) -> str:
     return started[:10] or "an unknown day"
 
 
+def titled(cell: str, options: str) -> str:
+    return f"{cell} ({options})" if options else cell
+
+
 def pasts(runs: Sequence[Run], steps: Sequence[Step], order: Sequence[str]) -> list[Past]:
-    """The past of each cell with ``runs``: in ``order``, then those that are not in it by name."""
-    cells = sorted({run.cell for run in runs} - set(order))
-    by_cell = {name: [run for run in runs if run.cell == name] for name in (*order, *cells)}
-    return [
-        _past(own, [step for step in steps if step.run.cell == name]) for name, own in by_cell.items() if own
-    ]
+    """The past of each cell with ``runs``: in ``order``, then those that are not in it by name.
+
+    Runs of a cell with other options did other work, so that they have a past of their own.
+    """
+    return [_past(*_of_kind(kind, runs, steps)) for kind in _kinds(runs, order)]
+
+
+def _of_kind(
+    kind: tuple[str, str], runs: Iterable[Run], steps: Iterable[Step]
+) -> tuple[list[Run], list[Step]]:
+    return [run for run in runs if _kind(run) == kind], [step for step in steps if _kind(step.run) == kind]
+
+
+def _kind(run: Run) -> tuple[str, str]:
+    return run.cell, run.options
+
+
+def _kinds(runs: Iterable[Run], order: Sequence[str]) -> list[tuple[str, str]]:
+    """The cells and options of ``runs``: the cells in ``order``, then by name."""
+    places = {name: place for place, name in enumerate(order)}
+    found = sorted(set(map(_kind, runs)))
+    return sorted(found, key=lambda kind: places.get(kind[0], len(places)))
 
 
 def _past(runs: Sequence[Run], steps: Sequence[Step]) -> Past:
@@ -110,6 +136,7 @@ def _past(runs: Sequence[Run], steps: Sequence[Step]) -> Past:
     steps = [step for step in steps if step.before.cell == steps[-1].before.cell]
     return Past(
         cell=latest.cell,
+        options=latest.options,
         runs=len(runs),
         interrupted=len(runs) - len(complete),
         first=runs[0].started,
@@ -201,26 +228,29 @@ def _passed_again(part: Part) -> bool:
 
 
 def sightings(finding: str, steps: Sequence[Step], order: Sequence[str]) -> list[Sighting]:
-    """Where a finding is or was, a line for each cell: since when, and until when."""
-    found = []
-    for cell in (*order, *sorted({step.run.cell for step in steps} - set(order))):
-        own = [step for step in steps if step.run.cell == cell and _has(step, finding)]
-        if not own:
-            continue
-        later = [step for step in steps if (step.run.cell, step.before.cell) == (cell, own[-1].before.cell)]
-        row_of = later[: later.index(own[-1]) + 1]
-        gone = later[len(row_of) :]
-        same = _in_a_row(row_of, lambda step: _has(step, finding))
-        noted = next(each for each in own[-1].findings if each.id == finding)
-        found.append(
-            Sighting(
-                cell=cell,
-                compared_with=own[-1].before.cell,
+    """Where and when a finding is or was, by cell: each unbroken row of steps that have it, in order."""
+    return [
+        sighting
+        for kind in _kinds((step.run for step in steps), order)
+        for sighting in _sightings_in([step for step in steps if _kind(step.run) == kind], finding)
+    ]
+
+
+def _sightings_in(steps: Sequence[Step], finding: str) -> Iterator[Sighting]:
+    """Those in the steps to one cell, from the cell that it was compared with when it was last seen."""
+    seen = [step for step in steps if _has(step, finding)]
+    steps = [step for step in steps if step.before.cell == seen[-1].before.cell] if seen else []
+    rows = [(has, list(row)) for has, row in groupby(steps, key=lambda step: _has(step, finding))]
+    for number, (has, row) in enumerate(rows):
+        if has:
+            noted = next(each for each in row[-1].findings if each.id == finding)
+            yield Sighting(
+                cell=row[-1].run.cell,
+                options=row[-1].run.options,
+                compared_with=row[-1].before.cell,
                 severity=noted.severity,
                 title=noted.title,
-                since=same[-1].started,
-                until=gone[0].started if gone else "",
-                runs=len(same),
+                since=row[0].started,
+                until=rows[number + 1][1][0].started if number + 1 < len(rows) else "",
+                runs=len(row),
             )
-        )
-    return found

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ RUN = Run(
     seconds=4.5,
     parts=(Part(name="align", outcome="failed", attempts=2, seconds=0.5, error="KeyError"),),
 )
+DIGEST = "dd0b358c4822ee154805f746e66f401589a6e078d01947253423e70effe6d354"  # of RUN, by the first schema
 BEFORE = replace(RUN, cell="old", started="2026-01-02T10:00:00Z", outcome="passed", parts=())
 NOTED = Noted(id="trl-9", severity="wrong", title="a 'title' with \N{SNOWMAN}")
 STEP = Step(run=RUN, before=BEFORE, answer="BREAKS", findings=(NOTED,))
@@ -59,6 +61,53 @@ def test_adding_it_again_changes_not_a_byte(history: History) -> None:
 
     assert history.append([BEFORE, RUN], [STEP, STEP]) == 0
     assert history.path.read_bytes() == before
+
+
+@pytest.fixture(name="older")
+def _older(history: History) -> History:
+    """A history of the first schema, with the same content."""
+    history.root.mkdir()
+    with closing(sqlite3.connect(history.path)) as database:
+        database.executescript((ROOT / "tests/data/history-1.sql").read_text())
+    return history
+
+
+def test_an_older_history_is_read_and_stays_as_it_is(older: History) -> None:
+    before = older.path.read_bytes()
+
+    assert older.read("tiny") == ([RUN, BEFORE], [STEP])
+    assert older.judged() == {(RUN.digest, BEFORE.digest)}
+    assert older.path.read_bytes() == before
+    assert RUN.digest == DIGEST
+
+
+def test_an_older_history_is_brought_up_to_date_and_loses_nothing(older: History) -> None:
+    quick = replace(RUN, options="depth quick", key="q", cell="new")
+
+    assert older.append([RUN, quick], [STEP]) == 1
+    runs, steps = older.read("tiny")
+    assert sorted(runs, key=lambda run: run.cell) == [RUN, quick, BEFORE]
+    assert steps == [STEP]
+    once = older.path.read_bytes()
+    assert older.append([RUN, quick, BEFORE], [STEP]) == 0
+    assert older.path.read_bytes() == once
+
+
+def test_runs_of_an_older_history_get_their_options_from_one_with_the_same_key(older: History) -> None:
+    named = replace(RUN, options="depth quick")
+    assert older.append([named]) == 0
+    later = replace(named, started="2026-01-03T10:00:00Z", seconds=1.0)
+    older.append([later])
+
+    assert older.read("tiny")[0] == [named, BEFORE, later], "that of another cell is another"
+
+
+def test_a_failed_upgrade_of_the_schema_leaves_the_older_one(older: History) -> None:
+    before = older.path.read_bytes()
+    with pytest.raises(TunematrixError):
+        older.append([replace(RUN, cell="new", parts=(RUN.parts[0], RUN.parts[0]))])
+
+    assert older.path.read_bytes() == before
 
 
 def test_a_step_that_is_judged_otherwise_is_replaced(history: History) -> None:
@@ -114,6 +163,25 @@ def test_stages_are_kept_and_of_probes_those_that_failed_or_were_tried_again() -
     assert run.interruption == ""
     killed = Failure(type="SIGKILL", message="the process ended by SIGKILL")
     assert Run.of(record(error=killed, outcome="crashed")).interruption == "SIGKILL"
+
+
+@pytest.mark.parametrize(
+    ("options", "workload", "expected"),
+    [
+        ({}, {}, ""),
+        ({"depth": "quick"}, {}, "depth quick"),
+        ({"workload": "a" * 64}, {}, "workload aaaaaaaaaaaa"),
+        ({"workload": "a" * 64}, {"folder": "ours"}, "workload ours"),
+        ({"workload": "a" * 64, "stages": "import train"}, {}, "workload import train"),
+        ({"workload": "a", "stages": "x"}, {"file": "w.toml", "stages": {"x": "b"}}, "workload w.toml"),
+        ({"workload": "a", "depth": "deep"}, {"folder": "ours"}, "depth deep, workload ours"),
+        ({"x": "1", "depth": "deep"}, {}, "depth deep, x 1"),
+    ],
+)  # fmt: skip
+def test_a_run_says_with_which_options_it_did_other_work(
+    options: dict[str, str], workload: dict[str, object], expected: str
+) -> None:
+    assert Run.of(record(options=options, workload=workload)).options == expected
 
 
 def test_a_reused_record_is_the_same_run_and_another_one_is_not(tmp_path: Path) -> None:
@@ -179,7 +247,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "one page": (spoil_page, "not a history that can be read"),
     "undecodable": (undecodable, "invalid start byte"),
     "garbled": (garble, "not a history that can be read"),
-    "newer": (lambda path: write_database(path, "PRAGMA user_version = 7"), "is 7, this release reads 1"),
+    "newer": (lambda path: write_database(path, "PRAGMA user_version = 7"), "is 7, this release reads 2"),
     "no tables": (lambda path: write_database(path, "DROP TABLE part"), "no such table: part"),
     "wrong type": (lambda path: write_database(path, "UPDATE run SET seconds = 'abc'"), "could not convert"),
     "another program": (

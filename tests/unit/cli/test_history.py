@@ -89,6 +89,26 @@ def test_the_table_has_a_line_for_each_cell(root: Path) -> None:
     assert lines[3].startswith("newest failure or finding: 2026-01-02, b;")
 
 
+def test_quick_runs_are_a_line_of_their_own(root: Path) -> None:
+    nights(root)
+    quick = {"options": {"depth": "quick"}, "key": "another", "seconds": 3.0}
+    for night in (5, 6):
+        Store(root).save(replace(made("b", night), **quick))  # type: ignore[arg-type]
+        run("report")
+    lines = [line.split() for line in run("history").output.splitlines()]
+
+    assert lines[2] == ["b", "4", "failed", "2026-01-02", "1", "1", "20", "s", "20", "s"]
+    assert lines[3] == ["b", "(depth", "quick)", "2", "passed", "2026-01-05", "0", "0", "3", "s", "3", "s"]
+    text = run("history", "b").output
+    assert "b with tiny-gpt2: 4 runs" in text
+    assert "b (depth quick) with tiny-gpt2: 2 runs" in text
+    assert [(cell["cell"], cell["options"]) for cell in history_json("b")["cells"]] == [
+        ("b", ""),
+        ("b", "depth quick"),
+    ]
+    assert "b (depth quick)" in (root / "tiny-gpt2/summary.html").read_text()
+
+
 def test_a_cell_shows_all_of_it(root: Path) -> None:
     nights(root)
     Store(root).save(replace(made("b", 5), outcome="crashed", error=KILLED))

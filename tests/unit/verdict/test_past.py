@@ -143,6 +143,39 @@ def test_a_finding_is_seen_since_and_until_in_each_cell() -> None:
     assert sightings("nope", steps, ["a"]) == []
 
 
+def test_runs_with_other_options_have_a_past_of_their_own() -> None:
+    def quick(number: int) -> Run:
+        return run(number, "KeyError", seconds=1.0, options="depth quick")
+
+    runs = [run(1, seconds=20.0), quick(2), run(3, seconds=20.0), quick(4)]
+    full, other = pasts(runs, [], ["a"])
+
+    assert (full.title, full.outcome, full.in_a_row, full.seconds) == ("a", "passed", 2, (20.0, 20.0))
+    assert (other.title, other.in_a_row, other.seconds) == ("a (depth quick)", 2, (1.0, 1.0))
+    assert full.flakes == other.flakes == ()
+
+
+def test_a_step_with_other_options_does_not_end_a_finding() -> None:
+    def quick(number: int) -> Step:
+        other = replace(step(number), run=replace(run(number), options="depth quick"))
+        return replace(other, before=replace(other.before, options="depth quick"))
+
+    steps = [step(1, WRONG), quick(2), step(3, WRONG)]
+    [found] = sightings("trl-9", steps, ["a"])
+
+    assert (found.since, found.until, found.runs) == (at(1), "", 2)
+    assert pasts([each.run for each in steps], steps, ["a"])[0].findings[0].runs == 2
+
+
+def test_a_finding_that_came_back_is_seen_twice() -> None:
+    steps = [step(1, WRONG), step(2), step(3, WRONG), step(4, WRONG)]
+
+    assert [(one.since, one.until, one.runs) for one in sightings("trl-9", steps, ["a"])] == [
+        (at(1), at(2), 1),
+        (at(3), "", 2),
+    ]
+
+
 def test_a_run_without_a_time_has_an_unknown_day() -> None:
     assert day("") == "an unknown day"
     assert past(replace(run(1), started="")).since == ""
