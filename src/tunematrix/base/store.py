@@ -312,6 +312,11 @@ def stores(root: Path) -> list[Store]:
     return sorted(found, key=Store.last_used, reverse=True) if len(found) > 1 else found
 
 
+def ran_last(store: Store) -> bool:
+    """Whether the model of ``store`` ran last: the results folder has copies of its summary."""
+    return next(iter(stores(store.root)), store).model == store.model
+
+
 def _store_of(folder: Path) -> Store | None:
     """The store whose folder is ``folder``; None if that is not a model's, or empty."""
     if folder.name in (CANDIDATES, ENVIRONMENTS):

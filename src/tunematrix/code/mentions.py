@@ -10,9 +10,10 @@ from typing import Final
 from tunematrix.code.reader import Use
 from tunematrix.code.uses import files_below
 
-SUFFIXES: Final = frozenset(
-    ".py .sh .bash .zsh .slurm .sbatch .mk .yml .yaml .toml .cfg .ini .env".split()  # noqa: SIM905  # one line
-)
+SUFFIXES: Final = (
+    ".py", ".sh", ".bash", ".zsh", ".slurm", ".sbatch", ".mk", ".yml", ".yaml", ".toml", ".cfg", ".ini",
+    ".env",
+)  # fmt: skip
 NAMES: Final = ("makefile", "gnumakefile", "justfile", "dockerfile", "containerfile", ".env", ".envrc")
 
 

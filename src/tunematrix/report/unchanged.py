@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import tunematrix
 from tunematrix.base.files import check_inside, files_below, write_atomic
-from tunematrix.base.store import Store, stores
+from tunematrix.base.store import Store, ran_last
 from tunematrix.locks.table import Matrix
 from tunematrix.report.overview import Overview
 from tunematrix.run.outdated import Reader
@@ -39,8 +39,7 @@ def digest(matrix: Matrix, store: Store, further: Iterable[Path]) -> str:
     if any(store.running_path(cell.name).is_file() for cell in matrix.cells):
         return ""
     found, reader = hashlib.sha256(), Reader()
-    runs_last = next(iter(stores(store.root)), store).model == store.model  # the folder has copies of its own
-    found.update(repr([runs_last, [_stat(path) for path in sorted(files_below(PACKAGE))]]).encode())
+    found.update(repr([ran_last(store), [_stat(path) for path in sorted(files_below(PACKAGE))]]).encode())
     for path in (*_records(matrix, store), *sorted(matrix.folder.glob("*.*")), *further):
         if path.is_file():
             content = REUSE.sub(b"", path.read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunematrix.base.files import check_inside, write_atomic
 from tunematrix.base.history import History
-from tunematrix.base.store import Entry, Store, stores
+from tunematrix.base.store import Entry, Store, ran_last
 from tunematrix.locks import lock
 from tunematrix.locks.table import Matrix
 from tunematrix.report import markdown, unchanged
@@ -71,7 +71,7 @@ def exchanges(store: Store) -> list[Path]:
 def _write_summary(summary: view.Summary, store: Store) -> list[Path]:
     content = json.dumps(view.summary_json(summary), indent=1, ensure_ascii=False) + "\n"
     folders = {store.folder: ""}
-    if next(iter(stores(store.root)), store).model == store.model:
+    if ran_last(store):
         folders[store.root] = f"{store.folder.name}/"
     written = []
     for folder, prefix in folders.items():

@@ -139,12 +139,11 @@ def _lasting(
             return False
         old, new = steps[name] if direction > 0 else steps[name][::-1]
         came_or_went = (net[name][0] == ABSENT != old) or (net[name][1] == ABSENT != new)
-        came_or_went = came_or_went or _came_with(name, net)
         moved = runs.get(name.rpartition(".")[0], {}) if effects.is_option(name) else {}
         compares = not moved or _compares(net[name], moved, finding["severity"])
         still = net[name][1] == new or (name.endswith(ERRORS) and net[name][1] != ABSENT != new)
         is_over = (is_state or _raises(new)) and not still
-        return not came_or_went and compares and not is_over
+        return not (came_or_went or _came_with(name, net) or is_over) and compares
 
     return sorted(filter(lasts, _fields(finding, rung)))
 
@@ -179,9 +178,8 @@ def _fields(finding: Mapping[str, Any], rung: Rung) -> set[str]:
     """
     names = set(finding.get("fields", (*rung.changes, *rung.stages)))
     errors = {name for name in names if name.endswith(ERRORS)}
-    return (
-        names & rung.stages.keys() or (errors if finding["severity"] in STATES else names - errors) or names
-    )
+    decisive = errors if finding["severity"] in STATES else names - errors
+    return names & rung.stages.keys() or decisive or names
 
 
 def _beyond(moved: Moved, rungs: Sequence[Rung]) -> dict[str, str]:
